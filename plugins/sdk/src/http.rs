@@ -1,0 +1,295 @@
+//! Requests through the host, which checks them against the grant, adds the credential of the named auth slot, keeps
+//! the rate limit and repeats what is safe to repeat. A plugin never sees a secret or a socket.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::bindings::imports::affluent::plugin::http as types;
+use crate::error::{Error, Result};
+use crate::host::http as host;
+
+pub use types::HttpError;
+
+/// A request being built.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use = "a request is sent by `send`"]
+pub struct Request(types::Request);
+
+/// A GET, which the host may repeat.
+pub fn get(url: impl Into<String>) -> Request {
+    Request::new("GET", url).retry_safe(true)
+}
+
+/// A POST, which the host does not repeat unless [`Request::retry_safe`] says so.
+pub fn post(url: impl Into<String>) -> Request {
+    Request::new("POST", url)
+}
+
+/// A PUT, which the host may repeat.
+pub fn put(url: impl Into<String>) -> Request {
+    Request::new("PUT", url).retry_safe(true)
+}
+
+/// A PATCH, which the host does not repeat unless [`Request::retry_safe`] says so.
+pub fn patch(url: impl Into<String>) -> Request {
+    Request::new("PATCH", url)
+}
+
+/// A DELETE, which the host may repeat.
+pub fn delete(url: impl Into<String>) -> Request {
+    Request::new("DELETE", url).retry_safe(true)
+}
+
+impl Request {
+    /// `url` is absolute; its host must be granted.
+    pub fn new(method: &str, url: impl Into<String>) -> Self {
+        Self(types::Request {
+            method: method.to_owned(),
+            url: url.into(),
+            headers: Vec::new(),
+            body: None,
+            auth: None,
+            timeout_ms: None,
+            cost: None,
+            retry_safe: false,
+        })
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.0.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Adds a query parameter, percent-encoded.
+    pub fn query(mut self, name: &str, value: &str) -> Self {
+        self.0.url.push(if self.0.url.contains('?') { '&' } else { '?' });
+        percent_encode(name, &mut self.0.url);
+        self.0.url.push('=');
+        percent_encode(value, &mut self.0.url);
+        self
+    }
+
+    /// Sets the body and its media type.
+    pub fn body(self, content_type: &str, body: Vec<u8>) -> Self {
+        let mut request = self.header("content-type", content_type);
+        request.0.body = Some(body);
+        request
+    }
+
+    /// Sets a JSON body.
+    ///
+    /// # Errors
+    /// `internal` when the value cannot be written as JSON, such as a map with keys that are not text.
+    pub fn json(self, body: &impl Serialize) -> Result<Self> {
+        let body = serde_json::to_vec(body).map_err(|error| Error::internal(format!("the request is no JSON: {error}")))?;
+        Ok(self.body("application/json", body))
+    }
+
+    /// Lets the host add the credential of this slot of the manifest.
+    pub fn auth(mut self, slot: &str) -> Self {
+        self.0.auth = Some(slot.to_owned());
+        self
+    }
+
+    /// Takes this many tokens from the rate limit instead of one.
+    pub fn cost(mut self, tokens: u32) -> Self {
+        self.0.cost = Some(tokens);
+        self
+    }
+
+    /// Gives up after this long, instead of after the host's default.
+    pub fn timeout_ms(mut self, timeout_ms: u32) -> Self {
+        self.0.timeout_ms = Some(timeout_ms);
+        self
+    }
+
+    /// Whether the host may repeat the request after a network error, a 429 or a 5xx.
+    pub fn retry_safe(mut self, safe: bool) -> Self {
+        self.0.retry_safe = safe;
+        self
+    }
+
+    /// Sends it and waits for the whole answer, whatever its status.
+    ///
+    /// # Errors
+    /// See [`From<HttpError>`](Error#impl-From<HttpError>-for-Error).
+    pub fn send(self) -> Result<Response> {
+        Ok(Response(host::send(&self.0)?))
+    }
+
+    /// Sends it and reads the answer piece by piece, for exports larger than the host's limit of a body.
+    ///
+    /// # Errors
+    /// As [`Request::send`].
+    pub fn open(self) -> Result<(Response, Body)> {
+        let (head, body) = host::open(&self.0)?;
+        Ok((Response(types::Response { status: head.status, headers: head.headers, body: Vec::new() }), Body(body)))
+    }
+}
+
+/// Sends requests with at most `in_flight_max` at once; answers come in the order of the requests.
+pub fn send_all(requests: Vec<Request>, in_flight_max: u8) -> Vec<Result<Response>> {
+    let requests: Vec<types::Request> = requests.into_iter().map(|request| request.0).collect();
+    let answers = host::send_all(&requests, in_flight_max);
+    answers.into_iter().map(|answer| answer.map(Response).map_err(Error::from)).collect()
+}
+
+/// The rest of an answer that is read piece by piece.
+#[derive(Debug)]
+pub struct Body(host::Body);
+
+impl Body {
+    /// The next piece of up to `bytes_max` bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// As [`Request::send`].
+    pub fn read(&self, bytes_max: u32) -> Result<Option<Vec<u8>>> {
+        Ok(self.0.read(bytes_max)?)
+    }
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Response(types::Response);
+
+impl Response {
+    pub fn status(&self) -> u16 {
+        self.0.status
+    }
+
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.0.status)
+    }
+
+    /// The first header of this name, in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.0.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    pub fn body(&self) -> &[u8] {
+        &self.0.body
+    }
+
+    /// Reads the body as JSON.
+    ///
+    /// # Errors
+    /// `transient` with the place of the mistake, never the text: a service that answers something else than it
+    /// promises is usually in trouble, and asking again is right.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.0.body).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            Error::transient(format!("the answer is not the expected JSON (line {line}, column {column})")).code("http.body")
+        })
+    }
+
+    /// The answer, or its status as an error.
+    ///
+    /// # Errors
+    /// [`Error::from_status`] for everything but 2xx.
+    pub fn error_for_status(self) -> Result<Self> {
+        if self.is_success() { Ok(self) } else { Err(Error::from_status(self.0.status, self.retry_after_ms())) }
+    }
+
+    /// The wait of a `Retry-After` given in seconds (fractions allowed), in milliseconds.
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        let secs: f64 = self.header("retry-after")?.trim().parse().ok()?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
+        (0.0..1e12).contains(&secs).then(|| (secs * 1_000.0).ceil() as u64)
+    }
+
+    /// The URL of the next page by a `Link` header with `rel="next"` (RFC 8288).
+    pub fn next_link(&self) -> Option<&str> {
+        let header = self.header("link")?;
+        header.split(',').find_map(|link| {
+            let (url, parameters) = link.split_once(';')?;
+            let is_next = parameters.split(';').any(|part| matches!(part.trim(), "rel=\"next\"" | "rel=next"));
+            is_next.then(|| url.trim().trim_start_matches('<').trim_end_matches('>'))
+        })
+    }
+}
+
+impl From<HttpError> for Error {
+    /// Denied and invalid requests are `config`: the grant or the address must change. A stopped run is `transient`.
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Denied(reason) => Self::config(format!("the request is not granted: {reason}")).code("http.denied"),
+            HttpError::Invalid(reason) => Self::config(format!("the request is invalid: {reason}")).code("http.invalid"),
+            HttpError::Connect(reason) => Self::transient(format!("no connection: {reason}")).code("http.connect"),
+            HttpError::Timeout => Self::transient("no answer in time").code("http.timeout"),
+            HttpError::TooLarge(limit) => {
+                Self::unsupported(format!("the answer is larger than {limit} bytes")).code("http.too_large")
+            }
+            HttpError::RateLimited(wait_ms) => Self::rate_limited(wait_ms).code("http.rate_limited"),
+            HttpError::Cancelled => Self::transient("the run is being stopped").code("http.cancelled"),
+        }
+    }
+}
+
+/// Encodes everything but RFC 3986's unreserved characters.
+pub fn percent_encode(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::testing;
+
+    fn answered(status: u16, headers: &[(&str, &str)], body: &str) -> Response {
+        let mut response = testing::response(status, body);
+        response.headers.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Response(response)
+    }
+
+    #[test]
+    fn query_values_are_percent_encoded() {
+        let request = get("https://x.test/a").query("filter", "a b&c=ü").query("n", "1");
+
+        assert_eq!(request.0.url, "https://x.test/a?filter=a%20b%26c%3D%C3%BC&n=1");
+    }
+
+    #[test]
+    fn only_repeatable_methods_are_repeated_by_default() {
+        assert!(get("u").0.retry_safe && put("u").0.retry_safe && delete("u").0.retry_safe);
+        assert!(!post("u").0.retry_safe && !patch("u").0.retry_safe);
+    }
+
+    #[test]
+    fn the_next_page_is_found_in_the_link_header() {
+        let link = r#"<https://x.test/p?page=1>; rel="previous", <https://x.test/p?page=3>; rel="next""#;
+
+        assert_eq!(answered(200, &[("Link", link)], "").next_link(), Some("https://x.test/p?page=3"));
+        assert_eq!(answered(200, &[], "").next_link(), None);
+    }
+
+    #[test]
+    fn a_throttled_answer_becomes_a_wait() {
+        let error = answered(429, &[("Retry-After", "1.5")], "").error_for_status().unwrap_err();
+
+        assert_eq!((error.kind, error.retry_after_ms), (ErrorKind::RateLimited, Some(1_500)));
+    }
+
+    #[test]
+    fn a_broken_body_is_reported_without_its_text() {
+        let error = answered(200, &[], r#"{"email": "ada@example.org""#).json::<serde_json::Value>().unwrap_err();
+
+        assert!(!error.message.contains("ada"), "{error}");
+    }
+
+    #[test]
+    fn a_refused_host_is_a_matter_of_configuration() {
+        testing::on_http(|_| Err(HttpError::Denied("host `evil.test`".to_owned())));
+
+        assert_eq!(get("https://evil.test").send().unwrap_err().kind, ErrorKind::Config);
+    }
+}

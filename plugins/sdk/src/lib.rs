@@ -1,0 +1,31 @@
+//! The SDK for authors of Affluent plugins: traits to implement, columns to fill and read, and the host's services as
+//! plain functions that a native test can play. It is not the host: nothing here reaches a file, a socket or a secret
+//! by itself. `plugins/README.md` is the guide.
+
+#[doc(hidden)]
+pub mod bindings;
+pub mod columns;
+pub mod crypto;
+mod error;
+#[doc(hidden)]
+pub mod export;
+pub mod files;
+mod host;
+pub mod http;
+pub mod kv;
+pub mod manifest;
+mod plugin;
+pub mod runtime;
+mod stream;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+pub mod values;
+
+pub use columns::{ColumnBuilder, Columns, ColumnsBuilder, Payload, Value};
+pub use error::{Error, ErrorKind, Result, RowError};
+pub use manifest::{Manifest, PluginKind};
+pub use plugin::{
+    Batch, CheckReport, Destination, Limits, Outcome, Output, Page, Part, Plugin, Position, RAW_BYTES_MAX, RejectedRow,
+    Report, RowOp, Source, Transform,
+};
+pub use stream::{Field, FieldType, Parent, PiiClass, StreamSchema, StreamSpec, SyncMode};

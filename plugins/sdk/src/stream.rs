@@ -1,0 +1,201 @@
+//! Descriptors of streams, fields and targets, serialised as the host's `schema` and `manifest` modules read them.
+//! Records are flat: a nested object becomes `a_b` fields, a nested list a child stream, anything else a `json` field.
+
+use serde::{Deserialize, Serialize};
+
+/// The type of one field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldType {
+    Boolean,
+    /// 64-bit signed.
+    Integer,
+    /// Not for money.
+    Float,
+    /// Exact, carried as text.
+    Decimal,
+    /// Days since 1970-01-01.
+    Date,
+    /// Microseconds since the epoch, UTC.
+    Timestamp,
+    Text,
+    /// One JSON document per value.
+    Json,
+    Binary,
+}
+
+impl FieldType {
+    /// The word used in schemas and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Boolean => "boolean",
+            Self::Integer => "integer",
+            Self::Float => "float",
+            Self::Decimal => "decimal",
+            Self::Date => "date",
+            Self::Timestamp => "timestamp",
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Binary => "binary",
+        }
+    }
+}
+
+/// What a field says about a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PiiClass {
+    Email,
+    Phone,
+    Name,
+    Address,
+    BirthDate,
+    Ip,
+    FreeText,
+    OnlineId,
+    Gender,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Field {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub field_type: FieldType,
+    /// Whether a record may lack it.
+    #[serde(default = "yes")]
+    pub nullable: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pii: Option<PiiClass>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Field {
+    /// A field that may be null and is not personal.
+    pub fn new(name: impl Into<String>, field_type: FieldType) -> Self {
+        Self { name: name.into(), field_type, nullable: true, pii: None, description: None }
+    }
+
+    #[must_use]
+    pub fn required(mut self) -> Self {
+        self.nullable = false;
+        self
+    }
+
+    #[must_use]
+    pub fn pii(mut self, class: PiiClass) -> Self {
+        self.pii = Some(class);
+        self
+    }
+
+    #[must_use]
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+}
+
+/// How a stream is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncMode {
+    FullRefresh,
+    Incremental,
+}
+
+/// Where the rows of a child stream belong: `field` of the child holds the parent's primary key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Parent {
+    pub stream: String,
+    pub field: String,
+}
+
+/// One kind of record of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamSchema {
+    pub name: String,
+    pub fields: Vec<Field>,
+    #[serde(default)]
+    pub primary_key: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor_field: Option<String>,
+    #[serde(default)]
+    pub sync_modes: Vec<SyncMode>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+}
+
+impl StreamSchema {
+    /// A stream that can only be read whole, until more is said.
+    pub fn new(name: impl Into<String>, fields: Vec<Field>) -> Self {
+        Self {
+            name: name.into(),
+            fields,
+            primary_key: Vec::new(),
+            cursor_field: None,
+            sync_modes: vec![SyncMode::FullRefresh],
+            parent: None,
+        }
+    }
+
+    #[must_use]
+    pub fn primary_key<S: Into<String>>(mut self, fields: impl IntoIterator<Item = S>) -> Self {
+        self.primary_key = fields.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The stream can be read from where the last run stopped.
+    #[must_use]
+    pub fn incremental(mut self, cursor_field: Option<&str>) -> Self {
+        self.cursor_field = cursor_field.map(str::to_owned);
+        self.sync_modes = vec![SyncMode::FullRefresh, SyncMode::Incremental];
+        self
+    }
+
+    #[must_use]
+    pub fn child_of(mut self, stream: impl Into<String>, field: impl Into<String>) -> Self {
+        self.parent = Some(Parent { stream: stream.into(), field: field.into() });
+        self
+    }
+
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+}
+
+/// What the host asks a source to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamSpec {
+    pub stream: StreamSchema,
+    pub sync: SyncMode,
+    /// Nothing older is wanted, microseconds since the epoch.
+    #[serde(default)]
+    pub since_us: Option<i64>,
+    /// How far to read back before the cursor, in milliseconds.
+    #[serde(default)]
+    pub lookback_ms: u64,
+    /// Its child streams that are wanted in the same pages.
+    #[serde(default)]
+    pub children: Vec<StreamSchema>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_serialises_to_the_form_that_the_host_reads() {
+        let stream = StreamSchema::new("lines", vec![Field::new("id", FieldType::Integer).required()])
+            .primary_key(["id"])
+            .incremental(Some("updated_at"))
+            .child_of("orders", "order_id");
+
+        let expected = r#"{"name":"lines","fields":[{"name":"id","type":"integer","nullable":false}],"primary_key":["id"],"cursor_field":"updated_at","sync_modes":["full_refresh","incremental"],"parent":{"stream":"orders","field":"order_id"}}"#;
+        assert_eq!(serde_json::to_string(&stream).unwrap(), expected);
+    }
+}

@@ -1,0 +1,18 @@
+//! The nouns of Affluent and their invariants: schemas with PII classes, batches, identities, the validated
+//! [`plan::Plan`] and the traits that connectors implement. It does no IO, reads no clock and draws no randomness;
+//! every other crate of the runtime speaks in these types.
+
+pub mod batch;
+pub mod connector;
+pub mod diagnostic;
+pub mod error;
+pub mod identity;
+pub mod limits;
+pub mod manifest;
+pub mod normalize;
+pub mod pii;
+pub mod plan;
+pub mod report;
+pub mod schema;
+
+pub use error::{Error, Result};

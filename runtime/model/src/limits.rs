@@ -1,0 +1,57 @@
+//! Every bound on the outside world: name, unit, and where the number comes from.
+
+/// A project file, bytes (security D-40).
+pub const YAML_BYTES_MAX: usize = 1 << 20;
+/// Nesting of flow collections in a project file (security D-40).
+pub const YAML_FLOW_DEPTH_MAX: usize = 64;
+/// Flow tokens in a project file (security D-40).
+pub const YAML_FLOW_TOKENS_MAX: usize = 20_000;
+/// Aliases in a project file (security D-41).
+pub const YAML_ALIASES_MAX: usize = 100;
+/// Mistakes reported per file (security D-45).
+pub const DIAGNOSTICS_PER_FILE_MAX: usize = 50;
+
+/// Rows asked of a source per page (plugins.md §1: more gains nothing and holds more memory).
+pub const PAGE_ROWS_MAX: u32 = 2_000;
+/// Bytes of one page (security B-29).
+pub const PAGE_BYTES_MAX: u32 = 16 << 20;
+/// Rows a guest may put into one page (security B-29).
+pub const GUEST_ROWS_MAX: u32 = 10_000;
+/// Parts of one page: a stream and its children.
+pub const PAGE_PARTS_MAX: usize = 16;
+/// Columns of one stream.
+pub const STREAM_COLUMNS_MAX: usize = 500;
+/// Bytes of one record (security B-29).
+pub const RECORD_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one state (delivery.md §1).
+pub const STATE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a message from a guest (security B-29).
+pub const GUEST_MESSAGE_BYTES_MAX: usize = 4 << 10;
+/// Bytes of a rejected record kept in the dead letters.
+pub const REJECTED_RAW_BYTES_MAX: usize = 64 << 10;
+
+/// Rows per ingest commit: SQLite's cost per commit is spread over them.
+pub const EPOCH_ROWS_MAX: usize = 50_000;
+/// Bytes per ingest commit.
+pub const EPOCH_BYTES_MAX: usize = 64 << 20;
+/// Milliseconds after which an epoch is committed although it is small.
+pub const EPOCH_AGE_MS_MAX: u64 = 5_000;
+
+/// Traps of one plugin in one run before the run fails (plugins.md §8).
+pub const TRAPS_MAX: u32 = 3;
+/// Attempts of one call that fails transiently (delivery.md §4).
+pub const ATTEMPTS_MAX: u32 = 8;
+/// First wait of a back-off, milliseconds (delivery.md §4).
+pub const BACKOFF_FIRST_MS: u64 = 500;
+/// Longest wait of a back-off, milliseconds (delivery.md §4).
+pub const BACKOFF_LONGEST_MS: u64 = 60_000;
+/// Longest `Retry-After` that is honoured, milliseconds (delivery.md §4).
+pub const RETRY_AFTER_MS_MAX: u64 = 3_600_000;
+/// Polls of one bulk import before the run ends; the next run goes on polling.
+pub const POLLS_MAX: u32 = 2_000;
+/// The same state this many times in a row is a loop (delivery.md §4).
+pub const SAME_STATE_MAX: u32 = 3;
+/// Milliseconds from SIGTERM to the end of the process (security D-8).
+pub const DRAIN_MS_MAX: u64 = 10_000;
+/// Milliseconds a run's lease lives without renewal.
+pub const LEASE_MS: u64 = 60_000;

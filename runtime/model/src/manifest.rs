@@ -1,0 +1,217 @@
+//! What a plugin says about itself: its manifest, and the objects a destination can write.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema::Field;
+
+/// What a plugin can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PluginKind {
+    Source,
+    Transform,
+    Destination,
+}
+
+impl PluginKind {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Transform => "transform",
+            Self::Destination => "destination",
+        }
+    }
+}
+
+/// The manifest: JSON returned by the plugin without any grant; asks, never takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Always 1.
+    pub manifest_version: u32,
+    pub name: String,
+    pub version: String,
+    pub kinds: Vec<PluginKind>,
+    #[serde(default)]
+    pub description: String,
+    #[serde(default)]
+    pub license: String,
+    /// JSON Schema draft 2020-12 of the connection's `config`.
+    pub config_schema: serde_json::Value,
+    #[serde(default)]
+    pub formats: Formats,
+    #[serde(default)]
+    pub hosts: Vec<HostRequest>,
+    /// Auth slot name → how the host adds the credential.
+    #[serde(default)]
+    pub auth: BTreeMap<String, AuthSlot>,
+    #[serde(default)]
+    pub secrets: Vec<SecretRequest>,
+    #[serde(default)]
+    pub rate_limits: Vec<RateLimit>,
+    #[serde(default)]
+    pub limits: PluginLimits,
+    /// True when the plugin works on files granted by the connection.
+    #[serde(default)]
+    pub files: bool,
+    /// Host features without which the plugin cannot work; an unknown one refuses the plugin.
+    #[serde(default)]
+    pub required_features: Vec<String>,
+}
+
+/// Payload formats a plugin accepts and emits: `columns`, `ndjson`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Formats {
+    #[serde(default)]
+    pub accepts: Vec<String>,
+    #[serde(default)]
+    pub emits: Vec<String>,
+}
+
+/// A host the plugin asks to reach.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HostRequest {
+    /// `a.klaviyo.com`, `{config.shop}.myshopify.com`, or with `{config.base_url}` the origin of that URL.
+    pub pattern: String,
+    /// `https` unless the connection grants more.
+    #[serde(default)]
+    pub schemes: Vec<String>,
+    /// Placeholder → regular expression that its value must match whole.
+    #[serde(default)]
+    pub vars: BTreeMap<String, String>,
+}
+
+/// How the host adds a credential to a request that names the slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuthSlot {
+    #[serde(rename = "type")]
+    pub kind: AuthKind,
+    /// For `header`: its name. For `query`: the parameter's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Text before the secret: `Klaviyo-API-Key `.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// Name of the secret in `secrets`. For `basic`: the password.
+    pub secret: String,
+    /// For `basic`: the user name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// Where the credential goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthKind {
+    Header,
+    Bearer,
+    Basic,
+    Query,
+}
+
+/// A secret the plugin needs the host to hold for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretRequest {
+    pub name: String,
+    #[serde(default)]
+    pub description: String,
+    /// Vendor scopes that the credential must carry.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    #[serde(default)]
+    pub optional: bool,
+}
+
+/// The vendor's published limit; the connection may lower it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// Requests per `per_ms`.
+    pub requests: u32,
+    pub per_ms: u64,
+    /// Requests that may leave at once; `requests` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
+    /// `METHOD /path` prefix it is for; every request when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matches: Option<String>,
+}
+
+/// What the plugin asks of the machine; the host's ceilings win.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PluginLimits {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_timeout_s: Option<u32>,
+    /// Requests in flight at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+}
+
+/// An object that a destination can write, as its `discover` describes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TargetSchema {
+    pub name: String,
+    /// Known fields; more are allowed where `any_fields` or a prefix of `open_fields` says so.
+    #[serde(default)]
+    pub fields: Vec<Field>,
+    #[serde(default)]
+    pub any_fields: bool,
+    /// Prefixes under which any name is allowed: `properties.`.
+    #[serde(default)]
+    pub open_fields: Vec<String>,
+    /// Names that `match` may use; empty = any.
+    #[serde(default)]
+    pub match_fields: Vec<String>,
+    /// `insert | update | upsert | mirror | append`.
+    pub modes: Vec<String>,
+    /// True when membership in a named list can be kept.
+    #[serde(default)]
+    pub lists: bool,
+}
+
+/// What a destination says when it is opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DestinationInfo {
+    pub durable: Durable,
+    pub idempotent: Idempotence,
+    /// Rows per batch at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rows: Option<u32>,
+    /// Bytes per batch at most, values counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
+}
+
+/// When accepted rows are safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Durable {
+    /// With the outcome of each write.
+    Write,
+    /// Only when the destination is closed.
+    Close,
+}
+
+/// What a repeated write of the same batch does (delivery.md R8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Idempotence {
+    /// The same rows again change nothing.
+    ByKey,
+    /// The vendor deduplicates on the idempotency key.
+    ByHeader,
+    No,
+}

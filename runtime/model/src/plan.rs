@@ -1,0 +1,410 @@
+//! The plan: what a project's files say, after validation. Immutable; every reference in it resolves.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::diagnostic::Location;
+use crate::pii::{PiiClass, PiiPolicy};
+use crate::schema::SyncMode;
+
+/// A whole project.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub project: Project,
+    pub connections: BTreeMap<String, Arc<Connection>>,
+    pub pipelines: BTreeMap<String, Arc<Pipeline>>,
+    pub identity: IdentityRules,
+    /// In the order of the file.
+    pub traits: Vec<ComputedTrait>,
+    pub segments: Vec<Segment>,
+}
+
+/// `affluent.yaml`.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// Absolute folder that holds `affluent.yaml`.
+    pub root: PathBuf,
+    pub name: String,
+    /// Isolated data space; bound into every ciphertext.
+    pub workspace: String,
+    /// Absolute.
+    pub data_dir: PathBuf,
+    pub keys: KeySource,
+    /// Folders searched for plugins before those inside the binary; absolute.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// Class → policy where it differs from `seal`.
+    pub pii: BTreeMap<PiiClass, PiiPolicy>,
+}
+
+/// Where the key that wraps the workspace's keys comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// Absolute path of a keyring file.
+    File(PathBuf),
+    /// `AFFLUENT_KEK_<ID>`: the id.
+    Environment(String),
+}
+
+/// A reference to a value that is not in the files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretReference {
+    /// `{ secret: shop/token }`: looked up by the secret provider (`AFFLUENT_SECRET_SHOP_TOKEN` or `secrets/shop/token`).
+    Secret(String),
+    /// `{ env: NAME }`.
+    Environment(String),
+}
+
+/// One account at a vendor, shared by every pipeline on it.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    pub name: String,
+    /// Plugin reference: `shopify`, `acme/order-tagger`.
+    pub plugin: String,
+    /// Environment and variables resolved; secrets never in it.
+    pub config: serde_json::Value,
+    pub secrets: BTreeMap<String, SecretReference>,
+    pub limits: ConnectionLimits,
+    pub egress: Egress,
+    pub files: FileGrants,
+    /// Where its file starts, and where `config` stands in it.
+    pub at: Location,
+    pub config_at: Location,
+}
+
+/// One budget for every pipeline on the account.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ConnectionLimits {
+    /// Requests per `rate_per_ms`.
+    pub rate: Option<(u32, u64)>,
+    pub burst: Option<u32>,
+    /// Requests in flight at once.
+    pub concurrency: Option<u32>,
+}
+
+/// What the operator allows beyond the manifest's hosts over public https.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Egress {
+    /// Narrows the manifest's hosts when not empty.
+    pub hosts: Vec<String>,
+    /// Private or loopback addresses allowed: `127.0.0.1:18080`, `10.1.2.3/32:443`.
+    pub private: Vec<String>,
+    /// Allows `http://` toward the addresses in `private`.
+    pub http: bool,
+}
+
+/// Files granted by name; paths are absolute or relative to the project's folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileGrants {
+    /// Patterns that may be read: `exports/*.csv`.
+    pub read: Vec<String>,
+    /// Folders below which may be written: `out/`.
+    pub write: Vec<String>,
+}
+
+/// One pipeline.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    pub name: String,
+    pub schedule: Option<Schedule>,
+    pub source: PipelineSource,
+    pub transforms: Vec<TransformStep>,
+    pub destination: PipelineDestination,
+    pub errors: ErrorPolicy,
+    pub at: Location,
+}
+
+/// When a pipeline runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// Five crontab fields, validated; empty when only `after` triggers it.
+    pub cron: Option<String>,
+    /// IANA name, validated; `UTC` when absent.
+    pub timezone: String,
+    pub jitter_ms: u64,
+    pub overlap: Overlap,
+    pub catch_up: CatchUp,
+    pub timeout_ms: Option<u64>,
+    /// Runs when these pipelines have run, and after them in `affluent run`.
+    pub after: Vec<String>,
+}
+
+/// What a due run does while the one before is still going.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlap {
+    Skip,
+    Queue,
+}
+
+/// What happens to runs that were missed while nothing ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CatchUp {
+    None,
+    Last,
+    /// At most this many.
+    All(u32),
+}
+
+/// Where records come from.
+#[derive(Debug, Clone)]
+pub enum PipelineSource {
+    Connection { connection: String, streams: Vec<StreamRead>, at: Location },
+    /// Unified profiles, all or those of a segment.
+    Profiles { segment: Option<String>, at: Location },
+}
+
+/// One stream to read.
+#[derive(Debug, Clone)]
+pub struct StreamRead {
+    pub name: String,
+    pub sync: SyncMode,
+    /// Microseconds UTC.
+    pub since_us: Option<i64>,
+    pub lookback_ms: u64,
+    /// Field → class, or `None` for "not personal": overrides of the plugin's classes.
+    pub pii: BTreeMap<String, Option<PiiClass>>,
+    pub at: Location,
+}
+
+/// An SQL expression and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expression {
+    pub text: String,
+    pub at: Location,
+}
+
+/// A named expression: `first_name: first_name`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedExpression {
+    pub name: String,
+    pub expression: Expression,
+}
+
+/// One transform.
+#[derive(Debug, Clone)]
+pub enum TransformStep {
+    /// Keeps the rows for which the condition is true.
+    Filter { stream: String, condition: Expression },
+    /// Sets columns (all see the values before this step), then drops columns, then keeps only `only` if given.
+    Map { stream: String, set: Vec<NamedExpression>, drop: Vec<String>, at: Location },
+    Plugin { plugin: String, streams: Vec<String>, config: serde_json::Value, at: Location },
+}
+
+impl TransformStep {
+    /// True when the step works on this stream.
+    #[must_use]
+    pub fn is_for(&self, name: &str) -> bool {
+        match self {
+            Self::Filter { stream, .. } | Self::Map { stream, .. } => stream == name,
+            Self::Plugin { streams, .. } => streams.iter().any(|stream| stream == name),
+        }
+    }
+}
+
+/// Where records go.
+#[derive(Debug, Clone)]
+pub enum PipelineDestination {
+    Profiles { streams: BTreeMap<String, ProfileMapping>, at: Location },
+    Connection(Box<DestinationPlan>),
+}
+
+/// How a stream's records become parts of profiles.
+#[derive(Debug, Clone)]
+pub struct ProfileMapping {
+    /// Identifies the person at the source; null = a guest, who is known by identifiers alone.
+    pub subject: Option<Expression>,
+    /// Identifier kind → value.
+    pub identifiers: Vec<NamedExpression>,
+    pub attributes: Vec<NamedExpression>,
+    pub consent: Vec<ConsentMapping>,
+    pub order: Option<OrderMapping>,
+    pub at: Location,
+}
+
+/// A purpose and when it was granted or denied.
+#[derive(Debug, Clone)]
+pub struct ConsentMapping {
+    pub purpose: String,
+    /// True = granted, false = denied, null = nothing said.
+    pub granted: Expression,
+    pub at: Option<Expression>,
+}
+
+/// The canonical columns of an order.
+#[derive(Debug, Clone)]
+pub struct OrderMapping {
+    pub id: Expression,
+    /// When it was placed.
+    pub at: Expression,
+    pub currency: Option<Expression>,
+    /// Net value after refunds.
+    pub net: Expression,
+    pub status: Option<Expression>,
+    /// The child stream that holds its lines.
+    pub lines: Option<String>,
+}
+
+/// A destination reached through a plugin.
+#[derive(Debug, Clone)]
+pub struct DestinationPlan {
+    pub connection: String,
+    pub object: String,
+    /// No grant for this purpose = the person is not in the diff.
+    pub purpose: Option<String>,
+    /// Field of the destination → identifier or expression.
+    pub match_by: Vec<NamedExpression>,
+    pub mode: WriteMode,
+    /// Name of the list that mirrors the segment.
+    pub list: Option<String>,
+    pub map: Vec<NamedExpression>,
+    /// Every personal field that leaves is named here.
+    pub grants: Vec<String>,
+    pub guard: Guard,
+    /// Rows per batch at most.
+    pub batch_rows_max: Option<u32>,
+    pub at: Location,
+}
+
+/// How rows are written (delivery.md §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteMode {
+    Insert,
+    Update,
+    Upsert,
+    Mirror,
+    Append,
+}
+
+impl WriteMode {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Upsert => "upsert",
+            Self::Mirror => "mirror",
+            Self::Append => "append",
+        }
+    }
+}
+
+/// Removals above this hold the run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Guard {
+    /// Share of the image, 0..=1; 0.10 when absent.
+    pub remove_share_max: f64,
+    /// Below this many rows the share is not looked at; 100 when absent.
+    pub rows_min: u64,
+}
+
+/// What happens to refused records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorPolicy {
+    /// Fail the run when more than `breaker_max` of `breaker_window` records are refused.
+    pub breaker_window: u64,
+    pub breaker_max: u64,
+}
+
+/// `profiles/identity.yaml`.
+#[derive(Debug, Clone, Default)]
+pub struct IdentityRules {
+    /// In order of priority, best first.
+    pub identifiers: Vec<IdentifierRule>,
+    /// In order; empty = one rule per identifier.
+    pub rules: Vec<MatchRule>,
+    pub limits: IdentityLimits,
+    /// Attribute → strategy where it differs from `most_recent`.
+    pub survivorship: BTreeMap<String, Survivorship>,
+}
+
+/// One kind of identifier.
+#[derive(Debug, Clone)]
+pub struct IdentifierRule {
+    pub name: String,
+    pub priority: u32,
+    /// Values one profile may have.
+    pub values_max: u32,
+    /// Two values = two persons.
+    pub unique: bool,
+    /// Nodes that one value may point to before it is blocked.
+    pub fanout_max: u32,
+    /// Never joins on its own.
+    pub weak: bool,
+    pub normalize: NormalizeOptions,
+    /// Values that are never an edge; `*` matches any text.
+    pub blocked: Vec<String>,
+}
+
+/// How a value becomes its canonical form.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NormalizeOptions {
+    /// Strip `+tag` of the mail providers that ignore it.
+    pub strip_plus_tags: bool,
+    /// Strip dots of gmail addresses.
+    pub strip_gmail_dots: bool,
+    /// ISO 3166 alpha-2 region for phone numbers without a country.
+    pub region: Option<String>,
+}
+
+/// Nodes that share all of these identifiers are one profile.
+#[derive(Debug, Clone)]
+pub struct MatchRule {
+    pub name: String,
+    pub all: Vec<String>,
+    pub at: Location,
+}
+
+/// Guard rails of identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdentityLimits {
+    /// Nodes in one profile.
+    pub profile_nodes_max: u32,
+    /// Nodes that one identifier may point to, where the identifier does not say.
+    pub fanout_max: u32,
+}
+
+impl Default for IdentityLimits {
+    fn default() -> Self {
+        Self { profile_nodes_max: 200, fanout_max: 50 }
+    }
+}
+
+/// Which value of an attribute a profile shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Survivorship {
+    MostRecent,
+    /// Connections in order; within one, the most recent.
+    Prefer(Vec<String>),
+}
+
+/// One computed trait.
+#[derive(Debug, Clone)]
+pub struct ComputedTrait {
+    pub name: String,
+    /// Stream whose records are counted: `orders`, `order_lines`.
+    pub from: String,
+    pub measure: Measure,
+    /// Only records of the last so many milliseconds.
+    pub window_ms: Option<u64>,
+    pub at: Location,
+}
+
+/// What a trait computes.
+#[derive(Debug, Clone)]
+pub enum Measure {
+    /// One aggregate expression.
+    Sql(Expression),
+    /// The value of this column with the most records; ties: the smaller value.
+    MostFrequent(Expression),
+}
+
+/// One segment.
+#[derive(Debug, Clone)]
+pub struct Segment {
+    pub name: String,
+    pub description: String,
+    pub condition: Expression,
+    /// Members of these segments are left out.
+    pub exclude: Vec<String>,
+    pub at: Location,
+}

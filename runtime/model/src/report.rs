@@ -1,0 +1,103 @@
+//! What a run did, in numbers that add up: read = admitted + rejected + filtered.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// One execution of a pipeline.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct RunReport {
+    pub pipeline: String,
+    pub run: String,
+    pub outcome: RunOutcome,
+    /// Milliseconds from start to end.
+    pub took_ms: u64,
+    pub streams: Vec<StreamReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profiles: Option<ProfilesReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<ActivationReport>,
+    /// Set when the run failed: the error's code and text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunOutcome {
+    #[default]
+    Succeeded,
+    /// Done, with refused records.
+    Partial,
+    /// Paused by a remote limit; resumes itself.
+    Paused,
+    /// Held by a guard.
+    Held,
+    Failed,
+    Cancelled,
+}
+
+/// Records of one stream.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct StreamReport {
+    pub stream: String,
+    pub read: u64,
+    pub filtered: u64,
+    pub rejected: u64,
+    pub admitted: u64,
+    /// Field values sealed.
+    pub sealed: u64,
+    pub pages: u64,
+    pub commits: u64,
+}
+
+/// What unifying and computing made of the records.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ProfilesReport {
+    pub nodes_new: u64,
+    pub profiles: u64,
+    pub created: u64,
+    pub changed: u64,
+    pub merged: u64,
+    pub split: u64,
+    /// Rule name → links it made in this run.
+    pub links_by_rule: BTreeMap<String, u64>,
+    pub links_refused: u64,
+    pub identifiers_blocked: u64,
+    /// Segment → members now, entered, left.
+    pub segments: BTreeMap<String, SegmentReport>,
+}
+
+/// One segment after a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct SegmentReport {
+    pub members: u64,
+    pub entered: u64,
+    pub left: u64,
+}
+
+/// What an activation sent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ActivationReport {
+    pub destination: String,
+    pub object: String,
+    /// Rows wanted at the destination.
+    pub desired: u64,
+    /// Left out: no consent for the purpose.
+    pub without_consent: u64,
+    /// Left out: no value to match by.
+    pub without_match: u64,
+    /// Left out: another profile has the same match value.
+    pub duplicate_match: u64,
+    pub unchanged: u64,
+    pub upserts: u64,
+    pub removes: u64,
+    pub accepted: u64,
+    pub removed: u64,
+    pub skipped: u64,
+    pub failed: u64,
+    /// Not sent for good or ill: tried again by the next run.
+    pub retryable: u64,
+    pub batches: u64,
+}
