@@ -6,6 +6,7 @@ pub mod batch;
 pub mod connector;
 pub mod diagnostic;
 pub mod error;
+pub mod expression;
 pub mod identity;
 pub mod limits;
 pub mod manifest;
