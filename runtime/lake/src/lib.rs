@@ -1,1 +1,10 @@
-//! affluent-lake
+//! The lake: immutable Parquet files, SQL over explicit lists of them, and the one expression language of the
+//! project (filters, mappings, computed traits, segments). The only crate that names DataFusion. It holds no keys,
+//! sees no plaintext of sealed columns and keeps no list of files: the ledger does.
+
+mod lake;
+pub mod limits;
+mod rows;
+
+pub use lake::{Lake, LakeFile, LakeOptions, LakeQuery, LakeTable, LakeWriter};
+pub use rows::RowStep;

@@ -1,0 +1,16 @@
+//! The bounds of the lake: name, unit, and why.
+
+/// Bytes of a file name: a stream's words and 32 hex digits of randomness fit well.
+pub const FILE_NAME_BYTES_MAX: usize = 128;
+/// Rows of one row group: large enough to compress, small enough to be held while it is built.
+pub const ROW_GROUP_ROWS_MAX: usize = 128 << 10;
+/// Encoded bytes after which a row group is closed early, so that wide rows do not grow the writer's memory.
+pub const ROW_GROUP_BYTES_MAX: usize = 32 << 20;
+/// Rows per batch that a query works on.
+pub const QUERY_BATCH_ROWS: usize = 8 << 10;
+/// Bytes of one expression: longer ones belong into a WASM transform.
+pub const EXPRESSION_BYTES_MAX: usize = 16 << 10;
+/// Nesting of one expression: planning is recursive, and the stack is finite.
+pub const EXPRESSION_DEPTH_MAX: usize = 64;
+/// Bytes that all queries together may spill to `<dir>/tmp`.
+pub const SPILL_BYTES_MAX: u64 = 64 << 30;
