@@ -2,7 +2,17 @@
 //! Public only because the export macros expand in the plugin's crate.
 
 #![expect(unsafe_code, reason = "generated: the canonical ABI moves raw pointers")]
-#![expect(clippy::all, clippy::allow_attributes, clippy::allow_attributes_without_reason, reason = "generated")]
+#![expect(
+    unreachable_pub,
+    clippy::panic,
+    clippy::uninlined_format_args,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    clippy::use_self,
+    reason = "generated"
+)]
 
 pub mod destination_exports;
 pub mod imports;

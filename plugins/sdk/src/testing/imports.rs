@@ -84,7 +84,9 @@ pub(crate) mod http {
             return Err(HttpError::Denied("no transport is set: call testing::on_http".to_owned()));
         };
         let answer = transport(request);
-        with_world(|world| world.transport.get_or_insert(transport));
+        with_world(|world| {
+            world.transport.get_or_insert(transport);
+        });
         answer
     }
 
