@@ -9,8 +9,7 @@ wit="$(mktemp -d)"
 trap 'rm -rf "$wit"' EXIT
 mkdir -p "$wit/deps/plugin" src/bindings
 cp wit/sdk.wit "$wit/sdk.wit"
-# `stream` is a WIT keyword: as a field name it is written `%stream`.
-sed "s/\([{ ]\)stream: string/\1%stream: string/" ../../schemas/wit/v0.1/affluent-plugin.wit > "$wit/deps/plugin/plugin.wit"
+cp ../../schemas/wit/v0.1/affluent-plugin.wit "$wit/deps/plugin/plugin.wit"
 
 generate() {
     world="$1"

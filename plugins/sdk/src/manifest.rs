@@ -205,6 +205,63 @@ pub struct RateLimit {
     /// `METHOD /path` prefix it is for; every request when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matches: Option<String>,
+    /// Counts points instead of requests, and takes what is left of them from each JSON answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostFeedback>,
+}
+
+impl RateLimit {
+    /// A limit on every request.
+    pub fn new(requests: u32, per_ms: u64) -> Self {
+        Self { requests, per_ms, burst: None, matches: None, cost: None }
+    }
+
+    /// Requests that may leave at once.
+    #[must_use]
+    pub fn burst(mut self, requests: u32) -> Self {
+        self.burst = Some(requests);
+        self
+    }
+
+    /// Limits only requests of this `METHOD /path` prefix.
+    #[must_use]
+    pub fn matching(mut self, prefix: &str) -> Self {
+        self.matches = Some(prefix.to_owned());
+        self
+    }
+
+    /// Counts points, see [`CostFeedback`].
+    #[must_use]
+    pub fn cost(mut self, cost: CostFeedback) -> Self {
+        self.cost = Some(cost);
+        self
+    }
+}
+
+/// Where a JSON answer says how many points are left (RFC 6901 pointers).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CostFeedback {
+    /// Points left.
+    pub available: String,
+    /// Points that come back per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_per_s: Option<String>,
+    /// Points at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<String>,
+    /// Points that the request asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<String>,
+    /// Marks a 200 as "too many requests".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled: Option<ThrottledMarker>,
+}
+
+/// A value in a JSON answer that means: refused for want of points, nothing was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThrottledMarker {
+    pub pointer: String,
+    pub equals: String,
 }
 
 /// What the plugin asks of the machine; the host's ceilings win.
@@ -353,7 +410,7 @@ mod tests {
             .auth("token", AuthSlot::header("X-Token", "Key ", "access_token"))
             .auth("other", AuthSlot::basic("me", "access_token"))
             .secret("access_token", "API token", &["read"])
-            .rate_limit(RateLimit { requests: 10, per_ms: 1_000, burst: None, matches: Some("POST /bulk".to_owned()) })
+            .rate_limit(RateLimit::new(10, 1_000).burst(3).matching("POST /bulk"))
             .limits(PluginLimits { memory_mib: Some(64), ..PluginLimits::default() })
             .with_files()
     }
