@@ -1,1 +1,12 @@
-//! affluent-profiles
+//! What profiles are: which nodes are one profile and why ([`resolve`]), and the lake SQL that turns records into
+//! profile rows, segments and consent ([`snapshot`], [`segment`], [`consent`], [`change`]). Pure and synchronous: no
+//! store, no IO, no clock; the engine feeds it from the ledger and runs its SQL in the lake.
+
+pub mod change;
+pub mod consent;
+pub mod explain;
+pub mod resolve;
+pub mod segment;
+pub mod snapshot;
+pub mod source;
+mod sql;
