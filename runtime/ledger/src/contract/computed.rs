@@ -1,0 +1,84 @@
+//! What was computed of the profiles: the snapshot in the lake and the memberships of segments, as intervals.
+
+use affluent_model::Result;
+use affluent_model::identity::ProfileId;
+
+use super::ingest::NewFile;
+use super::runs::Lease;
+
+/// The current snapshot of the profiles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotRow {
+    /// Grows by one with each snapshot, from 1.
+    pub version: u64,
+    /// Names of its files, in the order they were committed.
+    pub files: Vec<String>,
+    pub rows: u64,
+    /// Of the definitions it was computed by.
+    pub definition_hash: String,
+    /// The greatest epoch sequence it has seen.
+    pub input_sequence: i64,
+    pub computed_at_us: i64,
+}
+
+/// A new snapshot, which replaces the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SnapshotCommit {
+    pub files: Vec<NewFile>,
+    pub rows: u64,
+    pub definition_hash: String,
+    /// (segment, profile) from now on; one that is a member already stays so since its earlier entry.
+    pub entered: Vec<(String, ProfileId)>,
+    /// (segment, profile) no more; one that is no member changes nothing.
+    pub left: Vec<(String, ProfileId)>,
+    pub input_sequence: i64,
+    pub now_us: i64,
+}
+
+/// One stay of a profile in a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    pub segment: String,
+    pub entered_at_us: i64,
+    /// `None` while it lasts.
+    pub left_at_us: Option<i64>,
+}
+
+/// Members of a segment now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentSize {
+    pub segment: String,
+    pub members: u64,
+}
+
+pub trait Computed {
+    /// The current snapshot.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn snapshot(&self) -> Result<Option<SnapshotRow>>;
+
+    /// Replaces the snapshot and moves memberships; returns its version.
+    ///
+    /// # Errors
+    /// `E0706`; `E0711` when a file name is in the ledger already.
+    fn commit_snapshot(&self, lease: &Lease, snapshot: &SnapshotCommit) -> Result<u64>;
+
+    /// Members of a segment now, sorted.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn members(&self, segment: &str) -> Result<Vec<ProfileId>>;
+
+    /// Segments that have members now, by name.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn segment_sizes(&self) -> Result<Vec<SegmentSize>>;
+
+    /// Every stay of a profile in any segment, by segment and entry.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn memberships_of(&self, profile: ProfileId) -> Result<Vec<Membership>>;
+}

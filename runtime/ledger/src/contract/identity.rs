@@ -1,0 +1,142 @@
+//! The identity graph. Edges are the truth and outlive every merge; profiles are labels on components, given by the
+//! resolver and stored here with the links that explain them (identity.md §0).
+
+use std::sync::Arc;
+
+use affluent_model::Result;
+use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, Link, NodeId, NodeKey, ProfileId};
+
+use super::runs::Lease;
+
+/// A node that a key led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundNode {
+    pub node: NodeId,
+    /// `None` = erased: nothing of this subject may be sealed again under this node.
+    pub wrapped_key: Option<Vec<u8>>,
+}
+
+/// A node with its label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeRow {
+    pub node: NodeId,
+    pub key: NodeKey,
+    /// The connection that knows the subject.
+    pub source: Arc<str>,
+    pub first_seen_us: i64,
+    /// `None` until it was resolved.
+    pub profile: Option<ProfileId>,
+}
+
+/// A part of the graph that is closed: nothing outside it can change how it is resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Neighbourhood {
+    /// By node.
+    pub nodes: Vec<NodeRow>,
+    /// All edges of `nodes`, by node, kind and value; `seen_at_us` is when each was first seen.
+    pub edges: Vec<Edge>,
+    /// Blocked values among those of `edges` and those asked for, by kind and value.
+    pub blocked: Vec<BlockedIdentifier>,
+}
+
+/// All that one resolution changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ResolutionCommit {
+    /// Files whose identifiers are in `edges` or were there before.
+    pub resolved_files: Vec<i64>,
+    /// New or seen again: the earliest sight and the latest are kept.
+    pub edges: Vec<Edge>,
+    /// Labels that are new or changed.
+    pub assignments: Vec<(NodeId, ProfileId)>,
+    /// Profiles that did not exist; one that was an alias stops being one.
+    pub created: Vec<ProfileId>,
+    /// (old, new): old was merged into new and resolves to it for ever, through any further merge.
+    pub aliases: Vec<(ProfileId, ProfileId)>,
+    /// Profiles that exist no more; those in `aliases` may be left out.
+    pub removed: Vec<ProfileId>,
+    /// Nodes whose links are all replaced by `links`.
+    pub relinked_nodes: Vec<NodeId>,
+    pub links: Vec<Link>,
+    /// Newly blocked or counted anew.
+    pub blocked: Vec<BlockedIdentifier>,
+    /// Values that are an edge again.
+    pub unblocked: Vec<(u16, BlindIndex)>,
+    pub now_us: i64,
+}
+
+pub trait Identity {
+    /// Numbers of identifier kinds by name, in the order asked; unknown ones are given the next number for good.
+    ///
+    /// # Errors
+    /// `E0710` beyond 65,535 kinds.
+    fn identifier_kinds(&self, names: &[String]) -> Result<Vec<u16>>;
+
+    /// All kinds by number.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn identifier_kind_names(&self) -> Result<Vec<(u16, String)>>;
+
+    /// The smallest closed part of the graph with `nodes` and every node that carries one of `values`: with a node come all
+    /// nodes of its profile and all nodes that share an identifier value with it that is not blocked.
+    ///
+    /// Asking for much of the graph costs one sequential read of it. Nodes that do not exist are left out.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn neighbourhood(&self, nodes: &[NodeId], values: &[(u16, BlindIndex)]) -> Result<Neighbourhood>;
+
+    /// Everything, for a change of rules.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn whole_graph(&self) -> Result<Neighbourhood>;
+
+    /// Writes a resolution. Sorting is done inside.
+    ///
+    /// # Errors
+    /// `E0706`; `E0711` when an edge or an assignment names a node that does not exist.
+    fn commit_resolution(&self, lease: &Lease, resolution: &ResolutionCommit) -> Result<()>;
+
+    /// Visits every labelled node, by node. An error of `visit` ends it.
+    ///
+    /// # Errors
+    /// Those of the store and of `visit`.
+    fn assignments(&self, visit: &mut dyn FnMut(NodeId, ProfileId) -> Result<()>) -> Result<()>;
+
+    /// Profiles that exist.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn profile_count(&self) -> Result<u64>;
+
+    /// Profiles with a node that carries the value, sorted.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn find_profiles(&self, kind: u16, value: &BlindIndex) -> Result<Vec<ProfileId>>;
+
+    /// The profile that an id stands for today; an id that was never merged stands for itself.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn resolve_alias(&self, profile: ProfileId) -> Result<ProfileId>;
+
+    /// Nodes of a profile, by node. Aliases are not followed.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn nodes_of(&self, profile: ProfileId) -> Result<Vec<NodeRow>>;
+
+    /// Edges of nodes, by node, kind and value; `seen_at_us` is when each was first seen.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn edges_of(&self, nodes: &[NodeId]) -> Result<Vec<Edge>>;
+
+    /// Links with one of the nodes at either end, each once, sorted by its nodes.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn links_of(&self, nodes: &[NodeId]) -> Result<Vec<Link>>;
+}
