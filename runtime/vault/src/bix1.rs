@@ -1,7 +1,7 @@
 //! BIX1, the blind index (security A.4): a keyed hash of a normalised identifier, so that equal identifiers of one workspace
 //! and kind can be found without being read. It is deterministic by design; attributes with few values are never indexed.
 
-use affluent_model::Result;
+use affluent_model::{Error, Result};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -23,7 +23,7 @@ impl BlindIndexer {
         push_name(&mut names, "identifier kind", kind)?;
         let mut key = Zeroizing::new([0; KEY_BYTES]);
         expand(secret.bytes(), &[LABEL, &names], &mut *key)?;
-        Ok(Self(keyed_hash(&*key)))
+        Ok(Self(keyed_hash(&*key)?))
     }
 
     /// The index of a value that is **already normalised** (the same identifier must always arrive as the same bytes).
@@ -40,7 +40,7 @@ impl BlindIndexer {
     }
 }
 
-/// HMAC-SHA256, which takes a key of any length.
-pub(crate) fn keyed_hash(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key).unwrap_or_else(|_| Hmac::new(&hmac::digest::common::Key::<Hmac<Sha256>>::default()))
+/// HMAC-SHA256 with its key already mixed in.
+pub(crate) fn keyed_hash(key: &[u8]) -> Result<Hmac<Sha256>> {
+    Hmac::new_from_slice(key).map_err(|_| Error::bug("HMAC takes keys of any length"))
 }

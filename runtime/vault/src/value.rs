@@ -138,7 +138,9 @@ impl OpenedValue {
             F64 => Content::F64(f64::from_be_bytes(eight_bytes(&plaintext)?).into()),
             BOOL => Content::Bool(into_bool(&plaintext)?.into()),
             TIMESTAMP_US => Content::TimestampUs(i64::from_be_bytes(eight_bytes(&plaintext)?).into()),
-            unknown => return Err(errors::value_malformed(&format!("a sealed value has the unknown type `{unknown}`"))),
+            unknown => {
+                return Err(errors::value_malformed(&format!("a sealed value has the unknown type `{unknown}`")));
+            }
         }))
     }
 }
