@@ -1,0 +1,152 @@
+//! Which profile each component is: ids live on where they can. A component keeps the oldest of the profiles that are
+//! its own; a profile whose nodes fell apart stays with the node that founded it, the other parts get ids of their own.
+
+use affluent_model::identity::{NodeId, ProfileId};
+
+use super::components::Partition;
+use super::index::{NodeOrder, NodeRank};
+use super::{ResolveNode, Split};
+
+/// A component without a profile.
+const NONE: ProfileId = ProfileId(u128::MAX);
+
+/// What changed in the labels.
+#[derive(Debug, Default)]
+pub(super) struct Labels {
+    pub(super) assignments: Vec<(NodeId, ProfileId)>,
+    pub(super) created: Vec<ProfileId>,
+    pub(super) aliases: Vec<(ProfileId, ProfileId)>,
+    pub(super) splits: Vec<Split>,
+    pub(super) touched: Vec<NodeId>,
+}
+
+/// A profile that exists, and the component that it is in from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Heir {
+    profile: ProfileId,
+    component: u32,
+}
+
+/// Gives every component its profile and tells what changed.
+pub(super) fn label(nodes: &[ResolveNode], order: &NodeOrder, partition: &Partition) -> Labels {
+    let heirs = heirs(nodes, order, partition);
+    let mut labels = Labels::default();
+    let mut profile_of = vec![NONE; partition.count as usize];
+    for heir in &heirs {
+        if let Some(profile) = profile_of.get_mut(heir.component as usize) {
+            *profile = heir.profile.min(*profile);
+        }
+    }
+    for heir in &heirs {
+        let survivor = get(&profile_of, heir.component);
+        if survivor != heir.profile {
+            labels.aliases.push((heir.profile, survivor));
+        }
+    }
+    create_profiles(nodes, order, partition, &heirs, &mut profile_of, &mut labels.created);
+    tell_changes(nodes, order, partition, &heirs, &profile_of, &mut labels);
+    labels
+}
+
+/// The existing profiles, ascending, each with the component of its founder: the node its id was made of, else its
+/// oldest node.
+fn heirs(nodes: &[ResolveNode], order: &NodeOrder, partition: &Partition) -> Vec<Heir> {
+    let mut members: Vec<(ProfileId, ProfileId, u32)> = ranked(nodes, order, partition)
+        .filter_map(|(node, component)| Some((node.profile?, own_id(node), component)))
+        .collect();
+    members.sort_unstable();
+    let profiles = members.chunk_by(|a, b| a.0 == b.0);
+    profiles
+        .filter_map(|members| {
+            let (profile, _, oldest) = members.first()?;
+            let founder = members.iter().find(|(_, own, _)| own == profile);
+            Some(Heir { profile: *profile, component: founder.map_or(*oldest, |(_, _, component)| *component) })
+        })
+        .collect()
+}
+
+fn create_profiles(
+    nodes: &[ResolveNode],
+    order: &NodeOrder,
+    partition: &Partition,
+    heirs: &[Heir],
+    profile_of: &mut [ProfileId],
+    created: &mut Vec<ProfileId>,
+) {
+    let is_labelled: Vec<bool> = profile_of.iter().map(|profile| *profile != NONE).collect();
+    for (node, component) in ranked(nodes, order, partition) {
+        if is_labelled.get(component as usize) == Some(&false)
+            && let Some(profile) = profile_of.get_mut(component as usize)
+        {
+            *profile = own_id(node).min(*profile);
+        }
+    }
+    for (profile, is_labelled) in profile_of.iter_mut().zip(&is_labelled) {
+        if *is_labelled {
+            continue;
+        }
+        // An id in use belongs to its founder's component, so it can only be taken here if the founder's assignment
+        // was lost.
+        while heirs.binary_search_by_key(profile, |heir| heir.profile).is_ok() {
+            *profile = ProfileId(profile.0.wrapping_add(1));
+        }
+        created.push(*profile);
+    }
+    created.sort_unstable();
+}
+
+fn tell_changes(
+    nodes: &[ResolveNode],
+    order: &NodeOrder,
+    partition: &Partition,
+    heirs: &[Heir],
+    profile_of: &[ProfileId],
+    labels: &mut Labels,
+) {
+    let mut is_touched = vec![false; profile_of.len()];
+    let mut touch = |component: u32| {
+        if let Some(touched) = is_touched.get_mut(component as usize) {
+            *touched = true;
+        }
+    };
+    for (node, component) in ranked(nodes, order, partition) {
+        let profile = get(profile_of, component);
+        if node.profile == Some(profile) {
+            continue;
+        }
+        labels.assignments.push((node.node, profile));
+        touch(component);
+        let Some(before) = node.profile else { continue };
+        let heir = heirs.binary_search_by_key(&before, |heir| heir.profile).ok().and_then(|at| heirs.get(at));
+        if let Some(heir) = heir.filter(|heir| heir.component != component) {
+            touch(heir.component);
+            labels.splits.push(Split { from: get(profile_of, heir.component), into: profile });
+        }
+    }
+    let touched = ranked(nodes, order, partition)
+        .filter(|(_, component)| is_touched.get(*component as usize) == Some(&true))
+        .map(|(node, _)| node.node);
+    labels.touched.extend(touched);
+    labels.touched.sort_unstable();
+    labels.assignments.sort_unstable();
+    labels.splits.sort_unstable();
+    labels.splits.dedup();
+}
+
+/// The id that a profile founded by this node has; older nodes have smaller ones.
+fn own_id(node: &ResolveNode) -> ProfileId {
+    ProfileId::of_node(node.first_seen_ms, &node.key)
+}
+
+fn ranked<'a>(
+    nodes: &'a [ResolveNode],
+    order: &'a NodeOrder,
+    partition: &'a Partition,
+) -> impl Iterator<Item = (&'a ResolveNode, u32)> {
+    let ranked = (0..).zip(&partition.component_of);
+    ranked.filter_map(|(rank, component): (NodeRank, &u32)| Some((order.get(nodes, rank)?, *component)))
+}
+
+fn get(profile_of: &[ProfileId], component: u32) -> ProfileId {
+    profile_of.get(component as usize).copied().unwrap_or(NONE)
+}

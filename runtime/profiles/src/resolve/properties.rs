@@ -1,0 +1,188 @@
+//! What holds for any nodes and edges: the partition depends on nothing but the set of edges, and guard rails hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use affluent_model::diagnostic::Location;
+use affluent_model::identity::{BlockedIdentifier, Edge, LinkVerdict, NodeId, NodeKey, ProfileId};
+use affluent_model::plan::{IdentityRules, MatchRule};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::tests::{apply, edge, node, rules, run};
+use super::{Resolution, ResolveNode};
+use crate::explain::explain;
+
+const NODES: u8 = 14;
+
+fn edges() -> impl Strategy<Value = Vec<Edge>> {
+    let edge = (1..=NODES, 0..4u16, 0..7u8).prop_map(|(carrier, kind, number)| edge(carrier, kind, number));
+    prop::collection::vec(edge, 0..50)
+}
+
+fn any_rules() -> impl Strategy<Value = IdentityRules> {
+    let rule = |name: &str, all: &[&str]| MatchRule {
+        name: name.to_owned(),
+        all: all.iter().map(|kind| (*kind).to_owned()).collect(),
+        at: Location::file_start("profiles/identity.yaml"),
+    };
+    let named = vec![rule("account", &["user_id"]), rule("pair", &["email", "device"]), rule("phone", &["phone"])];
+    prop_oneof![Just(rules()), Just(IdentityRules { rules: named, ..rules() })]
+}
+
+fn all_nodes() -> Vec<ResolveNode> {
+    (1..=NODES).map(node).collect()
+}
+
+/// Node key → the keys of its profile's nodes.
+fn partition(nodes: &[ResolveNode]) -> BTreeMap<NodeKey, BTreeSet<NodeKey>> {
+    let members = |profile| nodes.iter().filter(|node| node.profile == profile).map(|node| node.key).collect();
+    nodes.iter().map(|node| (node.key, members(node.profile))).collect()
+}
+
+fn resolved(rules: &IdentityRules, edges: &[Edge]) -> (Vec<ResolveNode>, Resolution) {
+    let mut nodes = all_nodes();
+    let resolution = run(rules, &nodes, edges, &[]);
+    apply(&mut nodes, &resolution);
+    (nodes, resolution)
+}
+
+/// The nodes that `changed` reaches over values that are not blocked.
+fn neighbourhood(changed: &BTreeSet<NodeId>, edges: &[Edge], blocked: &[BlockedIdentifier]) -> BTreeSet<NodeId> {
+    let is_blocked = |edge: &&Edge| blocked.iter().any(|blocked| (blocked.kind, blocked.value) == (edge.kind, edge.value));
+    let mut reached = changed.clone();
+    loop {
+        let carried = edges.iter().filter(|edge| reached.contains(&edge.node) && !is_blocked(edge));
+        let values: BTreeSet<_> = carried.map(|edge| (edge.kind, edge.value)).collect();
+        let before = reached.len();
+        reached.extend(edges.iter().filter(|edge| values.contains(&(edge.kind, edge.value))).map(|edge| edge.node));
+        if reached.len() == before {
+            return reached;
+        }
+    }
+}
+
+/// Resolves batch after batch, each time only what the batch reaches, as the engine does.
+fn resolved_in_batches(rules: &IdentityRules, batches: &[Vec<Edge>]) -> Vec<ResolveNode> {
+    let (mut nodes, _) = resolved(rules, &[]);
+    let mut known: Vec<Edge> = Vec::new();
+    let mut blocked: Vec<BlockedIdentifier> = Vec::new();
+    for batch in batches {
+        known.extend(batch);
+        let changed = batch.iter().map(|edge| edge.node).collect();
+        let reached = neighbourhood(&changed, &known, &blocked);
+        let near: Vec<ResolveNode> = nodes.iter().filter(|node| reached.contains(&node.node)).copied().collect();
+        let edges: Vec<Edge> = known.iter().filter(|edge| reached.contains(&edge.node)).copied().collect();
+        let resolution = run(rules, &near, &edges, &blocked);
+        apply(&mut nodes, &resolution);
+        blocked.extend(resolution.blocked);
+    }
+    nodes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_partition_does_not_depend_on_order_or_numbering(
+        rules in any_rules(),
+        (edges, shuffled) in edges().prop_flat_map(|edges| (Just(edges.clone()), Just(edges).prop_shuffle())),
+        numbers in Just((100..100 + i64::from(NODES)).collect::<Vec<i64>>()).prop_shuffle(),
+        spread in prop_oneof![Just(1), Just(1_000_003)],
+    ) {
+        let renumbered = |id: NodeId| NodeId(numbers[id.0 as usize - 1] * spread);
+        let mut other: Vec<ResolveNode> = all_nodes();
+        other.iter_mut().for_each(|node| node.node = renumbered(node.node));
+        other.reverse();
+        let moved: Vec<Edge> = shuffled.iter().map(|edge| Edge { node: renumbered(edge.node), ..*edge }).collect();
+
+        let resolution = run(&rules, &other, &moved, &[]);
+        apply(&mut other, &resolution);
+
+        let mut expected = resolved(&rules, &edges).0;
+        expected.sort_by_key(|node| node.key);
+        other.sort_by_key(|node| node.key);
+        let profiles = |nodes: &[ResolveNode]| nodes.iter().map(|node| (node.key, node.profile)).collect::<Vec<_>>();
+        prop_assert_eq!(profiles(&other), profiles(&expected));
+    }
+
+    #[test]
+    fn batch_by_batch_gives_the_partition_of_all_at_once(
+        rules in any_rules(),
+        edges in edges(),
+        cuts in prop::collection::vec(any::<Index>(), 0..6),
+    ) {
+        let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(edges.len() + 1)).chain([0, edges.len()]).collect();
+        ends.sort_unstable();
+        let batches: Vec<Vec<Edge>> = ends.windows(2).map(|pair| edges[pair[0]..pair[1]].to_vec()).collect();
+
+        let nodes = resolved_in_batches(&rules, &batches);
+
+        prop_assert_eq!(partition(&nodes), partition(&resolved(&rules, &edges).0));
+    }
+
+    #[test]
+    fn resolving_a_result_again_changes_nothing(rules in any_rules(), edges in edges()) {
+        let (nodes, first) = resolved(&rules, &edges);
+
+        let again = run(&rules, &nodes, &edges, &first.blocked);
+
+        let unchanged = Resolution { links: again.links.clone(), ..Resolution::default() };
+        prop_assert_eq!(again, unchanged);
+    }
+
+    #[test]
+    fn guard_rails_hold_in_every_profile(rules in any_rules(), edges in edges()) {
+        let (nodes, resolution) = resolved(&rules, &edges);
+        let is_blocked = |edge: &Edge| resolution.blocked.iter().any(|it| (it.kind, it.value) == (edge.kind, edge.value));
+        for members in partition(&nodes).values().filter(|members| members.len() > 1) {
+            prop_assert!(members.len() <= rules.limits.profile_nodes_max as usize);
+            for (kind, identifier) in (0..).zip(&rules.identifiers) {
+                let values = |keys: &BTreeSet<NodeKey>| {
+                    let inside = |edge: &&Edge| edge.kind == kind && !is_blocked(edge)
+                        && nodes.iter().any(|node| node.node == edge.node && keys.contains(&node.key));
+                    edges.iter().filter(inside).map(|edge| edge.value).collect::<BTreeSet<_>>().len()
+                };
+                let alone = members.iter().map(|key| values(&BTreeSet::from([*key]))).max().unwrap_or(0);
+                let values_max = if identifier.unique { 1 } else { alone.max(identifier.values_max as usize) };
+                prop_assert!(values(members) <= values_max, "{}", identifier.name);
+            }
+        }
+    }
+
+    #[test]
+    fn joined_links_are_a_tree_that_explains_every_pair(rules in any_rules(), edges in edges()) {
+        let (nodes, resolution) = resolved(&rules, &edges);
+        let profiles: BTreeSet<_> = nodes.iter().map(|node| node.profile).collect();
+        let joined = resolution.links.iter().filter(|link| link.verdict == LinkVerdict::Joined).count();
+        prop_assert_eq!(joined, nodes.len() - profiles.len());
+        for (a, b) in nodes.iter().flat_map(|a| nodes.iter().map(move |b| (a, b))) {
+            prop_assert_eq!(explain(&resolution.links, a.node, b.node).is_some(), a.profile == b.profile);
+        }
+    }
+
+    #[test]
+    fn every_id_lives_on_as_a_profile_or_as_an_alias(rules in any_rules(), before in edges(), after in edges()) {
+        let (mut nodes, _) = resolved(&rules, &before);
+        let old: BTreeSet<ProfileId> = nodes.iter().filter_map(|node| node.profile).collect();
+        let resolution = run(&rules, &nodes, &after, &[]);
+        apply(&mut nodes, &resolution);
+        let new: BTreeSet<ProfileId> = nodes.iter().filter_map(|node| node.profile).collect();
+
+        let aliases: BTreeMap<ProfileId, ProfileId> = resolution.aliases.iter().copied().collect();
+        let created: BTreeSet<ProfileId> = resolution.created.iter().copied().collect();
+        prop_assert!(old.iter().all(|id| new.contains(id) != aliases.contains_key(id)));
+        prop_assert!(aliases.values().all(|survivor| new.contains(survivor)));
+        prop_assert_eq!(created, new.difference(&old).copied().collect::<BTreeSet<_>>());
+    }
+
+    #[test]
+    fn profiles_that_cannot_be_still_give_one_id_per_component(edges in edges(), odd in prop::collection::vec(0..5u128, NODES as usize)) {
+        let mut nodes = all_nodes();
+        nodes.iter_mut().zip(&odd).for_each(|(node, odd)| node.profile = (*odd > 0).then_some(ProfileId(*odd)));
+
+        let resolution = run(&rules(), &nodes, &edges, &[]);
+        apply(&mut nodes, &resolution);
+
+        prop_assert_eq!(partition(&nodes), partition(&resolved(&rules(), &edges).0));
+    }
+}

@@ -1,0 +1,131 @@
+//! Which links are tried, and in which order: rule by rule, value by value, node by node. Within one value each node is
+//! linked to the first node that carries it (a star, not all pairs); a node that is refused there tries those refused
+//! before it, so that two who fit each other still meet.
+
+use super::components::{Components, Join};
+use super::index::{NodeRank, ValueIndex, ValueRank, narrow};
+use super::rules::{KindRank, Refusal, Rule, RuleSet};
+
+/// Centres tried for one node within one value, so that a value shared by many strangers costs linear time.
+const CENTRES_MAX: usize = 16;
+/// Combinations of shared values that one node brings to a rule over several kinds, so that a node with many values of
+/// each cannot make a product of them.
+const COMBINATIONS_PER_NODE_MAX: usize = 1_000;
+
+/// A link that was tried: 24 bytes, so that a million of them stay small until they are told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Proposal {
+    pub(super) nodes: (NodeRank, NodeRank),
+    /// Shared by both; of the best kind of the rule.
+    pub(super) value: ValueRank,
+    /// Position in the rule set.
+    pub(super) rule: u16,
+    /// `None` = joined.
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// Tries all links of all rules; tells those that joined two components and those that were refused.
+pub(super) fn propose(rules: &RuleSet, index: &ValueIndex, components: &mut Components<'_>) -> Vec<Proposal> {
+    let mut proposals = Vec::new();
+    for (rule_at, rule) in (0..).zip(&rules.rules) {
+        match rule.kinds.as_slice() {
+            [kind] => {
+                for value in index.values_of(*kind) {
+                    link_star(index.carriers(value), (rule_at, value), components, &mut proposals);
+                }
+            }
+            _ => {
+                for group in shared_by_all_kinds(rule, index).chunk_by(|a, b| a.group == b.group) {
+                    let carriers: Vec<NodeRank> = group.iter().map(|member| member.node).collect();
+                    let Some(first) = group.first() else { continue };
+                    link_star(&carriers, (rule_at, first.value), components, &mut proposals);
+                }
+            }
+        }
+    }
+    proposals
+}
+
+fn link_star(
+    carriers: &[NodeRank],
+    (rule, value): (u16, ValueRank),
+    components: &mut Components<'_>,
+    proposals: &mut Vec<Proposal>,
+) {
+    let Some((first, others)) = carriers.split_first() else { return };
+    let mut centres = vec_of(*first, others.len());
+    for node in others {
+        if centres.iter().any(|centre| components.is_one(*centre, *node)) {
+            continue;
+        }
+        let mut is_joined = false;
+        for centre in &centres {
+            let refusal = match components.join(*centre, *node) {
+                Join::AlreadyOne => continue,
+                Join::Joined => None,
+                Join::Refused(refusal) => Some(refusal),
+            };
+            proposals.push(Proposal { nodes: (*centre, *node), value, rule, refusal });
+            is_joined = refusal.is_none();
+            if is_joined {
+                break;
+            }
+        }
+        if !is_joined && centres.len() < CENTRES_MAX {
+            centres.push(*node);
+        }
+    }
+}
+
+/// No allocation for the many values that one node alone carries.
+fn vec_of(first: NodeRank, others: usize) -> Vec<NodeRank> {
+    if others == 0 { Vec::new() } else { vec![first] }
+}
+
+/// A node in a group of nodes that share one value of each kind looked at so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Member {
+    group: u32,
+    node: NodeRank,
+    /// The shared value of the first kind.
+    value: ValueRank,
+}
+
+/// Groups of at least two nodes that share a value of every kind of the rule, in order of these values.
+fn shared_by_all_kinds(rule: &Rule, index: &ValueIndex) -> Vec<Member> {
+    let Some((first, others)) = rule.kinds.split_first() else { return Vec::new() };
+    let mut members = Vec::new();
+    for value in shared_values(*first, index) {
+        let carriers = index.carriers(value).iter();
+        members.extend(carriers.map(|node| Member { group: value, node: *node, value }));
+    }
+    for kind in others {
+        members = narrowed(members, *kind, index);
+    }
+    members
+}
+
+fn shared_values(kind: KindRank, index: &ValueIndex) -> impl Iterator<Item = ValueRank> {
+    index.values_of(kind).filter(|value| index.carriers(*value).len() > 1)
+}
+
+/// The groups split by the values of one more kind; those left with one node are dropped.
+fn narrowed(mut members: Vec<Member>, kind: KindRank, index: &ValueIndex) -> Vec<Member> {
+    let mut carried: Vec<(NodeRank, ValueRank)> = Vec::new();
+    for value in shared_values(kind, index) {
+        carried.extend(index.carriers(value).iter().map(|node| (*node, value)));
+    }
+    carried.sort_unstable();
+    members.sort_unstable_by_key(|member| (member.node, member.group));
+    let mut split: Vec<(u32, ValueRank, Member)> = Vec::new();
+    for of_node in members.chunk_by(|a, b| a.node == b.node) {
+        let Some(node) = of_node.first().map(|member| member.node) else { continue };
+        let start = carried.partition_point(|(carrier, _)| *carrier < node);
+        let values = carried.iter().skip(start).take_while(|(carrier, _)| *carrier == node).map(|(_, value)| *value);
+        let combined = values.flat_map(|value| of_node.iter().map(move |member| (member.group, value, *member)));
+        split.extend(combined.take(COMBINATIONS_PER_NODE_MAX));
+    }
+    split.sort_unstable();
+    let groups = split.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).filter(|group| group.len() > 1).enumerate();
+    groups.flat_map(|(group, members)| members.iter().map(move |(_, _, member)| Member { group: narrow(group), ..*member })).collect()
+}
