@@ -1,11 +1,36 @@
-//! probe
-use affluent_sdk::*;
-#[derive(serde::Deserialize, schemars::JsonSchema)]
-pub struct C { pub x: u32 }
-pub struct P; pub struct S;
-impl Plugin for P { type Config = C; fn manifest() -> Manifest { Manifest::new::<C>("csv", env!("CARGO_PKG_VERSION"), [PluginKind::Source]).with_files() } }
-impl Source for S { type Config = C;
- fn discover(_: &C) -> Result<Vec<StreamSchema>> { Ok(files::inputs().iter().map(|i| StreamSchema::new(&i.name, vec![])).collect()) }
- fn open(_: C, _: StreamSpec, _: Option<Vec<u8>>) -> Result<Self> { Ok(S) }
- fn next(&mut self, _: Limits) -> Result<Page> { Err(Error::internal("x")) } }
-affluent_sdk::export_source!(P, S);
+//! The `csv` source: streams from delimited text files that the connection grants. Types are declared or guessed from
+//! a sample; lines that do not fit are rejected with their place and never stop the read. It writes nothing: JSON
+//! Lines is the format for output.
+
+mod config;
+mod discover;
+mod header;
+mod scan;
+mod source;
+
+pub use config::{Config, Encoding, StreamConfig};
+pub use source::CsvSource;
+
+use affluent_sdk::{CheckReport, Manifest, Plugin, PluginKind, Result, Source};
+
+/// The plugin as the host sees it.
+#[derive(Debug)]
+pub struct Csv;
+
+impl Plugin for Csv {
+    type Config = Config;
+
+    fn manifest() -> Manifest {
+        Manifest::new::<Config>("csv", env!("CARGO_PKG_VERSION"), [PluginKind::Source])
+            .description("Reads delimited text files")
+            .with_files()
+    }
+
+    fn check(config: &Config) -> Result<CheckReport> {
+        let streams = CsvSource::discover(config)?;
+        let notes = streams.iter().map(|stream| format!("stream `{}` has {} columns", stream.name, stream.fields.len()));
+        Ok(CheckReport { notes: notes.collect() })
+    }
+}
+
+affluent_sdk::export_source!(Csv, CsvSource);

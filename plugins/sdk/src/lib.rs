@@ -6,15 +6,19 @@
 pub mod bindings;
 pub mod columns;
 pub mod crypto;
+pub mod date_format;
 mod error;
 #[doc(hidden)]
 pub mod export;
+pub mod file_streams;
 pub mod files;
 mod host;
 pub mod http;
 pub mod kv;
+pub mod lines;
 pub mod manifest;
 mod plugin;
+pub mod records;
 pub mod runtime;
 mod stream;
 #[cfg(not(target_arch = "wasm32"))]

@@ -97,7 +97,7 @@ fn two_digits(bytes: &[u8], at: usize) -> Option<i64> {
 }
 
 /// Microseconds of the digits after the point, and where they end.
-fn fraction(bytes: &[u8], start: usize) -> Option<(i64, usize)> {
+pub(crate) fn fraction(bytes: &[u8], start: usize) -> Option<(i64, usize)> {
     let mut at = start;
     let mut us = 0;
     let mut place = 100_000;
@@ -110,7 +110,7 @@ fn fraction(bytes: &[u8], start: usize) -> Option<(i64, usize)> {
 }
 
 /// Microseconds east of UTC.
-fn zone(text: &[u8]) -> Option<i64> {
+pub(crate) fn zone(text: &[u8]) -> Option<i64> {
     let (sign, rest) = match text {
         [] | [b'Z' | b'z'] => return Some(0),
         [b'+', rest @ ..] => (1, rest),
