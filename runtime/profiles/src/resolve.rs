@@ -94,6 +94,7 @@ pub fn resolve(input: &ResolveInput<'_>) -> Resolution {
     let proposals = propose(&rules, &values, &mut components);
     let partition = components.into_partition();
     let links = proposals.iter().map(|proposal| link(proposal, input, &rules, &nodes, &values)).collect();
+    drop((proposals, values));
     let labels = label(input.nodes, &nodes, &partition);
     Resolution {
         assignments: labels.assignments,

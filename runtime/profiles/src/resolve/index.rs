@@ -26,10 +26,12 @@ pub(super) struct NodeOrder {
 
 impl NodeOrder {
     pub(super) fn new(nodes: &[ResolveNode]) -> Self {
-        let mut positions: Vec<u32> = (0..).take(nodes.len()).collect();
-        let key = |position: &u32| nodes.get(*position as usize).map(|node| (node.key, node.node));
-        positions.sort_unstable_by_key(key);
-        Self { positions }
+        let mut pairs: Vec<(u64, u32)> = nodes.iter().map(|node| key_prefix(&node.key)).zip(0..).collect();
+        pairs.sort_unstable();
+        for run in pairs.chunk_by_mut(|a, b| a.0 == b.0).filter(|run| run.len() > 1) {
+            run.sort_unstable_by_key(|(_, position)| nodes.get(*position as usize).map(|node| (node.key, node.node)));
+        }
+        Self { positions: pairs.into_iter().map(|(_, position)| position).collect() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -113,12 +115,13 @@ pub(super) struct ValueIndex {
 impl ValueIndex {
     /// Indexes the edges that count, and names the values that are blocked now because they point to too many nodes.
     pub(super) fn new(input: &ResolveInput<'_>, rules: &RuleSet, order: &NodeOrder) -> (Self, Vec<BlockedIdentifier>) {
-        let entries = sorted_entries(input, rules, order);
+        let (entries, is_key_enough) = sorted_entries(input, rules, order);
         let mut index = Self { kind_values: vec![0..0; rules.kinds.len()], ..Self::default() };
         index.starts.push(0);
         let blocked_before = sorted_blocked(input.blocked);
         let mut blocked = Vec::new();
-        for run in entries.chunk_by(|a, b| a.key == b.key && same_value(input.edges, a, b)) {
+        let is_one = |a: &Entry, b: &Entry| a.key == b.key && (is_key_enough || same_value(input.edges, a, b));
+        for run in entries.chunk_by(is_one) {
             index.admit(run, input.edges, rules, &blocked_before, &mut blocked);
         }
         (index, blocked)
@@ -193,7 +196,8 @@ impl ValueIndex {
     }
 }
 
-fn sorted_entries(input: &ResolveInput<'_>, rules: &RuleSet, order: &NodeOrder) -> Vec<Entry> {
+/// The edges that count, by value and node; true when entries with equal keys have equal values.
+fn sorted_entries(input: &ResolveInput<'_>, rules: &RuleSet, order: &NodeOrder) -> (Vec<Entry>, bool) {
     let rank_of_id = RankOfId::new(input.nodes, order);
     let ranks_by_number = rules.ranks_by_number(input.kinds.len());
     let mut entries: Vec<Entry> = Vec::with_capacity(input.edges.len());
@@ -202,18 +206,21 @@ fn sorted_entries(input: &ResolveInput<'_>, rules: &RuleSet, order: &NodeOrder) 
         Some(Entry { key: sort_key(kind, &edge.value), node: rank_of_id.find(edge.node)?, edge: edge_at })
     }));
     entries.sort_unstable();
-    separate_equal_keys(&mut entries, input.edges);
-    entries
+    let is_key_enough = separate_equal_keys(&mut entries, input.edges);
+    (entries, is_key_enough)
 }
 
-/// Two values of a kind that agree in the 48 bits of the key are told apart by all their bytes.
-fn separate_equal_keys(entries: &mut [Entry], edges: &[Edge]) {
+/// Two values of a kind that agree in the 48 bits of the key are told apart by all their bytes; true when there are none.
+fn separate_equal_keys(entries: &mut [Entry], edges: &[Edge]) -> bool {
+    let mut is_key_enough = true;
     for run in entries.chunk_by_mut(|a, b| a.key == b.key) {
         let is_one_value = run.windows(2).all(|pair| matches!(pair, [a, b] if same_value(edges, a, b)));
         if !is_one_value {
+            is_key_enough = false;
             run.sort_unstable_by_key(|entry| (edges.get(entry.edge as usize).map(|edge| edge.value), entry.node, entry.edge));
         }
     }
+    is_key_enough
 }
 
 fn same_value(edges: &[Edge], a: &Entry, b: &Entry) -> bool {
@@ -223,7 +230,13 @@ fn same_value(edges: &[Edge], a: &Entry, b: &Entry) -> bool {
     }
 }
 
-/// The first byte of a blind index is its version, the same for all: the key takes the six after it.
+/// Eight bytes of a blind index after its first, the version, which is the same for all.
+fn key_prefix(key: &BlindIndex) -> u64 {
+    let [_, a, b, c, d, e, f, g, h, ..] = *key;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// The kind, then six bytes of the value after its version.
 fn sort_key(kind: KindRank, value: &BlindIndex) -> u64 {
     let [_, a, b, c, d, e, f, ..] = *value;
     let [high, low] = kind.to_be_bytes();
