@@ -13,6 +13,24 @@
 //!  +- suppression key                      the list of erased persons; outlives every index key
 //! ```
 //!
+//! ```
+//! use affluent_vault::{FieldValue, KeyRing, OsRandom, Padding, Purpose, Vault, create_key_file};
+//!
+//! let directory = tempfile::tempdir().unwrap();
+//! let (path, random) = (directory.path().join("keyring"), &mut OsRandom::new());
+//! create_key_file(&path, random)?;
+//! let (vault, _rows_to_store) = Vault::create(&KeyRing::read_file(&path)?, "acme", 0, random)?;
+//!
+//! let email = vault.field_context("shopify.customers", "email", Padding::None)?;
+//! let (key, _wrapped_to_store) = vault.new_subject_key(7, random)?;
+//! let mut column = Vec::new();
+//! key.seal_into(&mut column, FieldValue::Text("anna@example.com"), &email, "1001", random)?;
+//!
+//! let opened = key.open(&column, &email, "1001", Purpose::Activation)?;
+//! assert_eq!(opened.text(), Some("anna@example.com"));
+//! # Ok::<(), affluent_model::Error>(())
+//! ```
+//!
 //! What it promises about memory: keys are zeroised when dropped and have no `Debug`, `Clone` or `Serialize`. Opened values
 //! are zeroised too, but a copy that a caller makes is the caller's.
 

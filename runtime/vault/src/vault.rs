@@ -23,8 +23,9 @@ use crate::roots::{RootPurpose, Roots, StoredKey};
 pub struct Vault {
     workspace: String,
     roots: Roots,
-    /// Rising by version: the last one wraps, all unwrap. Never empty.
+    /// The workspace keys, made ready: all unwrap, the one of `workspace_key_version` wraps.
     wrapping_keys: Vec<WrappingKey>,
+    workspace_key_version: u32,
     /// Keys ever wrapped by the newest workspace key, as far as this vault knows.
     wraps: AtomicU64,
     /// Those of them not yet given to [`Self::take_new_wraps`].
@@ -135,7 +136,7 @@ impl Vault {
         random: &mut dyn Random,
     ) -> Result<Option<[u8; WRAPPED_KEY_BYTES]>> {
         let wrapped = Wrapped::parse(wrapped)?;
-        if wrapped.wrapping_version == self.roots.newest(RootPurpose::Workspace)?.version {
+        if wrapped.wrapping_version == self.workspace_key_version {
             return Ok(None);
         }
         let Unwrapped { secret, derived } = self.unwrap(scope, key_id, &wrapped)?;
@@ -194,11 +195,9 @@ impl Vault {
     }
 
     /// The workspace key version that new keys are wrapped with: the ledger keeps its wrap total.
-    ///
-    /// # Errors
-    /// None in practice: a vault without a workspace key cannot be made.
-    pub fn workspace_key_version(&self) -> Result<u32> {
-        Ok(self.roots.newest(RootPurpose::Workspace)?.version)
+    #[must_use]
+    pub fn workspace_key_version(&self) -> u32 {
+        self.workspace_key_version
     }
 
     /// Adds the ledger's total of keys wrapped by the newest workspace key; call once after opening.
@@ -236,10 +235,12 @@ impl Vault {
         let wrapping_keys =
             keys.map(|key| Ok(WrappingKey { version: key.version, cipher: key.secret.derive()?.cipher }));
         let wrapping_keys = wrapping_keys.collect::<Result<_>>()?;
+        let workspace_key_version = roots.newest(RootPurpose::Workspace)?.version;
         Ok(Self {
             workspace: workspace.to_owned(),
             roots,
             wrapping_keys,
+            workspace_key_version,
             wraps: AtomicU64::new(0),
             new_wraps: AtomicU64::new(0),
             audit: Arc::default(),
@@ -256,7 +257,7 @@ impl Vault {
     ) -> Result<[u8; WRAPPED_KEY_BYTES]> {
         count_message(&self.wraps, "keys wrapped by one workspace key")?;
         self.new_wraps.fetch_add(1, Ordering::Relaxed);
-        let wrapping = self.wrapping_key(self.workspace_key_version()?)?;
+        let wrapping = self.wrapping_key(self.workspace_key_version)?;
         ewk1::wrap(wrapping, self.binding(scope, key_id), secret, commitment, random)
     }
 
