@@ -144,8 +144,11 @@ pub struct TextColumn<'a> {
 }
 
 impl<'a> TextColumn<'a> {
-    /// Checks the UTF-8 of all values at once.
-    pub(crate) fn new(column: &'a Column, values: &'a BytesColumn) -> Result<Self> {
+    /// A view of the values of `column`; their UTF-8 is checked at once.
+    ///
+    /// # Errors
+    /// `invalid_data` for bytes that are not UTF-8.
+    pub fn new(column: &'a Column, values: &'a BytesColumn) -> Result<Self> {
         let text = std::str::from_utf8(&values.data)
             .map_err(|_| Error::invalid_data(format!("column `{}` is not valid UTF-8", column.name)))?;
         Ok(Self { text, offsets: &values.offsets, validity: column.validity.as_deref() })
