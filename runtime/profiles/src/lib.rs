@@ -2,7 +2,9 @@
 //! profile rows, segments and consent ([`snapshot`], [`segment`], [`consent`], [`change`]). Pure and synchronous: no
 //! store, no IO, no clock; the engine feeds it from the ledger and runs its SQL in the lake.
 
+mod attributes;
 pub mod change;
+mod computed_traits;
 pub mod consent;
 pub mod explain;
 pub mod resolve;
