@@ -154,6 +154,30 @@ macro_rules! export_transform {
     };
 }
 
+/// Exports types that implement the generated `Guest` traits themselves; for tests of the host.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_raw {
+    ($guest:ident: plugin, source, transform, destination) => {
+        $crate::__api_version_section!();
+        $crate::bindings::plugin_exports::__export_plugin!($guest);
+        $crate::bindings::source_exports::__export_source!($guest);
+        $crate::bindings::transform_exports::__export_transform!($guest);
+        $crate::bindings::destination_exports::__export_destination!($guest);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __api_version_section {
+    () => {
+        /// Readable without running anything: which contract the component was built against.
+        #[used]
+        #[unsafe(link_section = "affluent:api")]
+        static API_VERSION: [u8; 5] = *b"0.1.0";
+    };
+}
+
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export_plugin_interface {
@@ -162,10 +186,7 @@ macro_rules! __export_plugin_interface {
         const _: () = {
             use $crate::bindings::imports::affluent::plugin::types::PluginError;
 
-            /// Readable without running anything: which contract the component was built against.
-            #[used]
-            #[unsafe(link_section = "affluent:api")]
-            static API_VERSION: [u8; 5] = *b"0.1.0";
+            $crate::__api_version_section!();
 
             struct Exported;
 
