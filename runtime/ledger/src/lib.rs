@@ -7,6 +7,7 @@ mod contract;
 mod error;
 mod sqlite;
 
+pub use contract::Ledger;
 pub use contract::audit::{Audit, AuditRow};
 pub use contract::computed::{Computed, Membership, SegmentSize, SnapshotCommit, SnapshotRow};
 pub use contract::dead_letters::{DeadLetterCount, DeadLetterFilter, DeadLetterRow, DeadLetters, NewDeadLetter, Stage};
@@ -19,5 +20,4 @@ pub use contract::outbox::{
 };
 pub use contract::plugin_values::PluginValues;
 pub use contract::runs::{Lease, LeaseRow, RunEnd, RunRow, RunStart, Runs};
-pub use contract::Ledger;
 pub use sqlite::SqliteLedger;

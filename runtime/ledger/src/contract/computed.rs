@@ -61,7 +61,7 @@ pub trait Computed {
     /// Replaces the snapshot and moves memberships; returns its version.
     ///
     /// # Errors
-    /// `E0706`; `E0711` when a file name is in the ledger already.
+    /// `E0706`; a bug when a file name is in the ledger already.
     fn commit_snapshot(&self, lease: &Lease, snapshot: &SnapshotCommit) -> Result<u64>;
 
     /// Members of a segment now, sorted.

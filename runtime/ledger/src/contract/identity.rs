@@ -68,7 +68,7 @@ pub trait Identity {
     /// Numbers of identifier kinds by name, in the order asked; unknown ones are given the next number for good.
     ///
     /// # Errors
-    /// `E0710` beyond 65,535 kinds.
+    /// `E0709` beyond 65,535 kinds.
     fn identifier_kinds(&self, names: &[String]) -> Result<Vec<u16>>;
 
     /// All kinds by number.
@@ -92,10 +92,10 @@ pub trait Identity {
     /// Those of the store.
     fn whole_graph(&self) -> Result<Neighbourhood>;
 
-    /// Writes a resolution. Sorting is done inside.
+    /// Writes a resolution. Sorting is done inside; that the nodes exist is not checked.
     ///
     /// # Errors
-    /// `E0706`; `E0711` when an edge or an assignment names a node that does not exist.
+    /// `E0706`.
     fn commit_resolution(&self, lease: &Lease, resolution: &ResolutionCommit) -> Result<()>;
 
     /// Visits every labelled node, by node. An error of `visit` ends it.

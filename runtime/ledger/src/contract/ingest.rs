@@ -121,8 +121,9 @@ pub trait Ingest {
     /// Makes an epoch visible: files, nodes, dead letters, counters and state at once.
     ///
     /// # Errors
-    /// `E0706`; `E0708` when `generation` is not the newest of the stream; `E0709` when the state is too large; `E0711` when
-    /// a node key, a node or a file name is in the ledger already.
+    /// `E0706`; `E0708` when the state is too large; `E0711` when another pipeline stored a node with one of the keys since
+    /// the epoch looked: look again and seal again; a bug when `generation` is not the newest of the stream or a file name
+    /// is in the ledger already.
     fn commit_epoch(&self, lease: &Lease, epoch: &EpochCommit) -> Result<()>;
 
     /// Visible files of a table, by sequence and id.

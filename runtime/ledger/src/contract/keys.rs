@@ -68,7 +68,7 @@ pub trait Keys {
     /// Stores the wrapped key of a run.
     ///
     /// # Errors
-    /// `E0706`; `E0711` when the id has a key already.
+    /// `E0706`; a bug when the id has a key already.
     fn add_run_key(&self, lease: &Lease, key_id: u64, wrapped: &[u8]) -> Result<()>;
 
     /// The wrapped key of a run.

@@ -17,12 +17,12 @@ use super::runs::Lease;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageRow {
     pub key: ProfileId,
-    /// Of the payload last accepted; `None` = in doubt: something was sent and its fate is not known, so the destination
-    /// may hold it or not. Whatever is desired then differs from it.
+    /// Of the payload last accepted; `None` = in doubt: something was sent since and its fate is not known, so the
+    /// destination may hold it or not. Whatever is desired differs from it.
     pub hash: Option<[u8; 16]>,
     pub version: u64,
     pub remote_id: Option<String>,
-    /// The match values last sent, sealed: enough to remove the row.
+    /// The match values last accepted, or sent when none was accepted; sealed. Enough to remove the row.
     pub match_sealed: Vec<u8>,
 }
 
@@ -59,10 +59,8 @@ pub struct OutboxRow {
     pub payload_sealed: Vec<u8>,
     pub match_sealed: Vec<u8>,
     pub version: u64,
-    /// Attempts before this batch.
+    /// Attempts before this batch: above 0, the destination may hold this payload already.
     pub attempts: u32,
-    /// An earlier attempt, perhaps of another payload, may have reached the destination.
-    pub in_doubt: bool,
 }
 
 /// Rows that were handed out together.
@@ -170,16 +168,17 @@ pub trait Outbox {
     /// `E0706`.
     fn begin_plan(&self, lease: &Lease, batch_rows: usize) -> Result<OutboxPlan>;
 
-    /// Adds rows to a plan, invisible until it is committed. A key must not come twice. Best in groups of 10,000 rows.
+    /// Adds rows to a plan, invisible until it is committed. A key must not come twice in a plan; that is not checked. Best in groups
+    /// of 10,000 rows.
     ///
     /// # Errors
-    /// `E0706`; `E0712` when the plan is not the one begun last.
+    /// `E0706`; a bug when the plan is not the one begun last.
     fn add_plan_rows(&self, lease: &Lease, plan: &OutboxPlan, rows: &[NewOutboxRow]) -> Result<()>;
 
     /// Makes a plan the truth, in one transaction, by the rules above; returns the rows now pending.
     ///
     /// # Errors
-    /// `E0706`; `E0712` when the plan is not the one begun last or has a key twice.
+    /// `E0706`; a bug when the plan is not the one begun last.
     fn commit_plan(&self, lease: &Lease, plan: OutboxPlan) -> Result<u64>;
 
     /// Batches that were taken and not settled, oldest first: to be polled by their token, or sent again as they are.
@@ -198,26 +197,26 @@ pub trait Outbox {
     /// Counts one more hand-over of a batch in flight and returns how many there were; call it before sending again.
     ///
     /// # Errors
-    /// `E0706`; `E0713` when the batch is not in flight.
+    /// `E0706`; a bug when the batch is not in flight.
     fn mark_resent(&self, lease: &Lease, batch: i64) -> Result<u32>;
 
     /// Stores the token of an import that runs at the destination, before it is polled (delivery.md R8).
     ///
     /// # Errors
-    /// `E0706`; `E0713` when the batch is not in flight; `E0709` when the token is over 64 KiB.
+    /// `E0706`; a bug when the batch is not in flight; `E0708` when the token is over 64 KiB.
     fn set_token(&self, lease: &Lease, batch: i64, token: &str) -> Result<()>;
 
     /// Settles rows of a batch: image, refusals, dead letters and the rows to be tried again, at once. Rows without an
     /// outcome stay in flight; the batch ends with its last row.
     ///
     /// # Errors
-    /// `E0706`; `E0713` when the batch is not in flight or an outcome names a key that is not in it.
+    /// `E0706`; a bug when the batch is not in flight or an outcome names a key that is not in it.
     fn acknowledge(&self, lease: &Lease, batch: i64, outcomes: &[RowOutcome], now_us: i64) -> Result<()>;
 
     /// Ends a batch without an answer: its rows are pending again.
     ///
     /// # Errors
-    /// `E0706`; `E0713` when the batch is not in flight.
+    /// `E0706`; a bug when the batch is not in flight.
     fn release_batch(&self, lease: &Lease, batch: i64, release: &BatchRelease) -> Result<()>;
 
     /// Rows of a sync by state.
@@ -235,6 +234,6 @@ pub trait Outbox {
     /// Forgets the image, refusals and outbox of a sync, without sending anything: the next run sends every row.
     ///
     /// # Errors
-    /// `E0706`; `E0713` while a batch is in flight.
+    /// `E0706`; a bug while a batch is in flight.
     fn reset_sync(&self, lease: &Lease) -> Result<()>;
 }

@@ -12,7 +12,7 @@ pub trait PluginValues {
     /// Stores a value, replacing the one before.
     ///
     /// # Errors
-    /// `E0709` when the key is over 256 bytes, the value over 64 KiB, or all of the plugin's values in the pipeline are over 1 MiB.
+    /// `E0708` when the key is over 256 bytes, the value over 64 KiB, or all of the plugin's values in the pipeline are over 1 MiB.
     fn put_plugin_value(&self, pipeline: &str, plugin: &str, key: &str, value: &[u8]) -> Result<()>;
 
     /// Removes a value; one that is not there is no error.

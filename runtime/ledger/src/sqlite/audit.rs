@@ -1,0 +1,27 @@
+//! The audit trail; triggers of the file refuse changes and removals.
+
+use affluent_model::Result;
+use rusqlite::params;
+
+use super::{SqliteLedger, collect, limit_of};
+use crate::contract::audit::{Audit, AuditRow};
+
+impl Audit for SqliteLedger {
+    fn audit(&self, at_us: i64, action: &str, detail: &str) -> Result<()> {
+        self.write(|transaction| {
+            let sql = "INSERT INTO audit (at_us, action, detail) VALUES (?1, ?2, ?3)";
+            transaction.prepare_cached(sql)?.execute(params![at_us, action, detail])?;
+            Ok(())
+        })
+    }
+
+    fn audit_rows(&self, limit: usize) -> Result<Vec<AuditRow>> {
+        self.read(|connection| {
+            let sql = "SELECT id, at_us, action, detail FROM audit ORDER BY id DESC LIMIT ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            collect(statement.query_map([limit_of(limit)], |row| {
+                Ok(AuditRow { id: row.get(0)?, at_us: row.get(1)?, action: row.get(2)?, detail: row.get(3)? })
+            })?)
+        })
+    }
+}

@@ -1,0 +1,138 @@
+//! The snapshot and the memberships. Members now and stays that ended live in two tables: the first is read whole for
+//! every segment that is sent, the second only when somebody asks.
+
+use affluent_model::Result;
+use affluent_model::identity::ProfileId;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{SqliteLedger, collect, count_at, signed, word_number};
+use crate::contract::computed::{Computed, Membership, SegmentSize, SnapshotCommit, SnapshotRow};
+use crate::contract::ingest::NewFile;
+use crate::contract::runs::Lease;
+use crate::error::StoreResult;
+
+impl Computed for SqliteLedger {
+    fn snapshot(&self) -> Result<Option<SnapshotRow>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT name FROM snapshot_file ORDER BY position")?;
+            let files: Vec<String> = collect(statement.query_map([], |row| row.get(0))?)?;
+            let sql = "SELECT version, rows, definition_hash, input_sequence, computed_at_us FROM snapshot
+                ORDER BY version DESC LIMIT 1";
+            let snapshot = connection.prepare_cached(sql)?.query_row([], |row| {
+                Ok(SnapshotRow {
+                    version: count_at(row, 0)?,
+                    files,
+                    rows: count_at(row, 1)?,
+                    definition_hash: row.get(2)?,
+                    input_sequence: row.get(3)?,
+                    computed_at_us: row.get(4)?,
+                })
+            });
+            Ok(snapshot.optional()?)
+        })
+    }
+
+    fn commit_snapshot(&self, lease: &Lease, snapshot: &SnapshotCommit) -> Result<u64> {
+        self.write_fenced(lease, |transaction| {
+            replace_files(transaction, &snapshot.files)?;
+            leave_segments(transaction, &snapshot.left, snapshot.now_us)?;
+            enter_segments(transaction, &snapshot.entered, snapshot.now_us)?;
+            let sql = "INSERT INTO snapshot (version, rows, definition_hash, input_sequence, computed_at_us)
+                VALUES ((SELECT coalesce(max(version), 0) + 1 FROM snapshot), ?1, ?2, ?3, ?4) RETURNING version";
+            let SnapshotCommit { rows, definition_hash, input_sequence, now_us, .. } = snapshot;
+            let new = params![signed(*rows)?, definition_hash, input_sequence, now_us];
+            let version = transaction.prepare_cached(sql)?.query_row(new, |row| count_at(row, 0))?;
+            Ok(version)
+        })
+    }
+
+    fn members(&self, segment: &str) -> Result<Vec<ProfileId>> {
+        self.read(|connection| {
+            let sql = "SELECT profile FROM membership
+                WHERE segment = (SELECT word FROM word WHERE text = ?1) ORDER BY profile";
+            let mut statement = connection.prepare_cached(sql)?;
+            collect(statement.query_map([segment], |row| Ok(profile_of(row.get(0)?)))?)
+        })
+    }
+
+    fn segment_sizes(&self) -> Result<Vec<SegmentSize>> {
+        self.read(|connection| {
+            let sql = "SELECT w.text, m.members
+                FROM (SELECT segment, count(*) AS members FROM membership GROUP BY segment) m JOIN word w ON w.word = m.segment
+                ORDER BY w.text";
+            let mut statement = connection.prepare_cached(sql)?;
+            collect(statement.query_map([], |row| Ok(SegmentSize { segment: row.get(0)?, members: count_at(row, 1)? }))?)
+        })
+    }
+
+    fn memberships_of(&self, profile: ProfileId) -> Result<Vec<Membership>> {
+        self.read(|connection| {
+            let sql = "SELECT w.text, m.entered_at_us, m.left_at_us FROM (
+                    SELECT segment, entered_at_us, left_at_us FROM membership_past WHERE profile = ?1
+                    UNION ALL SELECT segment, entered_at_us, NULL FROM membership WHERE profile = ?1
+                ) m JOIN word w ON w.word = m.segment
+                ORDER BY w.text, m.entered_at_us, m.left_at_us NULLS LAST";
+            let mut statement = connection.prepare_cached(sql)?;
+            collect(statement.query_map([profile_bytes(profile)], |row| {
+                Ok(Membership { segment: row.get(0)?, entered_at_us: row.get(1)?, left_at_us: row.get(2)? })
+            })?)
+        })
+    }
+}
+
+pub(super) fn profile_bytes(profile: ProfileId) -> [u8; 16] {
+    profile.0.to_be_bytes()
+}
+
+pub(super) fn profile_of(bytes: [u8; 16]) -> ProfileId {
+    ProfileId(u128::from_be_bytes(bytes))
+}
+
+fn replace_files(connection: &Connection, files: &[NewFile]) -> StoreResult<()> {
+    connection.prepare_cached("DELETE FROM snapshot_file")?.execute([])?;
+    let sql = "INSERT INTO snapshot_file (lake_table, name, rows, bytes, sequence) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let mut statement = connection.prepare_cached(sql)?;
+    for NewFile { table, name, rows, bytes, sequence } in files {
+        statement.execute(params![table, name, signed(*rows)?, signed(*bytes)?, sequence])?;
+    }
+    Ok(())
+}
+
+/// A stay that began at this very instant leaves no interval behind.
+fn leave_segments(connection: &Connection, left: &[(String, ProfileId)], now_us: i64) -> StoreResult<()> {
+    let sql = "DELETE FROM membership WHERE segment = ?1 AND profile = ?2 RETURNING entered_at_us";
+    let mut remove = connection.prepare_cached(sql)?;
+    let sql = "INSERT OR REPLACE INTO membership_past (segment, profile, entered_at_us, left_at_us) VALUES (?1, ?2, ?3, ?4)";
+    let mut remember = connection.prepare_cached(sql)?;
+    for (segment, profile) in in_key_order(connection, left)? {
+        let entered_at_us: Option<i64> = remove.query_row(params![segment, profile], |row| row.get(0)).optional()?;
+        if let Some(entered_at_us) = entered_at_us.filter(|entered_at_us| *entered_at_us < now_us) {
+            remember.execute(params![segment, profile, entered_at_us, now_us])?;
+        }
+    }
+    Ok(())
+}
+
+fn enter_segments(connection: &Connection, entered: &[(String, ProfileId)], now_us: i64) -> StoreResult<()> {
+    let sql = "INSERT OR IGNORE INTO membership (segment, profile, entered_at_us) VALUES (?1, ?2, ?3)";
+    let mut statement = connection.prepare_cached(sql)?;
+    for (segment, profile) in in_key_order(connection, entered)? {
+        statement.execute(params![segment, profile, now_us])?;
+    }
+    Ok(())
+}
+
+fn in_key_order(connection: &Connection, members: &[(String, ProfileId)]) -> StoreResult<Vec<(i64, [u8; 16])>> {
+    let mut rows = Vec::with_capacity(members.len());
+    let mut last: Option<(&str, i64)> = None;
+    for (segment, profile) in members {
+        let number = match last {
+            Some((name, number)) if name == segment => number,
+            _ => word_number(connection, segment)?,
+        };
+        last = Some((segment, number));
+        rows.push((number, profile_bytes(*profile)));
+    }
+    rows.sort_unstable();
+    Ok(rows)
+}

@@ -1,0 +1,297 @@
+//! Closing a part of the identity graph: what must be known to resolve some nodes as if everything was. Few nodes are
+//! followed edge by edge; when they are, or turn out to be, a good part of all, one sequential read of the graph finds the
+//! same part for less.
+
+use std::collections::{BTreeSet, HashSet};
+
+use affluent_model::identity::{BlindIndex, BlockedIdentifier, NodeId};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::count_at;
+use super::identity::{EdgeReader, Sources, edge_row, node_row};
+use crate::contract::identity::Neighbourhood;
+use crate::error::StoreResult;
+
+/// A look-up of a node with its edges and neighbours costs as much as reading this many nodes in order.
+const NODES_PER_LOOK_UP: usize = 16;
+/// Nodes followed edge by edge however small the graph is.
+const LOOK_UPS_MIN: usize = 64;
+
+type Value = (u16, BlindIndex);
+
+/// See [`crate::Identity::neighbourhood`].
+pub(super) fn neighbourhood(connection: &Connection, nodes: &[NodeId], values: &[Value]) -> StoreResult<Neighbourhood> {
+    let last: i64 = connection.prepare_cached("SELECT coalesce(max(node), 0) FROM node")?.query_row([], |row| row.get(0))?;
+    let all = usize::try_from(last).unwrap_or(usize::MAX);
+    let look_ups_max = (all / NODES_PER_LOOK_UP).max(LOOK_UPS_MIN);
+    let members = match Walk::new(connection, look_ups_max)?.close(nodes, values)? {
+        Some(members) => Members::Few(members),
+        None => scan(connection, all, nodes, values)?,
+    };
+    read_members(connection, &members, values)
+}
+
+/// See [`crate::Identity::whole_graph`].
+pub(super) fn whole(connection: &Connection) -> StoreResult<Neighbourhood> {
+    let mut graph = read_members(connection, &Members::All, &[])?;
+    let sql = "SELECT kind, value, reason, nodes FROM blocked_identifier ORDER BY kind, value";
+    graph.blocked = super::collect(connection.prepare_cached(sql)?.query_map([], blocked_row)?)?;
+    Ok(graph)
+}
+
+/// The nodes of a closed part.
+enum Members {
+    Few(BTreeSet<NodeId>),
+    /// Bit n tells whether node n is one.
+    Many(Vec<bool>),
+    All,
+}
+
+impl Members {
+    fn contains(&self, node: NodeId) -> bool {
+        match self {
+            Self::Few(nodes) => nodes.contains(&node),
+            Self::Many(is_member) => slot(node).and_then(|slot| is_member.get(slot)).copied().unwrap_or(false),
+            Self::All => true,
+        }
+    }
+}
+
+/// A walk from node to node by point look-ups.
+struct Walk<'a> {
+    connection: &'a Connection,
+    edges: EdgeReader<'a>,
+    look_ups_max: usize,
+    members: BTreeSet<NodeId>,
+    seen_values: HashSet<Value>,
+    seen_profiles: HashSet<[u8; 16]>,
+    /// Found and not yet followed.
+    open: Vec<NodeId>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(connection: &'a Connection, look_ups_max: usize) -> StoreResult<Self> {
+        Ok(Self {
+            connection,
+            edges: EdgeReader::new(connection)?,
+            look_ups_max,
+            members: BTreeSet::new(),
+            seen_values: HashSet::new(),
+            seen_profiles: HashSet::new(),
+            open: Vec::new(),
+        })
+    }
+
+    /// The closed part; `None` when it is too large to be worth the walk.
+    fn close(mut self, nodes: &[NodeId], values: &[Value]) -> StoreResult<Option<BTreeSet<NodeId>>> {
+        if nodes.len().saturating_add(values.len()) > self.look_ups_max {
+            return Ok(None);
+        }
+        for node in nodes {
+            self.add(*node);
+        }
+        for value in values {
+            self.follow_value(*value)?;
+        }
+        while let Some(node) = self.open.pop() {
+            if self.members.len() > self.look_ups_max {
+                return Ok(None);
+            }
+            self.follow_node(node)?;
+        }
+        Ok(Some(self.members))
+    }
+
+    fn add(&mut self, node: NodeId) {
+        if self.members.insert(node) {
+            self.open.push(node);
+        }
+    }
+
+    fn follow_node(&mut self, node: NodeId) -> StoreResult<()> {
+        let mut edges = Vec::new();
+        self.edges.read(node, &mut edges)?;
+        for edge in edges {
+            self.follow_value((edge.kind, edge.value))?;
+        }
+        let mut statement = self.connection.prepare_cached("SELECT profile FROM assignment WHERE node = ?1")?;
+        let profile: Option<[u8; 16]> = statement.query_row([node.0], |row| row.get(0)).optional()?;
+        if let Some(profile) = profile.filter(|profile| self.seen_profiles.insert(*profile)) {
+            let mut statement = self.connection.prepare_cached("SELECT node FROM assignment_by_profile WHERE profile = ?1")?;
+            let mut rows = statement.query([profile])?;
+            while let Some(row) = rows.next()? {
+                self.add(NodeId(row.get(0)?));
+            }
+        }
+        Ok(())
+    }
+
+    fn follow_value(&mut self, value: Value) -> StoreResult<()> {
+        if !self.seen_values.insert(value) || find_blocked(self.connection, value)?.is_some() {
+            return Ok(());
+        }
+        let mut statement = self.connection.prepare_cached("SELECT node FROM edge_by_value WHERE kind = ?1 AND value = ?2")?;
+        let mut rows = statement.query(params![value.0, value.1])?;
+        while let Some(row) = rows.next()? {
+            self.add(NodeId(row.get(0)?));
+        }
+        Ok(())
+    }
+}
+
+/// Finds the closed part by joining all nodes once, in the order the indexes are stored in.
+fn scan(connection: &Connection, last: usize, nodes: &[NodeId], values: &[Value]) -> StoreResult<Members> {
+    let blocked = blocked_values(connection)?;
+    let wanted: HashSet<Value> = values.iter().filter(|value| !blocked.contains(*value)).copied().collect();
+    let mut components = Components::new(last);
+    let mut seeds: Vec<NodeId> = nodes.to_vec();
+    let mut statement = connection.prepare_cached("SELECT kind, value, node FROM edge_by_value ORDER BY kind, value, node")?;
+    let mut rows = statement.query([])?;
+    let mut before: Option<(Value, NodeId)> = None;
+    while let Some(row) = rows.next()? {
+        let (value, node) = ((row.get(0)?, row.get(1)?), NodeId(row.get(2)?));
+        match before {
+            Some((same, other)) if same == value => {
+                if !blocked.contains(&value) {
+                    components.join(node, other);
+                }
+            }
+            _ if wanted.contains(&value) => seeds.push(node),
+            _ => {}
+        }
+        before = Some((value, node));
+    }
+    let mut statement = connection.prepare_cached("SELECT profile, node FROM assignment_by_profile ORDER BY profile, node")?;
+    let mut rows = statement.query([])?;
+    let mut before: Option<([u8; 16], NodeId)> = None;
+    while let Some(row) = rows.next()? {
+        let (profile, node) = (row.get(0)?, NodeId(row.get(1)?));
+        if let Some((_, other)) = before.filter(|(same, _)| *same == profile) {
+            components.join(node, other);
+        }
+        before = Some((profile, node));
+    }
+    Ok(Members::Many(components.members_of(&seeds)))
+}
+
+/// Components of nodes 0..=last by union-find; the parent of a root is itself.
+struct Components {
+    parents: Vec<u32>,
+}
+
+impl Components {
+    fn new(last: usize) -> Self {
+        let last = u32::try_from(last).unwrap_or(u32::MAX);
+        Self { parents: (0..=last).collect() }
+    }
+
+    /// Nodes that do not exist join nothing.
+    fn join(&mut self, a: NodeId, b: NodeId) {
+        let (Some(a), Some(b)) = (self.root(a), self.root(b)) else {
+            return;
+        };
+        let (low, high) = (a.min(b), a.max(b));
+        if let Some(parent) = self.parents.get_mut(high as usize) {
+            *parent = low;
+        }
+    }
+
+    /// Halves the path on its way.
+    fn root(&mut self, node: NodeId) -> Option<u32> {
+        let mut at = u32::try_from(node.0).ok()?;
+        loop {
+            let parent = *self.parents.get(at as usize)?;
+            if parent == at {
+                return Some(at);
+            }
+            let grandparent = *self.parents.get(parent as usize)?;
+            *self.parents.get_mut(at as usize)? = grandparent;
+            at = grandparent;
+        }
+    }
+
+    fn members_of(mut self, seeds: &[NodeId]) -> Vec<bool> {
+        let roots: HashSet<u32> = seeds.iter().filter_map(|seed| self.root(*seed)).collect();
+        (0..self.parents.len())
+            .map(|slot| self.root(NodeId(i64::try_from(slot).unwrap_or(-1))).is_some_and(|root| roots.contains(&root)))
+            .collect()
+    }
+}
+
+/// The rows of the members: point look-ups for a few, one pass for many.
+fn read_members(connection: &Connection, members: &Members, asked: &[Value]) -> StoreResult<Neighbourhood> {
+    let mut part = Neighbourhood::default();
+    let mut sources = Sources::new(connection)?;
+    if let Members::Few(nodes) = members {
+        read_few(connection, nodes, &mut sources, &mut part)?;
+    } else {
+        read_many(connection, members, &mut sources, &mut part)?;
+    }
+    let values: BTreeSet<Value> = part.edges.iter().map(|edge| (edge.kind, edge.value)).chain(asked.iter().copied()).collect();
+    if !matches!(members, Members::All) && connection.prepare_cached("SELECT 1 FROM blocked_identifier LIMIT 1")?.exists([])? {
+        for value in values {
+            part.blocked.extend(find_blocked(connection, value)?);
+        }
+    }
+    Ok(part)
+}
+
+fn read_few(
+    connection: &Connection,
+    nodes: &BTreeSet<NodeId>,
+    sources: &mut Sources<'_>,
+    part: &mut Neighbourhood,
+) -> StoreResult<()> {
+    let sql = "SELECT n.node, n.key, n.source, n.first_seen_us, a.profile
+        FROM node n LEFT JOIN assignment a ON a.node = n.node WHERE n.node = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut edges = EdgeReader::new(connection)?;
+    for node in nodes {
+        let mut rows = statement.query([node.0])?;
+        if let Some(row) = rows.next()? {
+            part.nodes.push(node_row(row, sources)?);
+            edges.read(*node, &mut part.edges)?;
+        }
+    }
+    Ok(())
+}
+
+fn read_many(connection: &Connection, members: &Members, sources: &mut Sources<'_>, part: &mut Neighbourhood) -> StoreResult<()> {
+    let sql = "SELECT n.node, n.key, n.source, n.first_seen_us, a.profile
+        FROM node n LEFT JOIN assignment a ON a.node = n.node ORDER BY n.node";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if members.contains(NodeId(row.get(0)?)) {
+            part.nodes.push(node_row(row, sources)?);
+        }
+    }
+    let sql = "SELECT node, kind, value, first_seen_us FROM edge ORDER BY node, kind, value";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if members.contains(NodeId(row.get(0)?)) {
+            part.edges.push(edge_row(row)?);
+        }
+    }
+    Ok(())
+}
+
+fn blocked_values(connection: &Connection) -> StoreResult<HashSet<Value>> {
+    let mut statement = connection.prepare_cached("SELECT kind, value FROM blocked_identifier")?;
+    let values = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(values.collect::<rusqlite::Result<HashSet<Value>>>()?)
+}
+
+fn find_blocked(connection: &Connection, value: Value) -> StoreResult<Option<BlockedIdentifier>> {
+    let sql = "SELECT kind, value, reason, nodes FROM blocked_identifier WHERE kind = ?1 AND value = ?2";
+    Ok(connection.prepare_cached(sql)?.query_row(params![value.0, value.1], blocked_row).optional()?)
+}
+
+fn blocked_row(row: &Row<'_>) -> rusqlite::Result<BlockedIdentifier> {
+    Ok(BlockedIdentifier { kind: row.get(0)?, value: row.get(1)?, reason: row.get(2)?, nodes: count_at(row, 3)? })
+}
+
+fn slot(node: NodeId) -> Option<usize> {
+    usize::try_from(node.0).ok()
+}

@@ -1,0 +1,210 @@
+//! Reading the identity graph; writing it is in `resolution`, closing it in `graph`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use affluent_model::Result;
+use affluent_model::identity::{BlindIndex, Edge, Link, LinkVerdict, NodeId, ProfileId};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+
+use super::computed::{profile_bytes, profile_of};
+use super::{SqliteLedger, collect, count_at, graph, resolution};
+use crate::contract::identity::{Identity, Neighbourhood, NodeRow, ResolutionCommit};
+use crate::contract::runs::Lease;
+use crate::error::{StoreResult, too_many_kinds};
+
+const NODE_COLUMNS: &str = "n.node, n.key, n.source, n.first_seen_us, a.profile";
+
+impl Identity for SqliteLedger {
+    fn identifier_kinds(&self, names: &[String]) -> Result<Vec<u16>> {
+        self.write(|transaction| names.iter().map(|name| kind_number(transaction, name)).collect())
+    }
+
+    fn identifier_kind_names(&self) -> Result<Vec<(u16, String)>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT kind, name FROM identifier_kind ORDER BY kind")?;
+            collect(statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        })
+    }
+
+    fn neighbourhood(&self, nodes: &[NodeId], values: &[(u16, BlindIndex)]) -> Result<Neighbourhood> {
+        self.read(|connection| graph::neighbourhood(connection, nodes, values))
+    }
+
+    fn whole_graph(&self) -> Result<Neighbourhood> {
+        self.read(graph::whole)
+    }
+
+    fn commit_resolution(&self, lease: &Lease, commit: &ResolutionCommit) -> Result<()> {
+        self.write_fenced(lease, |transaction| resolution::commit(transaction, commit))
+    }
+
+    fn assignments(&self, visit: &mut dyn FnMut(NodeId, ProfileId) -> Result<()>) -> Result<()> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT node, profile FROM assignment ORDER BY node")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                visit(NodeId(row.get(0)?), profile_of(row.get(1)?))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn profile_count(&self) -> Result<u64> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT count(*) FROM profile")?;
+            Ok(statement.query_row([], |row| count_at(row, 0))?)
+        })
+    }
+
+    fn find_profiles(&self, kind: u16, value: &BlindIndex) -> Result<Vec<ProfileId>> {
+        self.read(|connection| {
+            let sql = "SELECT DISTINCT a.profile FROM edge_by_value e JOIN assignment a ON a.node = e.node
+                WHERE e.kind = ?1 AND e.value = ?2 ORDER BY a.profile";
+            let mut statement = connection.prepare_cached(sql)?;
+            collect(statement.query_map(params![kind, value], |row| Ok(profile_of(row.get(0)?)))?)
+        })
+    }
+
+    fn resolve_alias(&self, profile: ProfileId) -> Result<ProfileId> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT new FROM profile_alias WHERE old = ?1")?;
+            let alive = statement.query_row([profile_bytes(profile)], |row| Ok(profile_of(row.get(0)?))).optional()?;
+            Ok(alive.unwrap_or(profile))
+        })
+    }
+
+    fn nodes_of(&self, profile: ProfileId) -> Result<Vec<NodeRow>> {
+        self.read(|connection| {
+            let sql = format!(
+                "SELECT {NODE_COLUMNS} FROM assignment_by_profile p JOIN node n ON n.node = p.node
+                JOIN assignment a ON a.node = p.node WHERE p.profile = ?1 ORDER BY p.node"
+            );
+            let mut sources = Sources::new(connection)?;
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query([profile_bytes(profile)])?;
+            let mut nodes = Vec::new();
+            while let Some(row) = rows.next()? {
+                nodes.push(node_row(row, &mut sources)?);
+            }
+            Ok(nodes)
+        })
+    }
+
+    fn edges_of(&self, nodes: &[NodeId]) -> Result<Vec<Edge>> {
+        self.read(|connection| {
+            let wanted: BTreeSet<NodeId> = nodes.iter().copied().collect();
+            let mut reader = EdgeReader::new(connection)?;
+            let mut edges = Vec::new();
+            for node in wanted {
+                reader.read(node, &mut edges)?;
+            }
+            Ok(edges)
+        })
+    }
+
+    fn links_of(&self, nodes: &[NodeId]) -> Result<Vec<Link>> {
+        self.read(|connection| {
+            let sql = "SELECT l.node_a, l.node_b, w.text, l.kind, l.value, l.refused_by
+                FROM (SELECT * FROM link WHERE node_a = ?1 UNION SELECT * FROM link WHERE node_b = ?1) l
+                JOIN word w ON w.word = l.rule";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut links = Vec::new();
+            for node in nodes.iter().copied().collect::<BTreeSet<_>>() {
+                links.append(&mut collect(statement.query_map([node.0], link_row)?)?);
+            }
+            links.sort_by(|x, y| link_order(x).cmp(&link_order(y)));
+            links.dedup();
+            Ok(links)
+        })
+    }
+}
+
+/// Names of connections by their number, shared by all rows that name one.
+pub(super) struct Sources<'a> {
+    statement: CachedStatement<'a>,
+    known: Vec<(i64, Arc<str>)>,
+}
+
+impl<'a> Sources<'a> {
+    pub(super) fn new(connection: &'a Connection) -> StoreResult<Self> {
+        let statement = connection.prepare_cached("SELECT text FROM word WHERE word = ?1")?;
+        Ok(Self { statement, known: Vec::new() })
+    }
+
+    fn name(&mut self, number: i64) -> rusqlite::Result<Arc<str>> {
+        if let Some((_, name)) = self.known.iter().find(|(known, _)| *known == number) {
+            return Ok(Arc::clone(name));
+        }
+        let name: String = self.statement.query_row([number], |row| row.get(0))?;
+        let name: Arc<str> = name.into();
+        self.known.push((number, Arc::clone(&name)));
+        Ok(name)
+    }
+}
+
+/// The edges of a node, one look-up each.
+pub(super) struct EdgeReader<'a> {
+    statement: CachedStatement<'a>,
+}
+
+impl<'a> EdgeReader<'a> {
+    pub(super) fn new(connection: &'a Connection) -> StoreResult<Self> {
+        let sql = "SELECT node, kind, value, first_seen_us FROM edge WHERE node = ?1 ORDER BY kind, value";
+        Ok(Self { statement: connection.prepare_cached(sql)? })
+    }
+
+    /// Appends the edges of `node`, by kind and value.
+    pub(super) fn read(&mut self, node: NodeId, edges: &mut Vec<Edge>) -> StoreResult<()> {
+        let mut rows = self.statement.query([node.0])?;
+        while let Some(row) = rows.next()? {
+            edges.push(edge_row(row)?);
+        }
+        Ok(())
+    }
+}
+
+/// A node with its label; of columns `n.node, n.key, n.source, n.first_seen_us, a.profile`.
+pub(super) fn node_row(row: &Row<'_>, sources: &mut Sources<'_>) -> rusqlite::Result<NodeRow> {
+    let profile: Option<[u8; 16]> = row.get(4)?;
+    Ok(NodeRow {
+        node: NodeId(row.get(0)?),
+        key: row.get(1)?,
+        source: sources.name(row.get(2)?)?,
+        first_seen_us: row.get(3)?,
+        profile: profile.map(profile_of),
+    })
+}
+
+/// Of columns `node, kind, value, first_seen_us`.
+pub(super) fn edge_row(row: &Row<'_>) -> rusqlite::Result<Edge> {
+    Ok(Edge { node: NodeId(row.get(0)?), kind: row.get(1)?, value: row.get(2)?, seen_at_us: row.get(3)? })
+}
+
+fn kind_number(connection: &Connection, name: &str) -> StoreResult<u16> {
+    let mut find = connection.prepare_cached("SELECT kind FROM identifier_kind WHERE name = ?1")?;
+    if let Some(kind) = find.query_row([name], |row| row.get(0)).optional()? {
+        return Ok(kind);
+    }
+    let sql = "SELECT coalesce(max(kind) + 1, 0) FROM identifier_kind";
+    let next: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    let kind = u16::try_from(next).ok().filter(|kind| *kind < u16::MAX).ok_or_else(too_many_kinds)?;
+    connection.prepare_cached("INSERT INTO identifier_kind (kind, name) VALUES (?1, ?2)")?.execute(params![kind, name])?;
+    Ok(kind)
+}
+
+fn link_order(link: &Link) -> (NodeId, NodeId, &str, u16, &BlindIndex) {
+    (link.node_a, link.node_b, &link.rule, link.kind, &link.value)
+}
+
+fn link_row(row: &Row<'_>) -> rusqlite::Result<Link> {
+    let refused_by: Option<String> = row.get(5)?;
+    Ok(Link {
+        node_a: NodeId(row.get(0)?),
+        node_b: NodeId(row.get(1)?),
+        rule: row.get(2)?,
+        kind: row.get(3)?,
+        value: row.get(4)?,
+        verdict: refused_by.map_or(LinkVerdict::Joined, LinkVerdict::Refused),
+    })
+}

@@ -1,0 +1,137 @@
+//! Opening the file: its mode, its identity, its version and how SQLite is to keep it.
+
+use std::fs::{self, OpenOptions};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use affluent_model::Result;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::schema::{APPLICATION_ID, MIGRATIONS};
+use crate::error::{self, StoreError, StoreResult};
+
+/// How long a transaction waits for that of another process: longer than the largest commit, shorter than a lease.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Prepared statements kept per connection: all that this crate has.
+const STATEMENTS_MAX: usize = 160;
+/// KiB of pages a connection keeps (negative, as SQLite takes it): the writer holds the upper levels of every index of some
+/// ten million rows, a reader streams.
+const WRITER_CACHE_KIB: i64 = -32_768;
+const READER_CACHE_KIB: i64 = -8_192;
+/// Pages (4 KiB) in the write-ahead log before it is copied into the file: an epoch touches many pages of the index of node
+/// keys, and a page touched by several epochs is copied once.
+const CHECKPOINT_PAGES: i64 = 16_384;
+/// Bytes to which the log is cut back after it was copied.
+const LOG_BYTES_MAX: i64 = 64 << 20;
+
+/// Opens or makes the file, brings it up to date and returns the connection that writes.
+pub(super) fn open_writer(path: &Path) -> Result<Connection> {
+    claim_file(path)?;
+    let mut connection = connect(path, WRITER_CACHE_KIB)?;
+    prepare(&mut connection, path).map_err(|error| error.into_model(path))?;
+    Ok(connection)
+}
+
+/// A connection that reads, of a file that is open already.
+pub(super) fn open_reader(path: &Path) -> Result<Connection> {
+    let connection = connect(path, READER_CACHE_KIB)?;
+    connection.pragma_update(None, "query_only", true).map_err(|error| StoreError::from(error).into_model(path))?;
+    Ok(connection)
+}
+
+/// Makes the file for its owner alone before SQLite sees it; the log and its index inherit its mode.
+fn claim_file(path: &Path) -> Result<()> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(_) => return Ok(()),
+        Err(failure) if failure.kind() == ErrorKind::AlreadyExists => {}
+        Err(failure) => return Err(error::unreachable(path, &failure.to_string())),
+    }
+    let metadata = fs::metadata(path).map_err(|failure| error::unreachable(path, &failure.to_string()))?;
+    if !metadata.is_file() {
+        return Err(error::foreign(path, "it is not a file"));
+    }
+    restrict(path, &metadata)
+}
+
+/// Takes the rights of everybody else away.
+#[cfg(unix)]
+fn restrict(path: &Path, metadata: &fs::Metadata) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+
+    if metadata.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        .map_err(|failure| error::unreachable(path, &format!("others may read it, and that cannot be changed: {failure}")))
+}
+
+#[cfg(not(unix))]
+fn restrict(_: &Path, _: &fs::Metadata) -> Result<()> {
+    Ok(())
+}
+
+fn connect(path: &Path, cache_kib: i64) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    (|| {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        connection.pragma_update(None, "cache_size", cache_kib)?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.pragma_update(None, "temp_store", "memory")?;
+        Ok(connection)
+    })()
+    .map_err(|error: rusqlite::Error| StoreError::from(error).into_model(path))
+}
+
+fn prepare(connection: &mut Connection, path: &Path) -> StoreResult<()> {
+    require_ours(connection, path)?;
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(error::unreachable(path, &format!("its file system allows only journal mode `{mode}`")).into());
+    }
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "secure_delete", true)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
+    migrate(connection, path)
+}
+
+/// A file of another program is left alone; an empty one becomes ours.
+fn require_ours(connection: &Connection, path: &Path) -> StoreResult<()> {
+    let id: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if id == APPLICATION_ID {
+        return Ok(());
+    }
+    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if id != 0 || objects != 0 {
+        return Err(error::foreign(path, "it is a database of another program").into());
+    }
+    Ok(())
+}
+
+/// Applies the steps that the file has not seen, each counted by its version, in one transaction.
+fn migrate(connection: &mut Connection, path: &Path) -> StoreResult<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(error::newer(path, found, known).into());
+    }
+    let applied = usize::try_from(found).map_err(|_| error::damaged(path, "its version is negative"))?;
+    for step in MIGRATIONS.iter().skip(applied) {
+        transaction.execute_batch(step)?;
+    }
+    if found < known {
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", known)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}

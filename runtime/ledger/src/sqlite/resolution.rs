@@ -1,0 +1,179 @@
+//! Writing a resolution: edges, labels, aliases and links in one transaction. Every table is written in the order of its
+//! key, which for millions of rows is the difference between appending and jumping.
+
+use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, Link, LinkVerdict, NodeId, ProfileId};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::computed::profile_bytes;
+use super::{signed, word_number};
+use crate::contract::identity::ResolutionCommit;
+use crate::error::StoreResult;
+
+pub(super) fn commit(connection: &Connection, resolution: &ResolutionCommit) -> StoreResult<()> {
+    put_edges(connection, &resolution.edges)?;
+    put_assignments(connection, &resolution.assignments)?;
+    put_profiles(connection, resolution)?;
+    put_aliases(connection, resolution)?;
+    replace_links(connection, &resolution.relinked_nodes, &resolution.links)?;
+    put_blocked(connection, &resolution.blocked, &resolution.unblocked)?;
+    let mut resolved = connection.prepare_cached("UPDATE file SET is_resolved = 1 WHERE id = ?1")?;
+    for file in &resolution.resolved_files {
+        resolved.execute([file])?;
+    }
+    Ok(())
+}
+
+/// One edge of a node with the times of its sightings in this resolution.
+type Sighting = (NodeId, u16, BlindIndex, i64, i64);
+
+fn put_edges(connection: &Connection, edges: &[Edge]) -> StoreResult<()> {
+    let mut sightings: Vec<Sighting> =
+        edges.iter().map(|edge| (edge.node, edge.kind, edge.value, edge.seen_at_us, edge.seen_at_us)).collect();
+    sightings.sort_unstable();
+    sightings.dedup_by(|later, kept| {
+        let is_same = (later.0, later.1, later.2) == (kept.0, kept.1, kept.2);
+        if is_same {
+            kept.4 = kept.4.max(later.4);
+        }
+        is_same
+    });
+    let sql = "INSERT INTO edge (node, kind, value, first_seen_us, last_seen_us) VALUES (?1, ?2, ?3, ?4, ?5)
+        ON CONFLICT DO UPDATE SET first_seen_us = min(first_seen_us, excluded.first_seen_us),
+            last_seen_us = max(last_seen_us, excluded.last_seen_us)
+        WHERE excluded.first_seen_us < first_seen_us OR excluded.last_seen_us > last_seen_us";
+    let mut insert = connection.prepare_cached(sql)?;
+    for (node, kind, value, first_seen_us, last_seen_us) in &sightings {
+        insert.execute(params![node.0, kind, value, first_seen_us, last_seen_us])?;
+    }
+    sightings.sort_unstable_by_key(|(node, kind, value, ..)| (*kind, *value, *node));
+    let sql = "INSERT OR IGNORE INTO edge_by_value (kind, value, node) VALUES (?1, ?2, ?3)";
+    let mut insert = connection.prepare_cached(sql)?;
+    for (node, kind, value, ..) in &sightings {
+        insert.execute(params![kind, value, node.0])?;
+    }
+    Ok(())
+}
+
+fn put_assignments(connection: &Connection, assignments: &[(NodeId, ProfileId)]) -> StoreResult<()> {
+    let mut by_node = assignments.to_vec();
+    by_node.sort_unstable();
+    let mut outdated: Vec<([u8; 16], i64)> = Vec::new();
+    let mut find = connection.prepare_cached("SELECT profile FROM assignment WHERE node = ?1")?;
+    let mut put = connection.prepare_cached("INSERT OR REPLACE INTO assignment (node, profile) VALUES (?1, ?2)")?;
+    for (node, profile) in &by_node {
+        let new = profile_bytes(*profile);
+        let old: Option<[u8; 16]> = find.query_row([node.0], |row| row.get(0)).optional()?;
+        if old == Some(new) {
+            continue;
+        }
+        outdated.extend(old.map(|old| (old, node.0)));
+        put.execute(params![node.0, new])?;
+    }
+    outdated.sort_unstable();
+    let mut remove = connection.prepare_cached("DELETE FROM assignment_by_profile WHERE profile = ?1 AND node = ?2")?;
+    for (profile, node) in outdated {
+        remove.execute(params![profile, node])?;
+    }
+    by_node.sort_unstable_by_key(|(node, profile)| (*profile, *node));
+    let sql = "INSERT OR IGNORE INTO assignment_by_profile (profile, node) VALUES (?1, ?2)";
+    let mut insert = connection.prepare_cached(sql)?;
+    for (node, profile) in &by_node {
+        insert.execute(params![profile_bytes(*profile), node.0])?;
+    }
+    Ok(())
+}
+
+/// Profiles come and go; one that comes back is no alias any more.
+fn put_profiles(connection: &Connection, resolution: &ResolutionCommit) -> StoreResult<()> {
+    let mut remove = connection.prepare_cached("DELETE FROM profile WHERE profile = ?1")?;
+    for profile in resolution.removed.iter().chain(resolution.aliases.iter().map(|(old, _)| old)) {
+        remove.execute([profile_bytes(*profile)])?;
+    }
+    let mut created = resolution.created.clone();
+    created.sort_unstable();
+    let mut create = connection.prepare_cached("INSERT OR IGNORE INTO profile (profile, created_at_us) VALUES (?1, ?2)")?;
+    for profile in &created {
+        create.execute(params![profile_bytes(*profile), resolution.now_us])?;
+    }
+    if connection.prepare_cached("SELECT 1 FROM profile_alias LIMIT 1")?.exists([])? {
+        let mut revive = connection.prepare_cached("DELETE FROM profile_alias WHERE old = ?1")?;
+        for profile in &created {
+            revive.execute([profile_bytes(*profile)])?;
+        }
+    }
+    Ok(())
+}
+
+/// Aliases point to living profiles only: an older alias of a profile that was merged now moves on with it.
+fn put_aliases(connection: &Connection, resolution: &ResolutionCommit) -> StoreResult<()> {
+    let mut revive = connection.prepare_cached("DELETE FROM profile_alias WHERE old = ?1")?;
+    let mut follow = connection.prepare_cached("UPDATE profile_alias SET new = ?2 WHERE new = ?1")?;
+    let mut put = connection.prepare_cached("INSERT OR REPLACE INTO profile_alias (old, new, at_us) VALUES (?1, ?2, ?3)")?;
+    let survivors = final_survivors(&resolution.aliases);
+    for (_, new) in &survivors {
+        revive.execute([profile_bytes(*new)])?;
+    }
+    for (old, new) in survivors {
+        let (old, new) = (profile_bytes(old), profile_bytes(new));
+        follow.execute(params![old, new])?;
+        put.execute(params![old, new, resolution.now_us])?;
+    }
+    Ok(())
+}
+
+/// Follows chains inside one resolution (a into b, b into c), in whatever order they were given.
+fn final_survivors(aliases: &[(ProfileId, ProfileId)]) -> Vec<(ProfileId, ProfileId)> {
+    let next: std::collections::HashMap<ProfileId, ProfileId> = aliases.iter().copied().collect();
+    let follow = |mut profile: ProfileId| {
+        for _ in 0..aliases.len() {
+            match next.get(&profile) {
+                Some(further) => profile = *further,
+                None => break,
+            }
+        }
+        profile
+    };
+    aliases.iter().map(|(old, new)| (*old, follow(*new))).filter(|(old, new)| old != new).collect()
+}
+
+fn replace_links(connection: &Connection, relinked: &[NodeId], links: &[Link]) -> StoreResult<()> {
+    if connection.prepare_cached("SELECT 1 FROM link LIMIT 1")?.exists([])? {
+        let mut remove_a = connection.prepare_cached("DELETE FROM link WHERE node_a = ?1")?;
+        let mut remove_b = connection.prepare_cached("DELETE FROM link WHERE node_b = ?1")?;
+        for node in relinked {
+            remove_a.execute([node.0])?;
+            remove_b.execute([node.0])?;
+        }
+    }
+    let mut sorted: Vec<&Link> = links.iter().collect();
+    sorted.sort_unstable_by_key(|link| (link.node_a, link.node_b));
+    let sql = "INSERT OR REPLACE INTO link (node_a, node_b, rule, kind, value, refused_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let mut insert = connection.prepare_cached(sql)?;
+    let mut rules: std::collections::HashMap<&str, i64> = std::collections::HashMap::new();
+    for link in sorted {
+        let rule = match rules.get(link.rule.as_str()) {
+            Some(number) => *number,
+            None => word_number(connection, &link.rule)?,
+        };
+        rules.insert(&link.rule, rule);
+        let refused_by = match &link.verdict {
+            LinkVerdict::Joined => None,
+            LinkVerdict::Refused(by) => Some(by),
+        };
+        insert.execute(params![link.node_a.0, link.node_b.0, rule, link.kind, link.value, refused_by])?;
+    }
+    Ok(())
+}
+
+fn put_blocked(connection: &Connection, blocked: &[BlockedIdentifier], unblocked: &[(u16, BlindIndex)]) -> StoreResult<()> {
+    let mut remove = connection.prepare_cached("DELETE FROM blocked_identifier WHERE kind = ?1 AND value = ?2")?;
+    for (kind, value) in unblocked {
+        remove.execute(params![kind, value])?;
+    }
+    let sql = "INSERT OR REPLACE INTO blocked_identifier (kind, value, reason, nodes) VALUES (?1, ?2, ?3, ?4)";
+    let mut put = connection.prepare_cached(sql)?;
+    for BlockedIdentifier { kind, value, reason, nodes } in blocked {
+        put.execute(params![kind, value, reason, signed(*nodes)?])?;
+    }
+    Ok(())
+}

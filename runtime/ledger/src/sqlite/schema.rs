@@ -1,0 +1,148 @@
+//! The tables, as a list of steps: a step that was released is never changed, a new one is added at the end.
+//!
+//! Tables whose rows come in the order of their key are plain or `WITHOUT ROWID`; what is looked up by a random value has a
+//! table of its own, so that bulk writes can go through it sorted. Profile ids are 16 bytes, blind indexes 17.
+
+/// `Affl`: tells our files from those of other programs.
+pub(super) const APPLICATION_ID: i64 = 0x4166_666C;
+
+/// Step n brings a file of version n to version n + 1.
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1];
+
+const VERSION_1: &str = "
+CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+-- Words that repeat in many rows: connections, rules, syncs, segments.
+CREATE TABLE word (word INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
+
+CREATE TABLE stored_key (
+    purpose TEXT NOT NULL, key_id INTEGER NOT NULL, version INTEGER NOT NULL, wrapped BLOB NOT NULL,
+    PRIMARY KEY (purpose, key_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE run_key (key_id INTEGER PRIMARY KEY, run INTEGER NOT NULL, wrapped BLOB NOT NULL) STRICT;
+
+CREATE TABLE run (
+    run INTEGER PRIMARY KEY AUTOINCREMENT, pipeline TEXT NOT NULL, holder TEXT NOT NULL, fence INTEGER NOT NULL,
+    scheduled_for_us INTEGER, started_at_us INTEGER NOT NULL, ended_at_us INTEGER, outcome TEXT, report_json TEXT
+) STRICT;
+CREATE INDEX run_by_pipeline ON run (pipeline, run);
+CREATE TABLE lease (
+    pipeline TEXT PRIMARY KEY, run INTEGER NOT NULL, fence INTEGER NOT NULL, holder TEXT NOT NULL,
+    taken_at_us INTEGER NOT NULL, expires_at_us INTEGER NOT NULL, is_released INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE slot (
+    pipeline TEXT NOT NULL, scheduled_for_us INTEGER NOT NULL, claimed_at_us INTEGER NOT NULL,
+    PRIMARY KEY (pipeline, scheduled_for_us)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE stream (
+    pipeline TEXT NOT NULL, stream TEXT NOT NULL, generation INTEGER NOT NULL, state BLOB, is_complete INTEGER NOT NULL,
+    records INTEGER NOT NULL, updated_at_us INTEGER NOT NULL,
+    read INTEGER NOT NULL, filtered INTEGER NOT NULL, rejected INTEGER NOT NULL, admitted INTEGER NOT NULL,
+    PRIMARY KEY (pipeline, stream)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE file (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, pipeline TEXT NOT NULL, stream TEXT NOT NULL, lake_table TEXT NOT NULL,
+    name TEXT NOT NULL UNIQUE, rows INTEGER NOT NULL, bytes INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    generation INTEGER NOT NULL, is_resolved INTEGER NOT NULL
+) STRICT;
+CREATE INDEX file_by_table ON file (lake_table, sequence);
+CREATE INDEX file_by_stream ON file (pipeline, stream, generation);
+CREATE INDEX file_unresolved ON file (sequence) WHERE NOT is_resolved;
+
+CREATE TABLE node (
+    node INTEGER PRIMARY KEY, key BLOB NOT NULL, source INTEGER NOT NULL, first_seen_us INTEGER NOT NULL
+) STRICT;
+CREATE TABLE node_by_key (key BLOB PRIMARY KEY, node INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+-- Apart from the nodes, so that erasing touches nothing else.
+CREATE TABLE node_key (node INTEGER PRIMARY KEY, wrapped BLOB NOT NULL) STRICT;
+CREATE TABLE identifier_kind (kind INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE edge (
+    node INTEGER NOT NULL, kind INTEGER NOT NULL, value BLOB NOT NULL, first_seen_us INTEGER NOT NULL,
+    last_seen_us INTEGER NOT NULL,
+    PRIMARY KEY (node, kind, value)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE edge_by_value (
+    kind INTEGER NOT NULL, value BLOB NOT NULL, node INTEGER NOT NULL,
+    PRIMARY KEY (kind, value, node)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE blocked_identifier (
+    kind INTEGER NOT NULL, value BLOB NOT NULL, reason TEXT NOT NULL, nodes INTEGER NOT NULL,
+    PRIMARY KEY (kind, value)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE assignment (node INTEGER PRIMARY KEY, profile BLOB NOT NULL) STRICT;
+CREATE TABLE assignment_by_profile (
+    profile BLOB NOT NULL, node INTEGER NOT NULL,
+    PRIMARY KEY (profile, node)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE profile (profile BLOB PRIMARY KEY, created_at_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE profile_alias (old BLOB PRIMARY KEY, new BLOB NOT NULL, at_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX profile_alias_by_new ON profile_alias (new);
+CREATE TABLE link (
+    node_a INTEGER NOT NULL, node_b INTEGER NOT NULL, rule INTEGER NOT NULL, kind INTEGER NOT NULL,
+    value BLOB NOT NULL, refused_by TEXT,
+    PRIMARY KEY (node_a, node_b, rule, kind, value)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX link_by_b ON link (node_b);
+
+CREATE TABLE snapshot (
+    version INTEGER PRIMARY KEY, rows INTEGER NOT NULL, definition_hash TEXT NOT NULL, input_sequence INTEGER NOT NULL,
+    computed_at_us INTEGER NOT NULL
+) STRICT;
+CREATE TABLE snapshot_file (
+    position INTEGER PRIMARY KEY, lake_table TEXT NOT NULL, name TEXT NOT NULL UNIQUE, rows INTEGER NOT NULL,
+    bytes INTEGER NOT NULL, sequence INTEGER NOT NULL
+) STRICT;
+CREATE TABLE membership (
+    segment INTEGER NOT NULL, profile BLOB NOT NULL, entered_at_us INTEGER NOT NULL,
+    PRIMARY KEY (segment, profile)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX membership_by_profile ON membership (profile);
+CREATE TABLE membership_past (
+    segment INTEGER NOT NULL, profile BLOB NOT NULL, entered_at_us INTEGER NOT NULL,
+    left_at_us INTEGER NOT NULL,
+    PRIMARY KEY (segment, profile, entered_at_us)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX membership_past_by_profile ON membership_past (profile);
+
+-- planned: version of the newest plan begun; committed: of the one in force.
+CREATE TABLE sync (sync INTEGER PRIMARY KEY REFERENCES word, planned INTEGER NOT NULL, committed INTEGER NOT NULL) STRICT;
+-- hash NULL: in doubt.
+CREATE TABLE image (
+    sync INTEGER NOT NULL, key BLOB NOT NULL, hash BLOB, version INTEGER NOT NULL, remote_id TEXT,
+    match_sealed BLOB NOT NULL, acknowledged_at_us INTEGER NOT NULL,
+    PRIMARY KEY (sync, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE refusal (
+    sync INTEGER NOT NULL, key BLOB NOT NULL, operation INTEGER NOT NULL, hash BLOB NOT NULL, attempts INTEGER NOT NULL,
+    is_skip INTEGER NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL, at_us INTEGER NOT NULL,
+    PRIMARY KEY (sync, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE outbox_batch (
+    batch INTEGER PRIMARY KEY AUTOINCREMENT, sync INTEGER NOT NULL, operation INTEGER NOT NULL, token TEXT,
+    attempts INTEGER NOT NULL, taken_at_us INTEGER NOT NULL
+) STRICT;
+-- Rows of the outbox in pieces; state: 0 staged, 1 pending, 2 waiting behind a row in flight, 3 in flight.
+CREATE TABLE outbox_piece (
+    piece INTEGER PRIMARY KEY AUTOINCREMENT, sync INTEGER NOT NULL, state INTEGER NOT NULL, operation INTEGER NOT NULL,
+    batch INTEGER REFERENCES outbox_batch, retry_at_us INTEGER, rows INTEGER NOT NULL, bytes INTEGER NOT NULL
+) STRICT;
+CREATE INDEX outbox_piece_by_state ON outbox_piece (sync, state, operation, piece);
+CREATE INDEX outbox_piece_by_batch ON outbox_piece (batch, piece);
+CREATE TABLE outbox_body (piece INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
+
+CREATE TABLE dead_letter (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, pipeline TEXT NOT NULL, run INTEGER NOT NULL, stream TEXT NOT NULL,
+    stage INTEGER NOT NULL, place TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL, payload_sealed BLOB,
+    at_us INTEGER NOT NULL
+) STRICT;
+CREATE INDEX dead_letter_by_kind ON dead_letter (pipeline, stream, stage, code);
+CREATE TABLE plugin_value (
+    pipeline TEXT NOT NULL, plugin TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (pipeline, plugin, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL, action TEXT NOT NULL, detail TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit trail is only appended to'); END;
+CREATE TRIGGER audit_is_not_shortened BEFORE DELETE ON audit BEGIN SELECT raise(ABORT, 'the audit trail is only appended to'); END;
+";
