@@ -55,6 +55,11 @@ pub trait Lake: Send + Sync {
     /// As [`Lake::query`] and [`Lake::create_file`]; no file is left behind.
     fn materialize<'a>(&'a self, query: LakeQuery, name: &'a str) -> BoxFuture<'a, Result<LakeFile>>;
 
+    /// The columns of a finished file, with the field metadata they were written with.
+    /// # Errors
+    /// `E0735` when the file is missing or unreadable.
+    fn file_schema(&self, name: &str) -> Result<SchemaRef>;
+
     /// Removes the files that are not in `keep` and were last written before `written_before_us` (microseconds UTC);
     /// the limit protects files whose ledger transaction is still to come. Returns how many were removed.
     /// # Errors

@@ -2,9 +2,23 @@
 //! project (filters, mappings, computed traits, segments). The only crate that names DataFusion. It holds no keys,
 //! sees no plaintext of sealed columns and keeps no list of files: the ledger does.
 
+mod canonical;
+mod classes;
+mod embedded;
+mod expressions;
+mod failures;
+mod functions;
 mod lake;
 pub mod limits;
+mod mistakes;
 mod rows;
+mod session;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod writer;
 
+pub use embedded::EmbeddedLake;
+pub use expressions::Expressions;
 pub use lake::{Lake, LakeFile, LakeOptions, LakeQuery, LakeTable, LakeWriter};
-pub use rows::RowStep;
+pub use rows::{RowProgram, RowStep};

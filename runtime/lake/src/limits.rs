@@ -10,7 +10,11 @@ pub const ROW_GROUP_BYTES_MAX: usize = 32 << 20;
 pub const QUERY_BATCH_ROWS: usize = 8 << 10;
 /// Bytes of one expression: longer ones belong into a WASM transform.
 pub const EXPRESSION_BYTES_MAX: usize = 16 << 10;
-/// Nesting of one expression: planning is recursive, and the stack is finite.
-pub const EXPRESSION_DEPTH_MAX: usize = 64;
-/// Bytes that all queries together may spill to `<dir>/tmp`.
+/// Words and signs of one expression, so that no chain of operators grows deeper than a stack.
+pub const EXPRESSION_TOKENS_MAX: usize = 1_000;
+/// Nesting of one expression, operator chains included: planning is recursive, and the stack is finite.
+pub const EXPRESSION_DEPTH_MAX: usize = 100;
+/// Nested parentheses and calls of one expression: the parser's own bound, DataFusion's default.
+pub const EXPRESSION_PARENTHESES_MAX: usize = 50;
+/// Bytes that one query may spill to `<dir>/tmp`.
 pub const SPILL_BYTES_MAX: u64 = 64 << 30;

@@ -1,0 +1,81 @@
+//! How DataFusion is set up here, for queries and expressions alike: names as written, our functions, no function
+//! that reads the machine's clock or draws randomness, times in UTC.
+
+use std::sync::Arc;
+
+use affluent_model::{Error, Result};
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList};
+use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::Volatility;
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::prelude::SessionConfig;
+
+use crate::functions;
+use crate::limits::QUERY_BATCH_ROWS;
+
+const CATALOG: &str = "lake";
+const SCHEMA: &str = "files";
+
+/// The settings every session shares; `threads` is at least 1.
+pub(crate) fn base_state(threads: usize, runtime: Option<Arc<RuntimeEnv>>) -> SessionState {
+    let mut builder = SessionStateBuilder::new().with_default_features().with_config(config(threads));
+    if let Some(runtime) = runtime {
+        builder = builder.with_runtime_env(runtime);
+    }
+    let scalar = builder.scalar_functions().get_or_insert_default();
+    scalar.retain(|function| {
+        function.signature().volatility != Volatility::Volatile && !functions::REPLACED.contains(&function.name())
+    });
+    scalar.extend(functions::all());
+    builder.build()
+}
+
+fn config(threads: usize) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(threads.max(1))
+        .with_batch_size(QUERY_BATCH_ROWS)
+        .with_collect_statistics(true)
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, SCHEMA);
+    let options = config.options_mut();
+    options.execution.time_zone = Some("UTC".to_owned());
+    options.execution.parquet.schema_force_view_types = false;
+    options.sql_parser.enable_ident_normalization = false;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.collect_spans = true;
+    config
+}
+
+/// A session of one query: its own tables, its own `now()` (microseconds UTC), the shared rest.
+/// # Errors
+/// `E0001` when `now_us` is no time that a calendar has.
+pub(crate) fn query_state(
+    base: &SessionState,
+    runtime: Arc<RuntimeEnv>,
+    now_us: i64,
+) -> Result<(SessionState, Arc<dyn SchemaProvider>)> {
+    let Some(now) = arrow::temporal_conversions::timestamp_us_to_datetime(now_us) else {
+        return Err(Error::bug(format!("`{now_us}` is no time in microseconds that a clock could show")));
+    };
+    let mut properties = ExecutionProps::new().with_query_execution_start_time(now.and_utc());
+    properties.config_options = Some(Arc::clone(base.config_options()));
+    let tables: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
+    let state = SessionStateBuilder::new_from_existing(base.clone())
+        .with_runtime_env(runtime)
+        .with_catalog_list(catalogs(&tables)?)
+        .with_execution_props(properties)
+        .build();
+    Ok((state, tables))
+}
+
+fn catalogs(tables: &Arc<dyn SchemaProvider>) -> Result<Arc<dyn CatalogProviderList>> {
+    let catalog = MemoryCatalogProvider::new();
+    catalog
+        .register_schema(SCHEMA, Arc::clone(tables))
+        .map_err(|error| Error::bug(format!("a new catalog takes a schema, yet: {error}")))?;
+    let list = MemoryCatalogProviderList::new();
+    list.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+    Ok(Arc::new(list))
+}
