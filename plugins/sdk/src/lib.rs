@@ -14,6 +14,7 @@ pub mod file_streams;
 pub mod files;
 mod host;
 pub mod http;
+pub mod json_columns;
 pub mod kv;
 pub mod lines;
 pub mod manifest;
