@@ -1,1 +1,35 @@
-//! affluent-engine
+//! One run from first page to last acknowledgement, and the scheduler. To follow a record, read `run`, `ingest`,
+//! `admit`, `unify`, `compute`, `activate`, `deliver` in that order. Nothing here knows how plugins are run, where the
+//! stores keep their bytes, what a ciphertext looks like or how a terminal is written to.
+
+mod activate;
+mod admit;
+mod attempts;
+mod breaker;
+mod compute;
+mod deliver;
+mod desired;
+mod engine;
+mod epoch;
+mod ingest;
+mod inspect;
+mod mapping;
+mod opener;
+mod pass_through;
+mod preview;
+mod row_codec;
+mod rows;
+mod run;
+mod schedule;
+mod sealer;
+mod send;
+mod streams;
+mod tables;
+mod transforms;
+mod unify;
+
+pub use engine::{Clock, Engine, Event, Observer, SilentObserver};
+pub use inspect::{ProfileValue, ProfileView, WhyStep};
+pub use preview::{ActivationPreview, PipelinePreview, StreamPreview};
+pub use run::{RunOptions, order_of_pipelines};
+pub use schedule::Scheduler;

@@ -83,19 +83,22 @@ pub trait Source: Send {
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
+/// What a transform returns: the batch, and the rows it refused.
+pub type Transformed = (Batch, Vec<Rejected>);
+
 /// One open transform of one stream.
 pub trait Transform: Send {
     /// Transforms a batch; refused rows come back with their reason.
     ///
     /// # Errors
     /// [`Failure`]; after `Trap` the instance is dead.
-    fn apply(&mut self, batch: Batch) -> BoxFuture<'_, Result<(Batch, Vec<Rejected>), Failure>>;
+    fn apply(&mut self, batch: Batch) -> BoxFuture<'_, Result<Transformed, Failure>>;
 
     /// Rows that were held back; called once at the end.
     ///
     /// # Errors
     /// [`Failure`].
-    fn finish(&mut self) -> BoxFuture<'_, Result<Option<(Batch, Vec<Rejected>)>, Failure>>;
+    fn finish(&mut self) -> BoxFuture<'_, Result<Option<Transformed>, Failure>>;
 
     /// The columns of what [`Transform::apply`] returns.
     fn output_fields(&self) -> &[Field];

@@ -143,6 +143,37 @@ pub struct RateLimit {
     /// `METHOD /path` prefix it is for; every request when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matches: Option<String>,
+    /// Counts points instead of requests, and takes what is left of them from each JSON answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostFeedback>,
+}
+
+/// Where a JSON answer says how many points are left (RFC 6901 pointers).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CostFeedback {
+    /// Points left.
+    pub available: String,
+    /// Points that come back per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_per_s: Option<String>,
+    /// Points at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<String>,
+    /// Points that the request asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<String>,
+    /// Marks a 200 as "too many requests".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled: Option<ThrottledMarker>,
+}
+
+/// A value in a JSON answer that means: refused for want of points, nothing was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ThrottledMarker {
+    pub pointer: String,
+    pub equals: String,
 }
 
 /// What the plugin asks of the machine; the host's ceilings win.

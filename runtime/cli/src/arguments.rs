@@ -1,0 +1,154 @@
+//! The command line, as clap reads it. Names and order are those of the documentation.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Affluent keeps customer data in step: sources in, one profile per person, back out to the tools.
+#[derive(Debug, Parser)]
+#[command(name = "affluent", version, propagate_version = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Shared {
+    /// Folder of the project; the nearest parent folder that holds affluent.yaml when absent
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) project: Option<PathBuf>,
+    /// Sets a variable for `{ var: NAME }` in the files
+    #[arg(long = "var", global = true, value_name = "NAME=VALUE")]
+    pub(crate) variables: Vec<String>,
+    /// How results are printed on stdout
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    /// Prints nothing but results and errors
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Makes a new project with a key file
+    Init {
+        /// Folder to make
+        directory: PathBuf,
+    },
+    /// Checks every file of the project and reports all mistakes
+    Validate,
+    /// Shows what `run` would do; changes nothing
+    Plan {
+        /// Pipelines; all when absent
+        pipelines: Vec<String>,
+    },
+    /// Runs pipelines, each after those it waits for
+    Run(RunArguments),
+    /// Runs schedules until it is stopped
+    Serve(ServeArguments),
+    /// Shows runs, streams, segments and what waits
+    Status,
+    /// Looks at profiles
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+    /// Looks at segments
+    #[command(subcommand)]
+    Segment(SegmentCommand),
+    /// Looks at refused records
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
+    /// Manages the key file
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Writes the JSON Schemas that editors use
+    Schema {
+        /// Folder to write to
+        #[arg(default_value = "schemas/json")]
+        directory: PathBuf,
+        /// Writes nothing; fails when a file is not up to date
+        #[arg(long)]
+        check: bool,
+    },
+    /// Explains an error code
+    Explain {
+        /// `E0203`
+        code: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// Pipelines; all of the project when absent
+    pub(crate) pipelines: Vec<String>,
+    /// Reads everything again
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Reads only this stream; may be repeated
+    #[arg(long = "stream", value_name = "NAME")]
+    pub(crate) streams: Vec<String>,
+    /// Stops each stream after about so many records
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// Address of the status page
+    #[arg(long, default_value = "127.0.0.1:7700", value_name = "ADDRESS")]
+    pub(crate) listen: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProfileCommand {
+    /// Shows one profile
+    Show {
+        /// Profile id, `email:ann@x.test` or `shop/1234`
+        profile: String,
+        /// Opens sealed values; noted in the audit
+        #[arg(long)]
+        reveal: bool,
+    },
+    /// Shows why two records are one person
+    Why {
+        /// Profile id, `email:ann@x.test` or `shop/1234`
+        one: String,
+        /// The other
+        other: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SegmentCommand {
+    /// Counts the members a segment has now
+    Size {
+        /// Segment; all when absent
+        segment: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersCommand {
+    /// Lists refused records, newest first
+    List {
+        /// Only of this pipeline
+        pipeline: Option<String>,
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Makes the key file of the project
+    Init,
+}

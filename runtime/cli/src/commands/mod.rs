@@ -1,0 +1,14 @@
+//! One file per command: parse, call, render.
+
+pub(crate) mod dead_letters;
+pub(crate) mod explain;
+pub(crate) mod init;
+pub(crate) mod keys;
+pub(crate) mod plan;
+pub(crate) mod profile;
+pub(crate) mod run;
+pub(crate) mod schema;
+pub(crate) mod segment;
+pub(crate) mod serve;
+pub(crate) mod status;
+pub(crate) mod validate;

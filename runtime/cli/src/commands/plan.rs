@@ -1,0 +1,61 @@
+//! `affluent plan`: what `run` would do.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use affluent_engine::PipelinePreview;
+
+use crate::arguments::Shared;
+use crate::commands::run::chosen;
+use crate::failure::{Exit, Outcome};
+use crate::project;
+use crate::render::progress::Progress;
+use crate::render::screen::{Screen, number};
+use crate::wire;
+
+pub(crate) async fn run(shared: &Shared, screen: &Screen, pipelines: &[String]) -> Outcome {
+    let project = project::load(shared)?;
+    let names = chosen(&project.plan, pipelines)?;
+    let progress = Arc::new(Progress::new(screen));
+    let wired = wire::open(&project, progress.clone(), Arc::new(AtomicBool::new(false)))?;
+    project::validate(&project, &*wired.connectors, &wired.engine.expressions).await?;
+    let mut previews = Vec::new();
+    for name in names {
+        previews.push(wired.engine.preview(&name).await?);
+    }
+    progress.clear();
+    screen.result(&previews, || previews.iter().map(preview).collect::<Vec<_>>().join("\n\n"))?;
+    Ok(Exit::Done)
+}
+
+fn preview(preview: &PipelinePreview) -> String {
+    let mut lines = vec![preview.pipeline.clone()];
+    for stream in &preview.reads {
+        lines.push(format!("  reads {}: {}, {} records so far", stream.stream, stream.reads, number(stream.records_before)));
+    }
+    if let Some(sends) = &preview.sends {
+        let counts = &sends.counts;
+        lines.push(format!(
+            "  sends to {} ({}): {} create or update, {} remove, {} unchanged, in {} batches",
+            counts.destination,
+            counts.object,
+            number(counts.upserts),
+            number(counts.removes),
+            number(counts.unchanged),
+            number(sends.batches)
+        ));
+        lines.push(format!(
+            "  leaves out: {} without consent, {} without a value to match by, {} duplicates",
+            number(counts.without_consent),
+            number(counts.without_match),
+            number(counts.duplicate_match)
+        ));
+        for (kind, profile) in &sends.sample {
+            lines.push(format!("    {kind} {profile}"));
+        }
+    }
+    if let Some(unknown) = &preview.unknown {
+        lines.push(format!("  {unknown}"));
+    }
+    lines.join("\n")
+}

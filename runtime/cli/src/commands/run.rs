@@ -1,0 +1,131 @@
+//! `affluent run`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use affluent_engine::{Engine, RunOptions, order_of_pipelines};
+use affluent_model::Error;
+use affluent_model::plan::{PipelineDestination, Plan};
+use affluent_model::report::{RunOutcome, RunReport};
+
+use crate::arguments::{RunArguments, Shared};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::project;
+use crate::render::progress::Progress;
+use crate::render::screen::{Screen, complain};
+use crate::render::{diagnostics, report};
+use crate::wire;
+
+pub(crate) async fn run(shared: &Shared, screen: &Screen, arguments: &RunArguments) -> Outcome {
+    let project = project::load(shared)?;
+    let names = chosen(&project.plan, &arguments.pipelines)?;
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let progress = Arc::new(Progress::new(screen));
+    let wired = wire::open(&project, progress.clone(), Arc::clone(&cancelled))?;
+    let warnings = project::validate(&project, &*wired.connectors, &wired.engine.expressions).await?;
+    if !warnings.is_empty() {
+        complain(&diagnostics::mistakes(screen, &warnings));
+    }
+    for note in &wired.notes {
+        screen.say(note);
+    }
+    stop_on_signals(Arc::clone(&cancelled));
+    let (reports, errors) = run_all(&wired.engine, &project.plan, &names, arguments).await?;
+    progress.clear();
+    for error in &errors {
+        complain(&diagnostics::error(error));
+    }
+    screen.result(&reports, || report::reports(&reports))?;
+    let is_whole = arguments.pipelines.is_empty() && errors.is_empty();
+    if is_whole {
+        screen.say(&next_commands(shared, &project.plan));
+    }
+    let outcome = reports.iter().fold(Exit::Done, |exit, report| exit.and(Exit::of_outcome(report.outcome)));
+    Ok(errors.iter().fold(outcome, |exit, error| exit.and(Exit::of_error(error))))
+}
+
+/// The pipelines asked for, in an order in which each comes after those it waits for.
+pub(crate) fn chosen(plan: &Plan, asked: &[String]) -> Result<Vec<String>, Failure> {
+    for name in asked {
+        if !plan.pipelines.contains_key(name) {
+            let known: Vec<&str> = plan.pipelines.keys().map(String::as_str).collect();
+            return Err(Error::configuration("E0820", format!("there is no pipeline `{name}`"))
+                .help(format!("this project has {}", known.join(", ")))
+                .into());
+        }
+    }
+    Ok(order_of_pipelines(plan).into_iter().filter(|name| asked.is_empty() || asked.contains(name)).collect())
+}
+
+/// Runs them one after the other; those that wait for one that failed are left out.
+async fn run_all(engine: &Engine, plan: &Plan, names: &[String], arguments: &RunArguments) -> Result<(Vec<RunReport>, Vec<Error>), Failure> {
+    let (mut reports, mut errors, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, name) in names.iter().enumerate() {
+        let after = plan.pipelines.get(name).and_then(|pipeline| pipeline.schedule.as_ref()).map(|schedule| schedule.after.clone());
+        if let Some(before) = after.iter().flatten().find(|before| failed.contains(*before)) {
+            errors.push(Error::external("E0821", format!("pipeline `{name}` was left out, because `{before}` did not end well")));
+            failed.push(name.clone());
+            continue;
+        }
+        let options = RunOptions {
+            full: arguments.full,
+            streams: arguments.streams.clone(),
+            limit: arguments.limit,
+            scheduled_for_us: None,
+            leaves_profiles: names.get(place + 1).is_some_and(|next| reads_into_profiles(plan, next)),
+        };
+        let (report, error) = engine.run(name, &options).await?;
+        let is_stopped = report.outcome == RunOutcome::Cancelled;
+        if let Some(error) = error {
+            failed.push(name.clone());
+            errors.push(error);
+        }
+        reports.push(report);
+        if is_stopped {
+            break;
+        }
+    }
+    Ok((reports, errors))
+}
+
+fn reads_into_profiles(plan: &Plan, name: &str) -> bool {
+    plan.pipelines.get(name).is_some_and(|pipeline| matches!(pipeline.destination, PipelineDestination::Profiles { .. }))
+}
+
+/// The first signal stops at the next safe point, the second at once; both leave everything so that it can go on.
+pub(crate) fn stop_on_signals(cancelled: Arc<AtomicBool>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
+    tokio::spawn(async move {
+        for round in 0.. {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            if round == 0 {
+                complain("stopping at the next safe point; once more stops at once");
+                cancelled.store(true, Ordering::Relaxed);
+            } else {
+                end_at_once();
+            }
+        }
+    });
+}
+
+/// Ends the process without waiting: what is committed stays, the rest is done again by the next run.
+#[expect(clippy::exit, reason = "a second signal asks for exactly this")]
+pub(crate) fn end_at_once() {
+    std::process::exit(Exit::Interrupted as i32);
+}
+
+fn next_commands(shared: &Shared, plan: &Plan) -> String {
+    let project = shared.project.as_ref().map_or_else(String::new, |folder| format!(" --project {}", folder.display()));
+    let mut lines = vec!["try next:".to_owned()];
+    let identifier = plan.identity.identifiers.iter().any(|rule| rule.name == "email").then_some("email:SOMEBODY@EXAMPLE.COM");
+    if let Some(identifier) = identifier {
+        lines.push(format!("  affluent profile show {identifier}{project}"));
+    }
+    if let Some(segment) = plan.segments.first() {
+        lines.push(format!("  affluent segment size {}{project}", segment.name));
+    }
+    lines.push(format!("  affluent status{project}"));
+    lines.push(format!("  affluent run{project}        again: only what changed is sent"));
+    lines.join("\n")
+}

@@ -1,0 +1,157 @@
+//! From a folder to a plan: finds the project, loads its files, and asks plugins and planner whether everything fits.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use affluent_config::{Inputs, Loaded, Sources, find_root, load as load_files};
+use affluent_config::check::{Catalog, ExpressionPlanner, check};
+use affluent_lake::Expressions;
+use affluent_model::connector::Connectors;
+use affluent_model::diagnostic::{Diagnostic, Severity};
+use affluent_model::expression::{ExpressionMistake, PlannedExpression};
+use affluent_model::manifest::{Manifest, PluginKind, TargetSchema};
+use affluent_model::plan::Plan;
+use affluent_model::schema::StreamSchema;
+use affluent_model::{Error, Result};
+use arrow::datatypes::Schema;
+
+use crate::arguments::Shared;
+use crate::failure::Failure;
+
+/// A project whose files are without mistakes.
+pub(crate) struct Project {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) sources: Sources,
+}
+
+/// Loads the files of the project; plugins are not asked.
+pub(crate) fn load(shared: &Shared) -> Result<Project, Failure> {
+    let root = root(shared)?;
+    let variables = variables(shared)?;
+    let environment = |name: &str| std::env::var(name).ok();
+    let Loaded { plan, diagnostics, sources } = load_files(&root, &Inputs { variables, environment: &environment });
+    let has_errors = diagnostics.iter().any(|one| one.severity == Severity::Error);
+    match plan {
+        Some(plan) if !has_errors => Ok(Project { plan: Arc::new(plan), sources }),
+        _ => Err(Failure::Mistakes(diagnostics)),
+    }
+}
+
+fn root(shared: &Shared) -> Result<PathBuf, Failure> {
+    let start = match &shared.project {
+        Some(folder) => folder.clone(),
+        None => std::env::current_dir().map_err(|error| Error::external("E0814", format!("the current folder cannot be read: {error}")))?,
+    };
+    let found = match &shared.project {
+        Some(folder) => folder.join("affluent.yaml").is_file().then(|| folder.clone()),
+        None => find_root(&start),
+    };
+    let found = found.ok_or_else(|| {
+        Error::configuration("E0817", format!("there is no affluent.yaml in `{}`", start.display()))
+            .help("go into a project, name one with --project, or make one with `affluent init FOLDER`")
+    })?;
+    let absolute = found.canonicalize().map_err(|error| Error::external("E0814", format!("`{}` cannot be read: {error}", found.display())))?;
+    Ok(absolute)
+}
+
+fn variables(shared: &Shared) -> Result<BTreeMap<String, String>, Failure> {
+    let mut variables = BTreeMap::new();
+    for given in &shared.variables {
+        let (name, value) = given.split_once('=').ok_or_else(|| {
+            Error::configuration("E0818", format!("`--var {given}` has no `=`")).help("write --var name=value")
+        })?;
+        variables.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(variables)
+}
+
+/// What plugins say about the connections of a plan.
+#[derive(Default)]
+pub(crate) struct PluginCatalog {
+    streams: BTreeMap<String, Vec<StreamSchema>>,
+    targets: BTreeMap<String, Vec<TargetSchema>>,
+    manifests: BTreeMap<String, Arc<Manifest>>,
+    plugins: Vec<String>,
+    /// Why a connection's plugin could not be asked.
+    pub(crate) failures: Vec<(String, Error)>,
+}
+
+impl PluginCatalog {
+    /// Asks every plugin of the plan what it offers.
+    pub(crate) async fn ask(plan: &Plan, connectors: &dyn Connectors) -> Self {
+        let mut catalog = Self { plugins: connectors.plugins(), ..Self::default() };
+        for connection in plan.connections.values() {
+            let Ok(manifest) = connectors.manifest(&connection.plugin).await else { continue };
+            if manifest.kinds.contains(&PluginKind::Source) {
+                match connectors.discover_streams(Arc::clone(connection)).await {
+                    Ok(streams) => drop(catalog.streams.insert(connection.name.clone(), streams)),
+                    Err(failure) if is_used_as_source(plan, &connection.name) => {
+                        catalog.failures.push((connection.name.clone(), failure.error));
+                    }
+                    Err(_) => {}
+                }
+            }
+            if manifest.kinds.contains(&PluginKind::Destination) {
+                match connectors.discover_targets(Arc::clone(connection)).await {
+                    Ok(targets) => drop(catalog.targets.insert(connection.name.clone(), targets)),
+                    Err(failure) if !is_used_as_source(plan, &connection.name) => {
+                        catalog.failures.push((connection.name.clone(), failure.error));
+                    }
+                    Err(_) => {}
+                }
+            }
+            catalog.manifests.insert(connection.plugin.clone(), manifest);
+        }
+        catalog
+    }
+}
+
+fn is_used_as_source(plan: &Plan, connection: &str) -> bool {
+    use affluent_model::plan::PipelineSource;
+    plan.pipelines.values().any(|pipeline| matches!(&pipeline.source, PipelineSource::Connection { connection: name, .. } if name == connection))
+}
+
+impl Catalog for PluginCatalog {
+    fn streams(&self, connection: &str) -> Option<&[StreamSchema]> {
+        self.streams.get(connection).map(Vec::as_slice)
+    }
+
+    fn targets(&self, connection: &str) -> Option<&[TargetSchema]> {
+        self.targets.get(connection).map(Vec::as_slice)
+    }
+
+    fn manifest(&self, plugin: &str) -> Option<&Manifest> {
+        self.manifests.get(plugin).map(AsRef::as_ref)
+    }
+
+    fn plugins(&self) -> Vec<String> {
+        self.plugins.clone()
+    }
+}
+
+/// The lake's planner, as validation asks it.
+struct LakePlanner<'a>(&'a Expressions);
+
+impl ExpressionPlanner for LakePlanner<'_> {
+    fn row(&self, text: &str, schema: &Schema) -> Result<PlannedExpression, ExpressionMistake> {
+        self.0.plan_row(text, schema)
+    }
+
+    fn aggregate(&self, text: &str, schema: &Schema) -> Result<PlannedExpression, ExpressionMistake> {
+        self.0.plan_aggregate(text, schema)
+    }
+}
+
+/// Checks the plan against what plugins offer; returns the warnings.
+pub(crate) async fn validate(project: &Project, connectors: &dyn Connectors, expressions: &Expressions) -> Result<Vec<Diagnostic>, Failure> {
+    let catalog = PluginCatalog::ask(&project.plan, connectors).await;
+    let diagnostics = check(&project.plan, &catalog, &LakePlanner(expressions), &project.sources);
+    if diagnostics.iter().any(|one| one.severity == Severity::Error) {
+        return Err(Failure::Mistakes(diagnostics));
+    }
+    match catalog.failures.into_iter().next() {
+        Some((connection, error)) => Err(error.at(format!("connection {connection}")).into()),
+        None => Ok(diagnostics),
+    }
+}

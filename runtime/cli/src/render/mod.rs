@@ -1,0 +1,7 @@
+//! What people see. Results go to stdout, talk to stderr.
+
+pub(crate) mod diagnostics;
+pub(crate) mod profile;
+pub(crate) mod progress;
+pub(crate) mod report;
+pub(crate) mod screen;

@@ -1,0 +1,136 @@
+//! The report of a run: what was read, what became of it, what was sent, and what to try next.
+
+use affluent_model::report::{ActivationReport, ProfilesReport, RunOutcome, RunReport};
+
+use crate::render::screen::{duration, number, table};
+
+/// The reports of one `affluent run`, as one text.
+pub(crate) fn reports(reports: &[RunReport]) -> String {
+    let mut parts = Vec::new();
+    if let Some(read) = streams(reports) {
+        parts.push(read);
+    }
+    for profiles in reports.iter().filter_map(|report| report.profiles.as_ref()) {
+        parts.push(unified(profiles));
+    }
+    for report in reports {
+        if let Some(sent) = &report.activation {
+            parts.push(activation(&report.pipeline, sent));
+        }
+    }
+    parts.push(outcomes(reports));
+    parts.join("\n\n")
+}
+
+fn streams(reports: &[RunReport]) -> Option<String> {
+    let mut rows = table(&["read", "records", "filtered", "refused", "kept", "values sealed"]);
+    let mut count = 0;
+    for report in reports {
+        for stream in &report.streams {
+            count += 1;
+            rows.add_row([
+                format!("{} · {}", report.pipeline, stream.stream),
+                number(stream.read),
+                number(stream.filtered),
+                number(stream.rejected),
+                number(stream.admitted),
+                number(stream.sealed),
+            ]);
+        }
+    }
+    (count > 0).then(|| rows.to_string())
+}
+
+fn unified(profiles: &ProfilesReport) -> String {
+    let mut text = format!(
+        "profiles  {} from {} new records: {} created, {} merged away, {} split",
+        number(profiles.profiles),
+        number(profiles.nodes_new),
+        number(profiles.created),
+        number(profiles.merged),
+        number(profiles.split)
+    );
+    if !profiles.links_by_rule.is_empty() {
+        let rules = profiles.links_by_rule.iter().map(|(rule, count)| format!("{rule} {}", number(*count)));
+        text.push_str(&format!("\n  joined by    {}", rules.collect::<Vec<_>>().join(" · ")));
+    }
+    if profiles.links_refused + profiles.identifiers_blocked > 0 {
+        text.push_str(&format!(
+            "\n  held apart   {} links refused by a limit, {} identifiers blocked for pointing to too many",
+            number(profiles.links_refused),
+            number(profiles.identifiers_blocked)
+        ));
+    }
+    for (name, segment) in &profiles.segments {
+        text.push_str(&format!(
+            "\n  segment      {name}: {} members ({} entered, {} left)",
+            number(segment.members),
+            number(segment.entered),
+            number(segment.left)
+        ));
+    }
+    text
+}
+
+fn activation(pipeline: &str, sent: &ActivationReport) -> String {
+    let mut text = format!("{pipeline} → {} ({})", sent.destination, sent.object);
+    if sent.accepted + sent.removed + sent.failed + sent.skipped + sent.retryable == 0 {
+        text.push_str(&format!("\n  nothing to send: {} rows are as they should be", number(sent.unchanged)));
+    } else {
+        text.push_str(&format!(
+            "\n  sent         {} created or updated, {} removed, {} unchanged, in {} batches",
+            number(sent.accepted),
+            number(sent.removed),
+            number(sent.unchanged),
+            number(sent.batches)
+        ));
+    }
+    if sent.failed + sent.skipped + sent.retryable > 0 {
+        text.push_str(&format!(
+            "\n  not taken    {} refused, {} skipped, {} to be tried again",
+            number(sent.failed),
+            number(sent.skipped),
+            number(sent.retryable)
+        ));
+    }
+    if sent.without_consent + sent.without_match + sent.duplicate_match > 0 {
+        text.push_str(&format!(
+            "\n  left out     {} without consent, {} without a value to match by, {} with one that another profile has",
+            number(sent.without_consent),
+            number(sent.without_match),
+            number(sent.duplicate_match)
+        ));
+    }
+    text
+}
+
+fn outcomes(reports: &[RunReport]) -> String {
+    let took_ms = reports.iter().map(|report| report.took_ms).sum();
+    let bad: Vec<String> = reports
+        .iter()
+        .filter(|report| report.outcome != RunOutcome::Succeeded)
+        .map(|report| format!("{} {}", report.pipeline, word(report.outcome)))
+        .collect();
+    let plural = if reports.len() == 1 { "pipeline" } else { "pipelines" };
+    let mut text = if bad.is_empty() {
+        format!("done: {} {plural} in {}", reports.len(), duration(took_ms))
+    } else {
+        format!("{} {plural} in {}: {}", reports.len(), duration(took_ms), bad.join(", "))
+    };
+    if reports.iter().any(|report| report.outcome == RunOutcome::Partial) {
+        text.push_str("\nrefused records are kept with their reason: affluent dead-letters list");
+    }
+    text
+}
+
+/// How a run ended, in one word.
+pub(crate) fn word(outcome: RunOutcome) -> &'static str {
+    match outcome {
+        RunOutcome::Succeeded => "succeeded",
+        RunOutcome::Partial => "done, with refused records",
+        RunOutcome::Paused => "paused",
+        RunOutcome::Held => "held",
+        RunOutcome::Failed => "failed",
+        RunOutcome::Cancelled => "stopped",
+    }
+}

@@ -1,0 +1,260 @@
+//! Puts the crates together: the only place that knows them all.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use affluent_engine::{Clock, Engine, Observer};
+use affluent_host::{AuditEvent, Backoff, CALL_TIMEOUT_MAX, Host, HostOptions, KeyValue, LogLine};
+use affluent_lake::{EmbeddedLake, Expressions, LakeOptions};
+use affluent_ledger::{Keys, Ledger, SqliteLedger, StoredKeyRow};
+use affluent_model::connector::Connectors;
+use affluent_model::plan::{KeySource, Plan};
+use affluent_model::{Error, Result};
+use affluent_vault::{KeyRing, OsRandom, Random, StoredKey, Vault, create_key_file};
+
+use crate::project::Project;
+use crate::secrets;
+
+include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+/// Memory of lake queries: what does not fit is spilled.
+const LAKE_MEMORY_BYTES: usize = 256 << 20;
+/// Lake files younger than this may belong to a transaction that is still to come.
+const SWEEP_AGE_US: i64 = 3_600_000_000;
+
+/// The machine's clock.
+pub(crate) struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_us(&self) -> i64 {
+        chrono::Utc::now().timestamp_micros()
+    }
+}
+
+/// The stores of a project and everything that runs on them.
+pub(crate) struct Wired {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) connectors: Arc<Host>,
+    /// What was done on the way and a person should know.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Opens everything a run needs.
+///
+/// # Errors
+/// Keys that are missing, wrong or unsafe stop here, before anything is written.
+pub(crate) fn open(project: &Project, observer: Arc<dyn Observer>, cancelled: Arc<AtomicBool>) -> Result<Wired> {
+    let plan = Arc::clone(&project.plan);
+    let mut notes = Vec::new();
+    let (ledger, vault) = open_stores(&plan, &mut notes)?;
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let lake = EmbeddedLake::open(LakeOptions { dir: plan.project.data_dir.join("lake"), memory_bytes: LAKE_MEMORY_BYTES, threads })?;
+    let lake: Arc<dyn affluent_lake::Lake> = Arc::new(lake);
+    lake.sweep(&ledger.file_names()?, SystemClock.now_us() - SWEEP_AGE_US)?;
+    let connectors = Arc::new(host(&plan, Some(Arc::clone(&ledger)), Arc::clone(&cancelled))?);
+    let engine = Engine {
+        plan,
+        connectors: Arc::clone(&connectors) as Arc<dyn Connectors>,
+        ledger,
+        lake,
+        expressions: Arc::new(Expressions::new()),
+        vault: Arc::new(vault),
+        clock: Arc::new(SystemClock),
+        observer,
+        cancelled,
+        holder: holder(),
+        is_dead: Arc::new(is_dead),
+    };
+    Ok(Wired { engine: Arc::new(engine), connectors, notes })
+}
+
+/// The plugin host alone: enough to validate.
+///
+/// # Errors
+/// When the cache of compiled plugins cannot be made.
+pub(crate) fn host(plan: &Plan, ledger: Option<Arc<dyn Ledger>>, cancelled: Arc<AtomicBool>) -> Result<Host> {
+    let place = Place {
+        root: plan.project.root.clone(),
+        plugin_dirs: plan.project.plugin_dirs.clone(),
+        cache_dir: Some(plan.project.data_dir.join("plugins")),
+    };
+    host_at(place, ledger, cancelled)
+}
+
+/// The plugin host without a project: knows the plugins inside the binary, keeps nothing.
+///
+/// # Errors
+/// As [`host`].
+pub(crate) fn bare_host(cancelled: Arc<AtomicBool>) -> Result<Host> {
+    host_at(Place { root: PathBuf::from("."), plugin_dirs: Vec::new(), cache_dir: None }, None, cancelled)
+}
+
+struct Place {
+    root: PathBuf,
+    plugin_dirs: Vec<PathBuf>,
+    cache_dir: Option<PathBuf>,
+}
+
+fn host_at(place: Place, ledger: Option<Arc<dyn Ledger>>, cancelled: Arc<AtomicBool>) -> Result<Host> {
+    let root = place.root;
+    let audited = ledger.clone();
+    Host::new(HostOptions {
+        plugin_dirs: place.plugin_dirs,
+        embedded: EMBEDDED,
+        cache_dir: place.cache_dir,
+        project_root: root.clone(),
+        clock: Arc::new(affluent_host::SystemClock::default()),
+        random: Arc::new(|bytes: &mut [u8]| {
+            // Without randomness from the system nothing can be sealed either: the run stops there.
+            drop(OsRandom::new().fill(bytes));
+        }),
+        secrets: Arc::new(move |connection, name| secrets::resolve(&root, connection, name)),
+        key_value: Arc::new(PluginStore(ledger)),
+        log: Arc::new(|line: LogLine| log_line(&line)),
+        audit: Arc::new(move |event: AuditEvent| audit(audited.as_deref(), &event)),
+        cancelled,
+        backoff: Backoff::default(),
+        call_timeout_max: CALL_TIMEOUT_MAX,
+    })
+}
+
+/// What plugins keep, in the ledger.
+struct PluginStore(Option<Arc<dyn Ledger>>);
+
+impl PluginStore {
+    fn ledger(&self) -> Result<&dyn Ledger> {
+        self.0.as_deref().ok_or_else(|| Error::bug("a plugin that is only validated has no store"))
+    }
+}
+
+impl KeyValue for PluginStore {
+    fn get(&self, pipeline: &str, owner: &str, key: &str) -> Result<Option<Vec<u8>>> {
+        self.ledger()?.plugin_value(pipeline, owner, key)
+    }
+
+    fn put(&self, pipeline: &str, owner: &str, key: &str, value: &[u8]) -> Result<()> {
+        self.ledger()?.put_plugin_value(pipeline, owner, key, value)
+    }
+
+    fn delete(&self, pipeline: &str, owner: &str, key: &str) -> Result<()> {
+        self.ledger()?.delete_plugin_value(pipeline, owner, key)
+    }
+}
+
+/// Plugin log lines of weight go to stderr when `AFFLUENT_LOG` is set; requests and debug lines with `debug`.
+fn log_line(line: &LogLine) {
+    let Some(level) = std::env::var_os("AFFLUENT_LOG") else { return };
+    if level == "debug" || line.level >= affluent_host::LogLevel::Warn {
+        crate::render::screen::complain(&format!("{:?} {} {}: {:?}", line.level, line.plugin, line.connection, line.event));
+    }
+}
+
+fn audit(ledger: Option<&dyn Ledger>, event: &AuditEvent) {
+    let detail = format!("plugin {} connection {}: {} `{}`: {}", event.plugin, event.connection, event.action, event.object, event.reason);
+    if let Some(ledger) = ledger {
+        // A refusal stands whether or not it could be written down; the ledger's own failure shows at its next use.
+        drop(ledger.audit(SystemClock.now_us(), "plugin.refused", &detail));
+    }
+}
+
+fn open_stores(plan: &Plan, notes: &mut Vec<String>) -> Result<(Arc<dyn Ledger>, Vault)> {
+    let path = plan.project.data_dir.join("ledger.sqlite");
+    let is_new = !path.exists();
+    let ring = key_ring(plan, is_new, notes)?;
+    make_private(&plan.project.data_dir)?;
+    let ledger = SqliteLedger::open(&path)?;
+    let stored: Vec<StoredKey> = ledger.stored_keys()?.into_iter().map(from_row).collect();
+    let workspace = &plan.project.workspace;
+    let vault = if stored.is_empty() {
+        let rows = u64::from(!ledger.is_empty()?);
+        let (vault, keys) = Vault::create(&ring, workspace, rows, &mut OsRandom::new())?;
+        ledger.add_stored_keys(&keys.into_iter().map(to_row).collect::<Vec<_>>())?;
+        vault
+    } else {
+        Vault::open(&ring, workspace, &stored)?
+    };
+    Ok((Arc::new(ledger), vault))
+}
+
+fn from_row(row: StoredKeyRow) -> StoredKey {
+    StoredKey { purpose: row.purpose, key_id: row.key_id, version: row.version, wrapped: row.wrapped }
+}
+
+fn to_row(key: StoredKey) -> StoredKeyRow {
+    StoredKeyRow { purpose: key.purpose, key_id: key.key_id, version: key.version, wrapped: key.wrapped }
+}
+
+/// The key of the project. One inside the data folder is made with the data; any other must be there.
+fn key_ring(plan: &Plan, is_new: bool, notes: &mut Vec<String>) -> Result<KeyRing> {
+    match &plan.project.keys {
+        KeySource::File(path) => {
+            if is_new && !path.exists() && path.starts_with(&plan.project.data_dir) {
+                make_parent(path)?;
+                create_key_file(path, &mut OsRandom::new())?;
+                notes.push(format!("made a key in {}: keep a copy, without it nothing sealed can be read again", path.display()));
+            }
+            KeyRing::read_file(path)
+        }
+        KeySource::Environment(id) => {
+            let id = id.parse().map_err(|_| {
+                Error::configuration("E0602", format!("`keys.env` is `{id}`, and must be a number")).help("for AFFLUENT_KEK_1 write `keys: { env: \"1\" }`")
+            })?;
+            KeyRing::read_environment(&[id], &|name| std::env::var(name).ok())
+        }
+    }
+}
+
+/// A key is never made for data that another key sealed.
+///
+/// # Errors
+/// `E0613` when the project has data.
+pub(crate) fn refuse_new_key_for_old_data(plan: &Plan) -> Result<()> {
+    let path = plan.project.data_dir.join("ledger.sqlite");
+    if path.exists() {
+        return Err(Error::keys("E0613", format!("`{}` holds data already: a new key could not read it (E_STORE_NOT_EMPTY)", path.display()))
+            .help("bring the old key file back"));
+    }
+    Ok(())
+}
+
+/// Makes the folder of a key file, readable by its owner alone.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) fn make_parent(path: &Path) -> Result<()> {
+    path.parent().map_or(Ok(()), make_private)
+}
+
+fn make_private(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| Error::external("E0814", format!("`{}` cannot be made: {error}", folder.display())))
+}
+
+/// Who holds a lease: process, when it began, and machine, so that its end can be seen.
+fn holder() -> String {
+    let pid = std::process::id();
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("pid {pid} since {} on {}", started_at(&PathBuf::from(format!("/proc/{pid}"))).unwrap_or_default(), host.trim())
+}
+
+/// True when the holder was a process of this machine that is no more.
+fn is_dead(holder: &str) -> bool {
+    let words: Vec<&str> = holder.split(' ').collect();
+    let ["pid", pid, "since", since, "on", host] = words.as_slice() else { return false };
+    let here = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    !here.trim().is_empty() && here.trim() == *host && started_at(&Path::new("/proc").join(pid)).is_none_or(|started| started != *since)
+}
+
+/// When a process began, in the kernel's ticks; `None` when there is none.
+fn started_at(process: &Path) -> Option<String> {
+    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    let after_name = stat.rsplit_once(')')?.1;
+    let state = after_name.split_whitespace().next()?;
+    (state != "Z").then(|| after_name.split_whitespace().nth(19).map(str::to_owned)).flatten()
+}

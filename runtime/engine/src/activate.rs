@@ -1,0 +1,295 @@
+//! Keeping a destination in step: what should be there, compared with the image of what was accepted before; the
+//! difference becomes a plan in the outbox, in one transaction, and only then is anything sent.
+
+use std::collections::HashMap;
+
+use affluent_ledger::{Lease, NewOutboxRow, OutboxPlan};
+use affluent_model::batch::RowOperation;
+use affluent_model::identity::ProfileId;
+use affluent_model::plan::{DestinationPlan, Pipeline, PipelineDestination, PipelineSource, WriteMode};
+use affluent_model::report::ActivationReport;
+use affluent_model::schema::FieldType;
+use affluent_model::{Error, Result};
+use affluent_vault::BlindIndexer;
+use arrow::array::ArrayRef;
+
+use crate::deliver::Delivery;
+use crate::desired::{DesiredBatch, DesiredRows};
+use crate::engine::Engine;
+use crate::row_codec;
+use crate::sealer::{Place, RunSealer};
+
+/// Rows handed to the ledger at once while a plan is written.
+const PLAN_ROWS: usize = 10_000;
+
+/// Settles what an earlier run left in flight, plans the difference and sends it.
+///
+/// # Errors
+/// `E0809` when the guard holds the run (nothing was planned); what destination and stores report.
+pub(crate) async fn activate(engine: &Engine, lease: &Lease, pipeline: &Pipeline, report: &mut ActivationReport) -> Result<()> {
+    let (PipelineDestination::Connection(plan), PipelineSource::Profiles { segment, .. }) = (&pipeline.destination, &pipeline.source)
+    else {
+        return Err(Error::bug("an activation is a pipeline out of profiles into a connection"));
+    };
+    report.destination.clone_from(&plan.connection);
+    report.object.clone_from(&plan.object);
+    let desired = DesiredRows::prepare(engine, plan, segment.as_deref()).await?;
+    let mut delivery = Delivery::open(engine, lease, plan, &desired).await?;
+    delivery.settle_in_flight(report).await?;
+    let difference = plan_difference(engine, lease, plan, &desired, report).await?;
+    guard(plan, &difference)?;
+    engine.ledger.commit_plan(lease, difference.plan)?;
+    delivery.send_all(report).await
+}
+
+/// What `run` would send, without planning it.
+///
+/// # Errors
+/// What the stores report.
+pub(crate) async fn preview(engine: &Engine, pipeline: &Pipeline, report: &mut ActivationReport) -> Result<Vec<(String, ProfileId)>> {
+    let (PipelineDestination::Connection(plan), PipelineSource::Profiles { segment, .. }) = (&pipeline.destination, &pipeline.source)
+    else {
+        return Err(Error::bug("an activation is a pipeline out of profiles into a connection"));
+    };
+    report.destination.clone_from(&plan.connection);
+    report.object.clone_from(&plan.object);
+    let desired = DesiredRows::prepare(engine, plan, segment.as_deref()).await?;
+    let mut comparison = Comparison::start(engine, &pipeline.name, plan.mode)?;
+    let mut counts = ActivationReport::default();
+    let mut moves = Vec::new();
+    let hasher = engine.vault.blind_indexer(&payload_kind(&pipeline.name))?;
+    desired
+        .visit(report, &mut |batch| {
+            let columns = typed(&desired, &batch);
+            for (row, key) in batch.keys.iter().enumerate() {
+                let mut payload = Vec::new();
+                row_codec::encode(&columns, row, &mut payload);
+                if comparison.differs(*key, &short_hash(&hasher, &payload), &mut counts) {
+                    moves.push(("upsert".to_owned(), *key));
+                }
+            }
+            Ok(())
+        })
+        .await?;
+    moves.extend(comparison.removals().into_iter().map(|(key, _)| ("remove".to_owned(), key)));
+    report.unchanged = counts.unchanged;
+    report.upserts = counts.upserts;
+    report.removes = u64::try_from(moves.len()).unwrap_or(0) - report.upserts;
+    Ok(moves)
+}
+
+/// A plan that was written but not committed, and what the guard must know of it.
+struct Difference {
+    plan: OutboxPlan,
+    image_rows: u64,
+    removes: u64,
+}
+
+async fn plan_difference(
+    engine: &Engine,
+    lease: &Lease,
+    plan: &DestinationPlan,
+    desired: &DesiredRows<'_>,
+    report: &mut ActivationReport,
+) -> Result<Difference> {
+    let comparison = Comparison::start(engine, &lease.pipeline, plan.mode)?;
+    let image_rows = u64::try_from(comparison.image.len()).unwrap_or(0);
+    let batch_rows = usize::try_from(plan.batch_rows_max.unwrap_or(1_000)).unwrap_or(1_000);
+    let outbox = engine.ledger.begin_plan(lease, batch_rows)?;
+    let mut writer = PlanWriter::new(engine, lease, &outbox, comparison)?;
+    let mut counts = ActivationReport::default();
+    desired.visit(report, &mut |batch| writer.take(desired, &batch, &mut counts)).await?;
+    let removes = writer.finish()?;
+    report.unchanged += counts.unchanged;
+    report.upserts += counts.upserts;
+    report.removes += removes;
+    Ok(Difference { plan: outbox, image_rows, removes })
+}
+
+fn guard(plan: &DestinationPlan, difference: &Difference) -> Result<()> {
+    if difference.image_rows < plan.guard.rows_min.max(1) {
+        return Ok(());
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a share of rows does not need more than 52 bits")]
+    let share = difference.removes as f64 / difference.image_rows as f64;
+    if share <= plan.guard.remove_share_max {
+        return Ok(());
+    }
+    let message = format!(
+        "this run would remove {} of {} rows, more than `guard.max_remove` of {:.0}%",
+        difference.removes,
+        difference.image_rows,
+        plan.guard.remove_share_max * 100.0
+    );
+    Err(Error::held("E0809", message).help("look at `affluent plan`; if it is right, raise `guard.max_remove` and run again"))
+}
+
+/// Desired rows against the image, by the rules of the mode.
+struct Comparison {
+    mode: WriteMode,
+    image: HashMap<ProfileId, ImageEntry>,
+}
+
+struct ImageEntry {
+    hash: Option<[u8; 16]>,
+    match_sealed: Vec<u8>,
+    is_desired: bool,
+}
+
+impl Comparison {
+    fn start(engine: &Engine, sync: &str, mode: WriteMode) -> Result<Self> {
+        let mut image = HashMap::new();
+        engine.ledger.image(sync, &mut |row| {
+            image.insert(row.key, ImageEntry { hash: row.hash, match_sealed: row.match_sealed, is_desired: false });
+            Ok(())
+        })?;
+        Ok(Self { mode, image })
+    }
+
+    /// True when the row must be sent; counts it either way.
+    fn differs(&mut self, key: ProfileId, hash: &[u8; 16], counts: &mut ActivationReport) -> bool {
+        let entry = self.image.get_mut(&key);
+        let is_known = entry.is_some();
+        let is_same = entry.as_ref().is_some_and(|entry| entry.hash.as_ref() == Some(hash));
+        if let Some(entry) = entry {
+            entry.is_desired = true;
+        }
+        let differs = match self.mode {
+            WriteMode::Insert => !is_known,
+            WriteMode::Update => is_known && !is_same,
+            WriteMode::Upsert | WriteMode::Mirror => !is_same,
+            WriteMode::Append => true,
+        };
+        if differs {
+            counts.upserts += 1;
+        } else {
+            counts.unchanged += 1;
+        }
+        differs
+    }
+
+    /// What a mirror removes: what was sent and is desired no more.
+    fn removals(&self) -> Vec<(ProfileId, Vec<u8>)> {
+        if self.mode != WriteMode::Mirror {
+            return Vec::new();
+        }
+        let gone = self.image.iter().filter(|(_, entry)| !entry.is_desired);
+        let mut gone: Vec<_> = gone.map(|(key, entry)| (*key, entry.match_sealed.clone())).collect();
+        gone.sort_unstable();
+        gone
+    }
+}
+
+/// Writes the rows of a plan, sealed, in groups.
+struct PlanWriter<'a> {
+    engine: &'a Engine,
+    lease: &'a Lease,
+    outbox: &'a OutboxPlan,
+    comparison: Comparison,
+    refused: HashMap<ProfileId, ([u8; 16], u32)>,
+    sealer: RunSealer<'a>,
+    hasher: BlindIndexer,
+    keyer: [BlindIndexer; 2],
+    rows: Vec<NewOutboxRow>,
+}
+
+impl<'a> PlanWriter<'a> {
+    fn new(engine: &'a Engine, lease: &'a Lease, outbox: &'a OutboxPlan, comparison: Comparison) -> Result<Self> {
+        let mut refused = HashMap::new();
+        engine.ledger.refusals(&lease.pipeline, &mut |row| {
+            refused.insert(row.key, (row.payload_hash, row.attempts));
+            Ok(())
+        })?;
+        let sync = &lease.pipeline;
+        let keyer = [engine.vault.blind_indexer(&format!("idempotency/a/{sync}"))?, engine.vault.blind_indexer(&format!("idempotency/b/{sync}"))?];
+        Ok(Self {
+            engine,
+            lease,
+            outbox,
+            comparison,
+            refused,
+            sealer: RunSealer::new(engine, lease),
+            hasher: engine.vault.blind_indexer(&payload_kind(sync))?,
+            keyer,
+            rows: Vec::new(),
+        })
+    }
+
+    fn take(&mut self, desired: &DesiredRows<'_>, batch: &DesiredBatch, counts: &mut ActivationReport) -> Result<()> {
+        let columns = typed(desired, batch);
+        let matches = columns.get(..desired.match_count).unwrap_or_default();
+        let (mut payload, mut match_values) = (Vec::new(), Vec::new());
+        for (row, key) in batch.keys.iter().enumerate() {
+            payload.clear();
+            row_codec::encode(&columns, row, &mut payload);
+            let hash = short_hash(&self.hasher, &payload);
+            if !self.comparison.differs(*key, &hash, counts) {
+                continue;
+            }
+            match_values.clear();
+            row_codec::encode(matches, row, &mut match_values);
+            let record = key.to_string();
+            let payload_sealed = self.sealer.seal(&payload, Place::OutboxPayload, &record)?;
+            let match_sealed = self.sealer.seal(&match_values, Place::OutboxMatch, &record)?;
+            self.add(*key, RowOperation::Upsert, hash, payload_sealed, match_sealed)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, key: ProfileId, operation: RowOperation, payload_hash: [u8; 16], payload_sealed: Vec<u8>, match_sealed: Vec<u8>) -> Result<()> {
+        let attempts_before = self.refused.get(&key).filter(|(hash, _)| *hash == payload_hash).map_or(0, |(_, attempts)| *attempts);
+        let idempotency_key = self.idempotency_key(key, operation, &payload_hash);
+        self.rows.push(NewOutboxRow { key, operation, payload_hash, idempotency_key, payload_sealed, match_sealed, attempts_before });
+        if self.rows.len() >= PLAN_ROWS { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.engine.ledger.add_plan_rows(self.lease, self.outbox, &self.rows)?;
+        self.rows.clear();
+        Ok(())
+    }
+
+    /// Adds the removals and writes the rest; returns how many removals there are.
+    fn finish(mut self) -> Result<u64> {
+        let removals = self.comparison.removals();
+        let count = u64::try_from(removals.len()).unwrap_or(0);
+        for (key, match_sealed) in removals {
+            let hash = short_hash(&self.hasher, b"removed");
+            self.add(key, RowOperation::Delete, hash, Vec::new(), match_sealed)?;
+        }
+        self.flush()?;
+        Ok(count)
+    }
+
+    /// The same on every attempt at this row, another for every plan that changes it.
+    fn idempotency_key(&self, key: ProfileId, operation: RowOperation, hash: &[u8; 16]) -> [u8; 32] {
+        let mut named = Vec::with_capacity(64);
+        named.extend_from_slice(&key.0.to_be_bytes());
+        named.extend_from_slice(operation.as_str().as_bytes());
+        named.extend_from_slice(hash);
+        named.extend_from_slice(&self.outbox.version.to_be_bytes());
+        let mut keyed = [0u8; 32];
+        let halves = self.keyer.iter().flat_map(|indexer| indexer.index(&named).into_iter().skip(1));
+        for (slot, byte) in keyed.iter_mut().zip(halves) {
+            *slot = byte;
+        }
+        keyed
+    }
+}
+
+fn payload_kind(sync: &str) -> String {
+    format!("payload/{sync}")
+}
+
+/// A keyed hash without its version byte.
+fn short_hash(hasher: &BlindIndexer, payload: &[u8]) -> [u8; 16] {
+    let mut hash = [0u8; 16];
+    for (slot, byte) in hash.iter_mut().zip(hasher.index(payload).into_iter().skip(1)) {
+        *slot = byte;
+    }
+    hash
+}
+
+fn typed<'b>(desired: &DesiredRows<'_>, batch: &'b DesiredBatch) -> Vec<(FieldType, &'b ArrayRef)> {
+    desired.fields.iter().map(|field| field.kind).zip(&batch.columns).collect()
+}

@@ -1,0 +1,421 @@
+//! The door to the lake: records get their key and their person, identifiers become blind indexes, personal columns are
+//! sealed. What leaves here holds no personal value in the clear.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use affluent_ledger::Ledger;
+use affluent_model::batch::Rejected;
+use affluent_model::identity::{NodeId, NodeKey};
+use affluent_model::pii::PiiPolicy;
+use affluent_model::plan::{IdentifierRule, Plan};
+use affluent_model::schema::{Field, FieldType, PII_KEY, SEALED_KEY, StreamSchema};
+use affluent_model::{Error, Result, normalize};
+use affluent_vault::{BlindIndexer, FieldContext, Padding, Vault};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
+
+use crate::epoch::{Epoch, Subjects};
+use crate::mapping::{self, CompiledMapping};
+use crate::rows;
+use crate::streams::{policy_of, table_name};
+
+/// Bytes a sealed value is longer than its plaintext, for sizing buffers.
+const SEALED_OVERHEAD_BYTES: usize = 48;
+
+/// The parents admitted in this page: primary key → person and key, for the child rows that come with them.
+pub(crate) type Parents = HashMap<String, Person>;
+
+/// Who a row belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Person {
+    /// `None` = nobody: neither a subject nor an identifier.
+    node: Option<NodeId>,
+    /// For [`Epoch::key`].
+    key: usize,
+}
+
+/// Admits the batches of one stream.
+pub(crate) struct Admitter {
+    connection: Arc<str>,
+    stream: StreamSchema,
+    mapping: Option<CompiledMapping>,
+    key_indexer: Option<BlindIndexer>,
+    record_indexer: BlindIndexer,
+    subject_indexer: BlindIndexer,
+    identifiers: Vec<(IdentifierRule, BlindIndexer)>,
+    columns: Vec<ColumnPlan>,
+    pub(crate) schema: SchemaRef,
+}
+
+/// What happens to a column.
+struct ColumnPlan {
+    name: String,
+    action: Action,
+}
+
+enum Action {
+    Keep,
+    Seal { kind: FieldType, context: FieldContext },
+    /// Text becomes the blind index of the identifier at this place.
+    Index(usize),
+}
+
+/// The stores that admission asks.
+pub(crate) struct Doors<'a> {
+    pub(crate) ledger: &'a dyn Ledger,
+    pub(crate) vault: &'a Vault,
+    pub(crate) now_us: i64,
+}
+
+/// What came of a batch.
+pub(crate) struct Admitted {
+    pub(crate) records: RecordBatch,
+    pub(crate) rejected: Vec<Rejected>,
+    pub(crate) sealed: u64,
+}
+
+impl Admitter {
+    /// Plans the admission of one stream, whose columns after transforms are `input`.
+    ///
+    /// # Errors
+    /// What the vault reports about names.
+    pub(crate) fn new(
+        plan: &Plan,
+        vault: &Vault,
+        connection: &str,
+        stream: StreamSchema,
+        input: &SchemaRef,
+        mapping: Option<CompiledMapping>,
+    ) -> Result<Self> {
+        let table = table_name(connection, &stream.name);
+        let mapped = mapping.as_ref().map_or_else(|| Arc::clone(input), CompiledMapping::output_schema);
+        let mut columns = Vec::new();
+        for field in mapped.fields() {
+            if let Some(column) = plan_column(plan, vault, &table, mapping.as_ref(), field)? {
+                columns.push(column);
+            }
+        }
+        let mut identifiers = Vec::new();
+        for rule in mapping.iter().flat_map(|mapping| &mapping.identifiers) {
+            identifiers.push((rule.clone(), vault.blind_indexer(&rule.name)?));
+        }
+        let key_is_personal = stream.primary_key.iter().any(|name| is_sealed(plan, input, name));
+        let schema = output_schema(&mapped, &columns);
+        Ok(Self {
+            key_indexer: if key_is_personal { Some(vault.blind_indexer(&format!("key/{table}"))?) } else { None },
+            record_indexer: vault.blind_indexer(&format!("record/{table}"))?,
+            subject_indexer: vault.blind_indexer(&format!("subject/{connection}"))?,
+            connection: connection.into(),
+            stream,
+            mapping,
+            identifiers,
+            columns,
+            schema,
+        })
+    }
+
+    /// Admits a batch. Rows of a child stream find their person in `parents`; rows of a parent are entered there.
+    ///
+    /// # Errors
+    /// What ledger and vault report; a row that cannot be admitted is not an error but comes back rejected.
+    pub(crate) fn admit(
+        &self,
+        batch: &RecordBatch,
+        deleted: bool,
+        epoch: &mut Epoch,
+        doors: &Doors<'_>,
+        parents: &mut Parents,
+    ) -> Result<Admitted> {
+        let (batch, keys, rejected) = self.with_keys(batch, epoch)?;
+        let mapped = match &self.mapping {
+            Some(mapping) => mapping.apply(&batch, doors.now_us)?,
+            None => batch,
+        };
+        let indexes = self.identifier_columns(&mapped)?;
+        let people = self.people(&mapped, &keys, &indexes, epoch, doors, parents)?;
+        let mut sealed = 0;
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.columns.len() + 6);
+        for plan in &self.columns {
+            let array = rows::column(&mapped, &plan.name)?;
+            arrays.push(match &plan.action {
+                Action::Keep => Arc::clone(array),
+                Action::Index(place) => indexes.get(*place).cloned().ok_or_else(|| Error::bug("an identifier has no index column"))?,
+                Action::Seal { kind, context } => {
+                    sealed += u64::try_from(array.len() - array.null_count()).unwrap_or(0);
+                    seal_column(array, *kind, context, &keys, &people, epoch)?
+                }
+            });
+        }
+        self.system_columns(&mapped, keys, &people, deleted, epoch, doors.now_us, &mut arrays)?;
+        let records = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
+            .map_err(|error| Error::bug(format!("admitted columns do not fit their schema: {error}")))?;
+        Ok(Admitted { records, rejected, sealed })
+    }
+
+    /// The record key of each row; rows without one are refused.
+    fn with_keys(&self, batch: &RecordBatch, epoch: &Epoch) -> Result<(RecordBatch, Vec<String>, Vec<Rejected>)> {
+        if self.stream.primary_key.is_empty() {
+            let keys = (0..batch.num_rows()).map(|row| format!("{}-{}-{row}", epoch.sequence, epoch.rows_so_far())).collect();
+            return Ok((batch.clone(), keys, Vec::new()));
+        }
+        let mut columns = Vec::new();
+        for name in &self.stream.primary_key {
+            columns.push(rows::as_text(rows::column(batch, name)?)?);
+        }
+        let mut keep = vec![true; batch.num_rows()];
+        let mut keys = Vec::with_capacity(batch.num_rows());
+        let mut rejected = Vec::new();
+        for (row, kept) in keep.iter_mut().enumerate() {
+            match key_of(&columns, row) {
+                Some(key) => keys.push(match &self.key_indexer {
+                    Some(indexer) => hex(&indexer.index(key.as_bytes())),
+                    None => key,
+                }),
+                None => {
+                    *kept = false;
+                    rejected.push(self.without_key(batch, row));
+                }
+            }
+        }
+        if rejected.is_empty() {
+            return Ok((batch.clone(), keys, rejected));
+        }
+        let kept = filter_record_batch(batch, &BooleanArray::from(keep)).map_err(|error| Error::bug(error.to_string()))?;
+        Ok((kept, keys, rejected))
+    }
+
+    fn without_key(&self, batch: &RecordBatch, row: usize) -> Rejected {
+        Rejected {
+            stream: self.stream.name.clone(),
+            place: format!("row {} of a page", row + 1),
+            code: "admit.key_missing".to_owned(),
+            message: format!("the primary key `{}` has no value", self.stream.primary_key.join(", ")),
+            raw: Some(rows::row_as_json(batch, row)),
+        }
+    }
+
+    /// Each identifier as a column of blind indexes: normalised, blocked values left out.
+    fn identifier_columns(&self, mapped: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        let mut indexes: Vec<ArrayRef> = Vec::with_capacity(self.identifiers.len());
+        for (rule, indexer) in &self.identifiers {
+            let values = rows::as_text(rows::column(mapped, &mapping::identifier_column(&rule.name))?)?;
+            let values = values.as_string::<i32>();
+            let mut builder = BinaryBuilder::with_capacity(values.len(), values.len() * 17);
+            for row in 0..values.len() {
+                let value = if values.is_null(row) { None } else { usable(rule, values.value(row)) };
+                builder.append_option(value.map(|value| indexer.index(value.as_bytes())));
+            }
+            indexes.push(Arc::new(builder.finish()));
+        }
+        Ok(indexes)
+    }
+
+    /// Whose each row is.
+    fn people(
+        &self,
+        mapped: &RecordBatch,
+        keys: &[String],
+        indexes: &[ArrayRef],
+        epoch: &mut Epoch,
+        doors: &Doors<'_>,
+        parents: &mut Parents,
+    ) -> Result<Vec<Person>> {
+        if let Some(parent) = &self.stream.parent {
+            let owners = rows::as_text(rows::column(mapped, &parent.field)?)?;
+            let owners = owners.as_string::<i32>();
+            if (0..owners.len()).all(|row| owners.is_valid(row) && parents.contains_key(owners.value(row))) {
+                return Ok((0..owners.len()).filter_map(|row| parents.get(owners.value(row)).copied()).collect());
+            }
+        }
+        let subject = match &self.mapping {
+            Some(mapping) if mapping.has_subject => Some(rows::as_text(rows::column(mapped, mapping::SUBJECT)?)?),
+            _ => None,
+        };
+        let subject = subject.as_ref().map(|array| array.as_string::<i32>());
+        let named = |row: usize| subject.filter(|array| array.is_valid(row) && !array.value(row).is_empty()).map(|array| array.value(row));
+        let node_keys: Vec<NodeKey> = keys
+            .iter()
+            .enumerate()
+            .map(|(row, key)| match named(row) {
+                Some(subject) => self.subject_indexer.index(subject.as_bytes()),
+                None => self.record_indexer.index(key.as_bytes()),
+            })
+            .collect();
+        let subjects = Subjects { ledger: doors.ledger, vault: doors.vault, source: &self.connection, now_us: doors.now_us };
+        let entries = epoch.subjects(&subjects, &node_keys)?;
+        let mut people = Vec::with_capacity(keys.len());
+        for (row, key) in entries.into_iter().enumerate() {
+            let is_somebody = named(row).is_some() || indexes.iter().any(|index| index.is_valid(row));
+            let node = if is_somebody { Some(epoch.key(key)?.0) } else { None };
+            people.push(Person { node, key });
+        }
+        if self.stream.parent.is_none() {
+            parents.extend(keys.iter().cloned().zip(people.iter().copied()));
+        }
+        Ok(people)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the system columns need what every step before found")]
+    fn system_columns(
+        &self,
+        mapped: &RecordBatch,
+        keys: Vec<String>,
+        people: &[Person],
+        deleted: bool,
+        epoch: &mut Epoch,
+        now_us: i64,
+        arrays: &mut Vec<ArrayRef>,
+    ) -> Result<()> {
+        let rows = keys.len();
+        let sequences = (0..rows).map(|_| epoch.next_sequence()).collect::<Result<Vec<i64>>>()?;
+        arrays.push(Arc::new(Int64Array::from(sequences)));
+        arrays.push(Arc::new(Int64Array::from(vec![epoch.sequence; rows])));
+        arrays.push(Arc::new(StringArray::from(keys)));
+        arrays.push(Arc::new(BooleanArray::from(vec![deleted; rows])));
+        arrays.push(Arc::new(people.iter().map(|person| person.node.map(|node| node.0)).collect::<Int64Array>()));
+        arrays.push(self.observed_at(mapped, rows, now_us)?);
+        Ok(())
+    }
+
+    /// When the source says it was so: the cursor field where it is a time, else the time of reading.
+    fn observed_at(&self, mapped: &RecordBatch, rows: usize, now_us: i64) -> Result<ArrayRef> {
+        let cursor = self.stream.cursor_field.as_ref().and_then(|name| mapped.column_by_name(name));
+        let said = match cursor {
+            Some(array) if matches!(array.data_type(), DataType::Timestamp(_, _) | DataType::Date32) => {
+                Some(rows::cast_to(array, &FieldType::Timestamp.to_arrow())?)
+            }
+            _ => None,
+        };
+        let said = said.as_ref().map(|array| array.as_primitive::<arrow::datatypes::TimestampMicrosecondType>());
+        let times: Vec<i64> = (0..rows)
+            .map(|row| said.filter(|array| array.is_valid(row)).map_or(now_us, |array| array.value(row).min(now_us)))
+            .collect();
+        Ok(Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")))
+    }
+}
+
+/// The identifier's canonical form, unless it is blocked.
+fn usable(rule: &IdentifierRule, value: &str) -> Option<String> {
+    let canonical = normalize::identifier(&rule.name, value, &rule.normalize)?;
+    let is_blocked = rule.blocked.iter().any(|pattern| normalize::matches_pattern(pattern, &canonical));
+    (!is_blocked).then_some(canonical)
+}
+
+/// The values of a key joined; `None` when one is absent.
+fn key_of(columns: &[ArrayRef], row: usize) -> Option<String> {
+    let mut key = String::new();
+    for (place, column) in columns.iter().enumerate() {
+        if column.is_null(row) {
+            return None;
+        }
+        if place > 0 {
+            key.push('\u{1f}');
+        }
+        key.push_str(column.as_string::<i32>().value(row));
+    }
+    (!key.is_empty()).then_some(key)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn is_sealed(plan: &Plan, schema: &SchemaRef, name: &str) -> bool {
+    let class = schema.field_with_name(name).ok().and_then(Field::from_arrow).and_then(|field| field.pii);
+    class.is_some_and(|class| policy_of(plan, class) != PiiPolicy::Clear)
+}
+
+/// What becomes of one column; `None` = it is not kept.
+fn plan_column(
+    plan: &Plan,
+    vault: &Vault,
+    table: &str,
+    mapping: Option<&CompiledMapping>,
+    field: &ArrowField,
+) -> Result<Option<ColumnPlan>> {
+    let name = field.name().clone();
+    if name == mapping::SUBJECT {
+        return Ok(None);
+    }
+    let place = mapping.and_then(|mapping| {
+        mapping.identifiers.iter().position(|rule| mapping::identifier_column(&rule.name) == name)
+    });
+    if let Some(place) = place {
+        return Ok(Some(ColumnPlan { name, action: Action::Index(place) }));
+    }
+    let Some(known) = Field::from_arrow(field) else {
+        return Err(Error::configuration("E0300", format!("column `{name}` has a type that cannot be stored: {}", field.data_type())));
+    };
+    let action = match known.pii.map(|class| (class, policy_of(plan, class))) {
+        Some((_, PiiPolicy::Drop)) => return Ok(None),
+        Some((class, PiiPolicy::Seal)) => {
+            let padding = if class.is_low_cardinality() { Padding::To32Bytes } else { Padding::None };
+            Action::Seal { kind: known.kind, context: vault.field_context(table, &name, padding)? }
+        }
+        Some((_, PiiPolicy::Clear)) | None => Action::Keep,
+    };
+    Ok(Some(ColumnPlan { name, action }))
+}
+
+fn output_schema(mapped: &SchemaRef, columns: &[ColumnPlan]) -> SchemaRef {
+    let mut fields: Vec<ArrowField> = Vec::with_capacity(columns.len() + 6);
+    for plan in columns {
+        let Ok(field) = mapped.field_with_name(&plan.name) else { continue };
+        fields.push(match &plan.action {
+            Action::Keep => field.clone().with_nullable(true),
+            Action::Index(_) => ArrowField::new(&plan.name, DataType::Binary, true),
+            Action::Seal { kind, .. } => sealed_field(field, *kind),
+        });
+    }
+    fields.extend(system_fields());
+    Arc::new(Schema::new(fields))
+}
+
+fn sealed_field(field: &ArrowField, kind: FieldType) -> ArrowField {
+    let stored = if kind == FieldType::Decimal { FieldType::Text } else { kind };
+    let mut metadata = HashMap::from([(SEALED_KEY.to_owned(), stored.as_str().to_owned())]);
+    if let Some(class) = field.metadata().get(PII_KEY) {
+        metadata.insert(PII_KEY.to_owned(), class.clone());
+    }
+    ArrowField::new(field.name(), DataType::Binary, true).with_metadata(metadata)
+}
+
+fn system_fields() -> [ArrowField; 6] {
+    [
+        ArrowField::new("_seq", DataType::Int64, false),
+        ArrowField::new("_epoch", DataType::Int64, false),
+        ArrowField::new("_pk", DataType::Utf8, false),
+        ArrowField::new("_deleted", DataType::Boolean, false),
+        ArrowField::new("_node", DataType::Int64, true),
+        ArrowField::new("_at", FieldType::Timestamp.to_arrow(), false),
+    ]
+}
+
+/// Seals one column, each row under the key of its person.
+fn seal_column(
+    array: &ArrayRef,
+    kind: FieldType,
+    context: &FieldContext,
+    keys: &[String],
+    people: &[Person],
+    epoch: &mut Epoch,
+) -> Result<ArrayRef> {
+    let (array, kind) = rows::sealable(array, kind)?;
+    let mut data: Vec<u8> = Vec::with_capacity(array.get_buffer_memory_size() + array.len() * SEALED_OVERHEAD_BYTES);
+    let mut offsets: Vec<i32> = Vec::with_capacity(array.len() + 1);
+    offsets.push(0);
+    for (row, (key, person)) in keys.iter().zip(people).enumerate() {
+        if let Some(value) = rows::field_value(&array, kind, row) {
+            let (field_key, random) = epoch.key_and_random(person.key)?;
+            field_key.seal_into(&mut data, value, context, key, random)?;
+        }
+        offsets.push(i32::try_from(data.len()).map_err(|_| Error::bug("a sealed column of one page is over 2 GiB"))?);
+    }
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+    let sealed = BinaryArray::try_new(offsets, data.into(), array.nulls().cloned());
+    Ok(Arc::new(sealed.map_err(|error| Error::bug(format!("a sealed column is malformed: {error}")))?))
+}
+

@@ -1,0 +1,207 @@
+//! From unified nodes to profile rows: attributes survive, traits are counted, segments are decided, all as lake SQL over
+//! one consistent list of files; then one ledger transaction makes the new snapshot current.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use affluent_lake::{LakeFile, LakeQuery, LakeTable};
+use affluent_ledger::{Lease, NewFile, SnapshotCommit, SnapshotRow};
+use affluent_model::identity::ProfileId;
+use affluent_model::plan::Measure;
+use affluent_model::report::{ProfilesReport, SegmentReport};
+use affluent_model::{Error, Result};
+use affluent_profiles::change::changed_sql;
+use affluent_profiles::segment::{PreparedSegment, segment_sql};
+use affluent_profiles::snapshot::{PreparedMeasure, PreparedTrait, snapshot_sql};
+use affluent_profiles::source::TableSource;
+use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+
+use crate::engine::{Engine, Event};
+use crate::rows;
+use crate::tables::profile_tables;
+
+/// The table name of the snapshot in lake SQL.
+pub(crate) const PROFILES: &str = "profiles";
+/// The table name of the snapshot before, in the comparison.
+const PROFILES_BEFORE: &str = "profiles_before";
+
+/// Computes a new snapshot and the segments.
+///
+/// # Errors
+/// What lake, ledger and `profiles` report; the snapshot before stays current.
+pub(crate) async fn compute(engine: &Engine, lease: &Lease, report: &mut ProfilesReport) -> Result<()> {
+    let input_sequence = engine.ledger.last_sequence()?;
+    let tables = profile_tables(engine).await?;
+    if tables.is_empty() {
+        return Ok(());
+    }
+    engine.notice(Event::Computing { step: "attributes and traits".to_owned() });
+    let (sources, lake_tables): (Vec<TableSource>, Vec<LakeTable>) = tables.into_iter().map(|one| (one.source, one.table)).unzip();
+    let sql = snapshot_sql(&sources, &prepared_traits(engine)?, &engine.plan.identity.survivorship)?;
+    let now_us = engine.now_us();
+    let query = LakeQuery { sql: sql.clone(), tables: lake_tables, memory: vec![assignments(engine)?], now_us };
+    let file = engine.lake.materialize(query, &engine.file_name("profiles")?).await?;
+    let schema = engine.lake.file_schema(&file.name)?;
+    let table = LakeTable { name: PROFILES.to_owned(), schema, files: vec![file.name.clone()] };
+    compare(engine, &table, report).await?;
+    let (entered, left) = decide_segments(engine, &table, now_us, report).await?;
+    let commit = SnapshotCommit {
+        rows: file.rows,
+        files: vec![new_file(file, input_sequence)],
+        definition_hash: sql_hash(engine, &sql)?,
+        entered,
+        left,
+        input_sequence,
+        now_us,
+    };
+    engine.ledger.commit_snapshot(lease, &commit)?;
+    Ok(())
+}
+
+/// The current snapshot as a lake table.
+///
+/// # Errors
+/// `E0807` when nothing was computed yet.
+pub(crate) fn current_snapshot(engine: &Engine) -> Result<(SnapshotRow, LakeTable)> {
+    let snapshot = engine.ledger.snapshot()?;
+    let snapshot = snapshot.filter(|snapshot| !snapshot.files.is_empty()).ok_or_else(|| {
+        Error::external("E0807", "there are no profiles yet").help("run a pipeline into profiles first")
+    })?;
+    let newest = snapshot.files.last().ok_or_else(|| Error::bug("a snapshot without files was filtered out"))?;
+    let schema = engine.lake.file_schema(newest)?;
+    let table = LakeTable { name: PROFILES.to_owned(), schema, files: snapshot.files.clone() };
+    Ok((snapshot, table))
+}
+
+fn new_file(file: LakeFile, sequence: i64) -> NewFile {
+    NewFile { table: PROFILES.to_owned(), name: file.name, rows: file.rows, bytes: file.bytes, sequence }
+}
+
+fn sql_hash(engine: &Engine, sql: &str) -> Result<String> {
+    let hash = engine.vault.blind_indexer("definition")?.index(sql.as_bytes());
+    Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Which node is which profile, as a table of the query.
+fn assignments(engine: &Engine) -> Result<(String, SchemaRef, Vec<RecordBatch>)> {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("node", DataType::Int64, false),
+        Field::new("profile", DataType::Utf8, false),
+    ]));
+    let (mut nodes, mut profiles) = (Vec::new(), Vec::new());
+    engine.ledger.assignments(&mut |node, profile| {
+        nodes.push(node.0);
+        profiles.push(profile.to_string());
+        Ok(())
+    })?;
+    let columns: Vec<arrow::array::ArrayRef> = vec![Arc::new(Int64Array::from(nodes)), Arc::new(StringArray::from(profiles))];
+    let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| Error::bug(error.to_string()))?;
+    Ok(("assignments".to_owned(), schema, vec![batch]))
+}
+
+fn prepared_traits(engine: &Engine) -> Result<Vec<PreparedTrait>> {
+    let mut prepared = Vec::new();
+    for one in &engine.plan.traits {
+        let measure = match &one.measure {
+            Measure::Sql(expression) => {
+                let text = normalised(engine, &expression.text)?;
+                PreparedMeasure::Aggregate { is_count: text.to_lowercase().starts_with("count("), expression: text }
+            }
+            Measure::MostFrequent(expression) => PreparedMeasure::MostFrequent { expression: normalised(engine, &expression.text)? },
+        };
+        prepared.push(PreparedTrait { name: one.name.clone(), from: one.from.clone(), measure, window_ms: one.window_ms });
+    }
+    Ok(prepared)
+}
+
+/// The expression parsed and printed again: safe to stand inside larger SQL.
+pub(crate) fn normalised(engine: &Engine, text: &str) -> Result<String> {
+    engine.expressions.normalise_sql(text).map_err(|mistake| {
+        Error::configuration("E0300", format!("an expression does not parse: {}", mistake.message)).help("run `affluent validate`")
+    })
+}
+
+/// Counts what changed against the snapshot before.
+async fn compare(engine: &Engine, table: &LakeTable, report: &mut ProfilesReport) -> Result<()> {
+    let Ok((_, mut before)) = current_snapshot(engine) else {
+        report.changed = 0;
+        return Ok(());
+    };
+    PROFILES_BEFORE.clone_into(&mut before.name);
+    let columns: Vec<String> = comparable(&before.schema, &table.schema).into_iter().collect();
+    let query = LakeQuery {
+        sql: changed_sql(PROFILES_BEFORE, PROFILES, &columns),
+        tables: vec![before, table.clone()],
+        memory: Vec::new(),
+        now_us: engine.now_us(),
+    };
+    for batch in engine.lake.query(query).await? {
+        if batch.num_rows() > 0 {
+            let changed = rows::cast_to(rows::column(&batch, "changed")?, &DataType::Int64)?;
+            report.changed = u64::try_from(changed.as_primitive::<Int64Type>().value(0)).unwrap_or(0);
+        }
+    }
+    Ok(())
+}
+
+/// Clear columns that both snapshots have with one type: a ciphertext differs each time it is made.
+fn comparable(before: &SchemaRef, now: &SchemaRef) -> BTreeSet<String> {
+    let is_comparable = |field: &Field| !matches!(field.data_type(), DataType::Binary | DataType::Struct(_)) && field.name() != "profile";
+    let fields = now.fields().iter().filter(|field| is_comparable(field));
+    let same = fields.filter(|field| before.field_with_name(field.name()).is_ok_and(|other| other.data_type() == field.data_type()));
+    same.map(|field| field.name().clone()).collect()
+}
+
+type Moves = Vec<(String, ProfileId)>;
+
+async fn decide_segments(
+    engine: &Engine,
+    table: &LakeTable,
+    now_us: i64,
+    report: &mut ProfilesReport,
+) -> Result<(Moves, Moves)> {
+    let prepared = prepared_segments(engine)?;
+    let (mut entered, mut left) = (Vec::new(), Vec::new());
+    for segment in &engine.plan.segments {
+        engine.notice(Event::Computing { step: format!("segment {}", segment.name) });
+        let members = members_of(engine, table, segment_sql(&segment.name, &prepared)?, now_us).await?;
+        let before: BTreeSet<ProfileId> = engine.ledger.members(&segment.name)?.into_iter().collect();
+        let number = |count: usize| u64::try_from(count).unwrap_or(0);
+        let counts = SegmentReport {
+            members: number(members.len()),
+            entered: number(members.difference(&before).count()),
+            left: number(before.difference(&members).count()),
+        };
+        entered.extend(members.difference(&before).map(|profile| (segment.name.clone(), *profile)));
+        left.extend(before.difference(&members).map(|profile| (segment.name.clone(), *profile)));
+        report.segments.insert(segment.name.clone(), counts);
+    }
+    Ok((entered, left))
+}
+
+/// Every segment with its condition ready to stand in SQL.
+pub(crate) fn prepared_segments(engine: &Engine) -> Result<Vec<PreparedSegment>> {
+    let segments = engine.plan.segments.iter();
+    segments
+        .map(|segment| {
+            let condition = normalised(engine, &segment.condition.text)?;
+            Ok(PreparedSegment { name: segment.name.clone(), condition, exclude: segment.exclude.clone() })
+        })
+        .collect()
+}
+
+/// The profiles that a segment's SQL names.
+pub(crate) async fn members_of(engine: &Engine, table: &LakeTable, sql: String, now_us: i64) -> Result<BTreeSet<ProfileId>> {
+    let mut members = BTreeSet::new();
+    let query = LakeQuery { sql, tables: vec![table.clone()], memory: Vec::new(), now_us };
+    let mut take = |batch: RecordBatch| {
+        let profiles = rows::as_text(rows::column(&batch, "profile")?)?;
+        for text in profiles.as_string::<i32>().iter().flatten() {
+            members.insert(ProfileId::parse(text).ok_or_else(|| Error::bug("a profile id in the lake is not a UUID"))?);
+        }
+        Ok(())
+    };
+    engine.lake.stream(query, &mut take).await?;
+    Ok(members)
+}

@@ -1,0 +1,346 @@
+//! What a destination should hold: the rows of a segment in the columns of the mapping, personal values opened for this
+//! purpose, people without consent or without anything to match by left out and counted.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use affluent_lake::{LakeQuery, LakeTable, RowProgram, RowStep};
+use affluent_model::identity::{BlindIndex, ProfileId};
+use affluent_model::normalize;
+use affluent_model::plan::{DestinationPlan, Expression, IdentifierRule};
+use affluent_model::report::ActivationReport;
+use affluent_model::schema::{Field, FieldType};
+use affluent_model::{Error, Result};
+use affluent_profiles::consent::consent_sql;
+use affluent_profiles::source::TableSource;
+use affluent_vault::{BlindIndexer, Purpose};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
+
+use crate::compute::{current_snapshot, normalised};
+use crate::engine::Engine;
+use crate::opener::{AttributeOpener, Lineage};
+use crate::row_codec::Column;
+use crate::rows;
+use crate::tables::profile_tables;
+
+/// Forms in which a sealed attribute may leave, and the function that makes each.
+const FORMS: [(&str, &str); 4] = [("sha256", "sha256_hex"), ("lower", "lower"), ("upper", "upper"), ("e164", "e164")];
+
+/// How the rows of one activation are made.
+pub(crate) struct DesiredRows<'a> {
+    engine: &'a Engine,
+    outputs: Vec<Output>,
+    /// Applies delivery forms to the opened columns.
+    forms: Option<RowProgram>,
+    consent: Option<Consent>,
+    snapshot: LakeTable,
+    members: Option<Vec<ProfileId>>,
+    /// Match columns first, then the mapped ones.
+    pub(crate) fields: Vec<Field>,
+    pub(crate) match_count: usize,
+}
+
+struct Output {
+    source: OutputSource,
+    /// Set for a match column that is an identifier: its value is delivered in canonical form.
+    identifier: Option<IdentifierRule>,
+}
+
+enum OutputSource {
+    /// SQL over the snapshot.
+    Clear(String),
+    Sealed { attribute: String, kind: FieldType },
+}
+
+/// What was last said about a purpose, by identifier.
+struct Consent {
+    said: HashMap<BlindIndex, bool>,
+    indexers: Vec<Option<(IdentifierRule, BlindIndexer)>>,
+}
+
+/// Some rows for a destination.
+pub(crate) struct DesiredBatch {
+    pub(crate) keys: Vec<ProfileId>,
+    /// One array per field of [`DesiredRows::fields`].
+    pub(crate) columns: Vec<ArrayRef>,
+}
+
+impl<'a> DesiredRows<'a> {
+    /// Prepares the rows of an activation.
+    ///
+    /// # Errors
+    /// `E0807` without a snapshot; what the stores report.
+    pub(crate) async fn prepare(engine: &'a Engine, plan: &DestinationPlan, segment: Option<&str>) -> Result<Self> {
+        let (_, snapshot) = current_snapshot(engine)?;
+        let sources: Vec<TableSource> = profile_tables(engine).await?.into_iter().map(|table| table.source).collect();
+        let sealed = sealed_kinds(&sources);
+        let (mut outputs, mut fields, mut forms) = (Vec::new(), Vec::new(), Vec::new());
+        let match_count = plan.match_by.len();
+        for (place, named) in plan.match_by.iter().chain(&plan.map).enumerate() {
+            let (output, field, form) = output_of(engine, &snapshot.schema, &sealed, &named.name, &named.expression, place < match_count)?;
+            if let Some(function) = form {
+                forms.push((named.name.clone(), format!("{function}(\"{}\")", named.name)));
+            }
+            outputs.push(output);
+            fields.push(field);
+        }
+        let forms = compile_forms(engine, &fields, forms)?;
+        let consent = match &plan.purpose {
+            Some(purpose) => Some(Consent::read(engine, purpose, &outputs, match_count).await?),
+            None => None,
+        };
+        let members = match segment {
+            Some(segment) => Some(engine.ledger.members(segment)?),
+            None => None,
+        };
+        Ok(Self { engine, outputs, forms, consent, snapshot, members, fields, match_count })
+    }
+
+    /// Visits the desired rows, each profile once, in the order of profile ids.
+    ///
+    /// # Errors
+    /// What lake and vault report, and what `visit` returns.
+    pub(crate) async fn visit(
+        &self,
+        report: &mut ActivationReport,
+        visit: &mut (dyn FnMut(DesiredBatch) -> Result<()> + Send),
+    ) -> Result<()> {
+        let mut opener = AttributeOpener::new(self.engine, Purpose::Activation);
+        let mut matched: HashSet<Vec<u8>> = HashSet::new();
+        let query = self.query()?;
+        let mut take = |batch: RecordBatch| {
+            let desired = self.desired(&batch, &mut opener)?;
+            let desired = self.admissible(desired, report, &mut matched)?;
+            if desired.keys.is_empty() { Ok(()) } else { visit(desired) }
+        };
+        self.engine.lake.stream(query, &mut take).await?;
+        Ok(())
+    }
+
+    fn query(&self) -> Result<LakeQuery> {
+        let mut columns = vec!["\"profile\"".to_owned()];
+        for (place, output) in self.outputs.iter().enumerate() {
+            match &output.source {
+                OutputSource::Clear(sql) => columns.push(format!("({sql}) AS \"c{place}\"")),
+                OutputSource::Sealed { attribute, .. } => {
+                    columns.push(format!("\"{attribute}\" AS \"c{place}\", \"{attribute}__from\" AS \"f{place}\""));
+                }
+            }
+        }
+        let mut sql = format!("SELECT {} FROM \"profiles\"", columns.join(", "));
+        let mut memory = Vec::new();
+        if let Some(members) = &self.members {
+            sql.push_str(" WHERE \"profile\" IN (SELECT \"profile\" FROM \"members\")");
+            let schema = Arc::new(Schema::new(vec![ArrowField::new("profile", DataType::Utf8, false)]));
+            let ids: StringArray = members.iter().map(|id| Some(id.to_string())).collect();
+            let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(ids)]).map_err(|error| Error::bug(error.to_string()))?;
+            memory.push(("members".to_owned(), schema, vec![batch]));
+        }
+        sql.push_str(" ORDER BY \"profile\"");
+        Ok(LakeQuery { sql, tables: vec![self.snapshot.clone()], memory, now_us: self.engine.now_us() })
+    }
+
+    /// The rows of a query batch, opened and in their delivery forms.
+    fn desired(&self, batch: &RecordBatch, opener: &mut AttributeOpener<'_>) -> Result<DesiredBatch> {
+        let profiles = rows::as_text(rows::column(batch, "profile")?)?;
+        let keys = profiles.as_string::<i32>().iter().flatten().map(|text| {
+            ProfileId::parse(text).ok_or_else(|| Error::bug("a profile id in the lake is not a UUID"))
+        });
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        let mut columns = Vec::with_capacity(self.outputs.len());
+        for (place, (output, field)) in self.outputs.iter().zip(&self.fields).enumerate() {
+            let array = rows::column(batch, &format!("c{place}"))?;
+            let column = match &output.source {
+                OutputSource::Clear(_) => rows::cast_to(array, &field.kind.to_arrow())?,
+                OutputSource::Sealed { kind, .. } => {
+                    open_column(array, Lineage::of(rows::column(batch, &format!("f{place}"))?)?, *kind, opener)?
+                }
+            };
+            columns.push(match &output.identifier {
+                Some(rule) => canonical_column(&column, rule)?,
+                None => column,
+            });
+        }
+        if let Some(forms) = &self.forms {
+            let opened = RecordBatch::try_new(forms_schema(&self.fields), columns).map_err(|error| Error::bug(error.to_string()))?;
+            columns = forms.apply(&opened, self.engine.now_us())?.0.columns().to_vec();
+        }
+        Ok(DesiredBatch { keys, columns })
+    }
+
+    /// Leaves out rows that may not or cannot be sent, and counts why.
+    fn admissible(
+        &self,
+        desired: DesiredBatch,
+        report: &mut ActivationReport,
+        matched: &mut HashSet<Vec<u8>>,
+    ) -> Result<DesiredBatch> {
+        let mut keep = Vec::with_capacity(desired.keys.len());
+        let matches: Vec<ArrayRef> = desired.columns.iter().take(self.match_count).map(rows::as_text).collect::<Result<_>>()?;
+        for row in 0..desired.keys.len() {
+            let has_match = matches.iter().all(|column| column.is_valid(row));
+            let is_allowed = has_match && self.consent.as_ref().is_none_or(|consent| consent.allows(&matches, row));
+            let is_kept = is_allowed && matched.insert(match_bytes(&matches, row));
+            match (has_match, is_allowed, is_kept) {
+                (false, _, _) => report.without_match += 1,
+                (true, false, _) => report.without_consent += 1,
+                (true, true, false) => report.duplicate_match += 1,
+                (true, true, true) => report.desired += 1,
+            }
+            keep.push(is_kept);
+        }
+        if keep.iter().all(|kept| *kept) {
+            return Ok(desired);
+        }
+        let filter = arrow::array::BooleanArray::from(keep.clone());
+        let columns = desired.columns.iter().map(|column| {
+            arrow::compute::filter(column, &filter).map_err(|error| Error::bug(error.to_string()))
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let keys = desired.keys.into_iter().zip(keep).filter_map(|(key, kept)| kept.then_some(key)).collect();
+        Ok(DesiredBatch { keys, columns })
+    }
+}
+
+impl Consent {
+    async fn read(engine: &Engine, purpose: &str, outputs: &[Output], match_count: usize) -> Result<Self> {
+        let tables = profile_tables(engine).await?;
+        let sources: Vec<TableSource> = tables.iter().map(|table| table.source.clone()).collect();
+        let (mut said, mut indexers) = (HashMap::new(), Vec::new());
+        for output in outputs.iter().take(match_count) {
+            let Some(rule) = &output.identifier else {
+                indexers.push(None);
+                continue;
+            };
+            let query = LakeQuery {
+                sql: consent_sql(purpose, &rule.name, &sources),
+                tables: tables.iter().map(|table| table.table.clone()).collect(),
+                memory: Vec::new(),
+                now_us: engine.now_us(),
+            };
+            engine.lake.stream(query, &mut |batch| take_consent(&batch, &mut said)).await?;
+            indexers.push(Some((rule.clone(), engine.vault.blind_indexer(&rule.name)?)));
+        }
+        Ok(Self { said, indexers })
+    }
+
+    /// Granted for at least one of the identifiers that the destination is matched by, and denied for none.
+    fn allows(&self, matches: &[ArrayRef], row: usize) -> bool {
+        let mut is_granted = false;
+        for (column, indexer) in matches.iter().zip(&self.indexers) {
+            let Some((rule, indexer)) = indexer else { continue };
+            let value = normalize::identifier(&rule.name, column.as_string::<i32>().value(row), &rule.normalize);
+            match value.and_then(|value| self.said.get(&indexer.index(value.as_bytes()))) {
+                Some(true) => is_granted = true,
+                Some(false) => return false,
+                None => {}
+            }
+        }
+        is_granted
+    }
+}
+
+fn take_consent(batch: &RecordBatch, said: &mut HashMap<BlindIndex, bool>) -> Result<()> {
+    let values = rows::cast_to(rows::column(batch, "value")?, &DataType::Binary)?;
+    let (values, granted) = (values.as_binary::<i32>(), rows::column(batch, "granted")?.as_boolean());
+    for row in (0..values.len()).filter(|row| values.is_valid(*row)) {
+        let value = BlindIndex::try_from(values.value(row)).map_err(|_| Error::bug("a blind index is not 17 bytes"))?;
+        said.insert(value, granted.is_valid(row) && granted.value(row));
+    }
+    Ok(())
+}
+
+/// Attribute → type of its plaintext, for the sealed ones.
+fn sealed_kinds(sources: &[TableSource]) -> BTreeMap<String, FieldType> {
+    let attributes = sources.iter().flat_map(|source| &source.attributes).filter(|attribute| attribute.sealed);
+    attributes.map(|attribute| (attribute.name.clone(), attribute.kind)).collect()
+}
+
+fn output_of(
+    engine: &Engine,
+    snapshot: &SchemaRef,
+    sealed: &BTreeMap<String, FieldType>,
+    name: &str,
+    expression: &Expression,
+    is_match: bool,
+) -> Result<(Output, Field, Option<&'static str>)> {
+    let (attribute, form) = match split_form(&expression.text) {
+        Some((attribute, function)) if sealed.contains_key(&attribute) => (attribute, Some(function)),
+        _ => (expression.text.trim().trim_matches('"').to_owned(), None),
+    };
+    let rule = engine.plan.identity.identifiers.iter().find(|rule| is_match && form.is_none() && rule.name == attribute);
+    let identifier = rule.cloned();
+    if let Some(kind) = sealed.get(&attribute) {
+        let delivered = if form.is_some() || identifier.is_some() { FieldType::Text } else { *kind };
+        let source = OutputSource::Sealed { attribute, kind: *kind };
+        return Ok((Output { source, identifier }, Field::new(name, delivered), form));
+    }
+    let sql = normalised(engine, &expression.text)?;
+    let planned = engine.expressions.plan_row(&sql, snapshot).map_err(|mistake| {
+        Error::configuration("E0300", format!("`{name}` cannot be computed from the profiles: {}", mistake.message))
+            .help("run `affluent validate`")
+    })?;
+    let kind = FieldType::from_arrow(&planned.data_type).ok_or_else(|| {
+        Error::configuration("E0300", format!("`{name}` has a type that cannot be sent: {}", planned.data_type))
+    })?;
+    let kind = if identifier.is_some() { FieldType::Text } else { kind };
+    Ok((Output { source: OutputSource::Clear(sql), identifier }, Field::new(name, kind), None))
+}
+
+/// `email|sha256` → the attribute and the function of the form.
+fn split_form(text: &str) -> Option<(String, &'static str)> {
+    let (attribute, form) = text.split_once('|')?;
+    let function = FORMS.iter().find(|(name, _)| *name == form.trim())?.1;
+    Some((attribute.trim().trim_matches('"').to_owned(), function))
+}
+
+fn compile_forms(engine: &Engine, fields: &[Field], forms: Vec<(String, String)>) -> Result<Option<RowProgram>> {
+    if forms.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(engine.expressions.compile(forms_schema(fields), vec![RowStep::Set(forms)])?))
+}
+
+fn forms_schema(fields: &[Field]) -> SchemaRef {
+    Arc::new(Schema::new(fields.iter().map(Field::to_arrow).collect::<Vec<_>>()))
+}
+
+fn open_column(array: &ArrayRef, lineage: Lineage, kind: FieldType, opener: &mut AttributeOpener<'_>) -> Result<ArrayRef> {
+    let array = rows::cast_to(array, &DataType::Binary)?;
+    let sealed = array.as_binary::<i32>();
+    let lineages = [lineage];
+    opener.prepare(&lineages)?;
+    let [lineage] = &lineages;
+    let mut column = Column::new(kind);
+    for row in 0..sealed.len() {
+        if sealed.is_null(row) {
+            column.push(None);
+            continue;
+        }
+        let opened = opener.open(sealed.value(row), lineage, row)?;
+        column.push(opened.as_ref().map(affluent_vault::OpenedValue::value));
+    }
+    column.finish()
+}
+
+/// The canonical form of an identifier, as it is matched by; what is no usable value becomes null.
+fn canonical_column(column: &ArrayRef, rule: &IdentifierRule) -> Result<ArrayRef> {
+    let texts = rows::as_text(column)?;
+    let options = affluent_model::plan::NormalizeOptions { region: rule.normalize.region.clone(), ..Default::default() };
+    let canonical: StringArray = texts
+        .as_string::<i32>()
+        .iter()
+        .map(|value| value.and_then(|value| normalize::identifier(&rule.name, value, &options)))
+        .collect();
+    Ok(Arc::new(canonical))
+}
+
+fn match_bytes(matches: &[ArrayRef], row: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for column in matches {
+        bytes.extend_from_slice(column.as_string::<i32>().value(row).as_bytes());
+        bytes.push(0x1f);
+    }
+    bytes
+}

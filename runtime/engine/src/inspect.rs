@@ -1,0 +1,245 @@
+//! Looking at one profile: what it holds, where each value comes from, and why its records are one person.
+
+use affluent_lake::LakeQuery;
+use affluent_ledger::NodeRow;
+use affluent_model::identity::{LinkVerdict, NodeId, ProfileId};
+use affluent_model::{Error, Result, normalize};
+use affluent_profiles::explain::explain;
+use affluent_profiles::segment::segment_sql;
+use affluent_vault::{FieldValue, Purpose};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::DataType;
+use serde::Serialize;
+
+use crate::compute::{current_snapshot, members_of, prepared_segments};
+use crate::engine::Engine;
+use crate::opener::{AttributeOpener, Lineage};
+use crate::rows;
+use crate::unify::kind_names;
+
+/// One profile for a person to look at.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ProfileView {
+    pub profile: String,
+    pub values: Vec<ProfileValue>,
+    pub segments: Vec<String>,
+    /// Source records that are this profile: connection and node.
+    pub records: Vec<(String, i64)>,
+    /// Identifier kind → number of values.
+    pub identifiers: Vec<(String, u64)>,
+    /// Links that were refused: rule and reason.
+    pub refused: Vec<(String, String)>,
+}
+
+/// One attribute or trait.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ProfileValue {
+    pub name: String,
+    /// `‹sealed›` for a sealed value that was not asked to be revealed.
+    pub value: String,
+    pub sealed: bool,
+    /// The lake table that the value comes from; empty for a trait.
+    pub source: String,
+}
+
+/// One step of the chain between two records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WhyStep {
+    pub rule: String,
+    /// Identifier kind that both records carry.
+    pub identifier: String,
+    /// The first digits of the value's blind index: tells values apart without showing them.
+    pub value: String,
+    pub from: String,
+    pub to: String,
+    /// When the later of the two was first seen, microseconds UTC.
+    pub since_us: i64,
+}
+
+impl Engine {
+    /// Finds a profile by id, by `KIND:VALUE` of an identifier, or by `CONNECTION/ID` of a subject.
+    ///
+    /// # Errors
+    /// `E0813` when nothing or more than one profile is meant.
+    pub fn find_profile(&self, reference: &str) -> Result<ProfileId> {
+        if let Some(id) = ProfileId::parse(reference) {
+            return self.ledger.resolve_alias(id);
+        }
+        let nodes = self.find_nodes(reference)?;
+        let mut profiles: Vec<ProfileId> = Vec::new();
+        for node in nodes.iter().filter_map(|node| node.profile) {
+            profiles.push(self.ledger.resolve_alias(node)?);
+        }
+        profiles.sort_unstable();
+        profiles.dedup();
+        match profiles.as_slice() {
+            [one] => Ok(*one),
+            [] => Err(Error::configuration("E0813", "no profile is known by that")
+                .help("give a profile id, an identifier as `email:ann@x.test`, or a record as `shop/1234`")),
+            many => Err(Error::configuration("E0813", format!("{} profiles carry that identifier", many.len()))
+                .help(format!("choose one: {}", many.iter().take(5).map(ToString::to_string).collect::<Vec<_>>().join(", ")))),
+        }
+    }
+
+    /// The nodes that a reference means.
+    fn find_nodes(&self, reference: &str) -> Result<Vec<NodeRow>> {
+        if let Some(id) = ProfileId::parse(reference) {
+            return self.ledger.nodes_of(self.ledger.resolve_alias(id)?);
+        }
+        if let Some((kind, value)) = reference.split_once(':')
+            && let Some(rule) = self.plan.identity.identifiers.iter().find(|rule| rule.name == kind)
+        {
+            let Some(canonical) = normalize::identifier(kind, value, &rule.normalize) else { return Ok(Vec::new()) };
+            let value = self.vault.blind_indexer(kind)?.index(canonical.as_bytes());
+            let number = self.ledger.identifier_kinds(&[kind.to_owned()])?.first().copied().unwrap_or_default();
+            let around = self.ledger.neighbourhood(&[], &[(number, value)])?;
+            let carries = |node: NodeId| around.edges.iter().any(|edge| edge.node == node && edge.kind == number && edge.value == value);
+            return Ok(around.nodes.into_iter().filter(|row| carries(row.node)).collect());
+        }
+        if let Some((connection, id)) = reference.split_once('/') {
+            let key = self.vault.blind_indexer(&format!("subject/{connection}"))?.index(id.as_bytes());
+            let found: Vec<NodeId> = self.ledger.find_nodes(&[key])?.into_iter().flatten().map(|found| found.node).collect();
+            let around = self.ledger.neighbourhood(&found, &[])?;
+            return Ok(around.nodes.into_iter().filter(|row| found.contains(&row.node)).collect());
+        }
+        Ok(Vec::new())
+    }
+
+    /// Members that a segment would have if it were decided now, over the current snapshot.
+    ///
+    /// # Errors
+    /// `E0807` without profiles; what the lake reports.
+    pub async fn segment_size(&self, segment: &str) -> Result<u64> {
+        let (_, table) = current_snapshot(self)?;
+        let sql = segment_sql(segment, &prepared_segments(self)?)?;
+        let members = members_of(self, &table, sql, self.now_us()).await?;
+        Ok(u64::try_from(members.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Everything about one profile; sealed values are opened only when `reveal` is set, and counted.
+    ///
+    /// # Errors
+    /// `E0807` without profiles; what the stores report.
+    pub async fn profile(&self, id: ProfileId, reveal: bool) -> Result<ProfileView> {
+        let (_, table) = current_snapshot(self)?;
+        let query = LakeQuery {
+            sql: format!("SELECT * FROM \"profiles\" WHERE \"profile\" = '{id}'"),
+            tables: vec![table],
+            memory: Vec::new(),
+            now_us: self.now_us(),
+        };
+        let mut view = ProfileView { profile: id.to_string(), ..ProfileView::default() };
+        for batch in self.lake.query(query).await? {
+            if batch.num_rows() > 0 {
+                view.values = self.values(&batch, reveal)?;
+            }
+        }
+        if reveal {
+            self.ledger.audit(self.now_us(), "profile.revealed", &format!("profile {id}"))?;
+        }
+        let stays = self.ledger.memberships_of(id)?;
+        view.segments = stays.into_iter().filter(|stay| stay.left_at_us.is_none()).map(|stay| stay.segment).collect();
+        let nodes = self.ledger.nodes_of(id)?;
+        view.records = nodes.iter().map(|node| (node.source.to_string(), node.node.0)).collect();
+        let ids: Vec<NodeId> = nodes.iter().map(|node| node.node).collect();
+        view.identifiers = self.identifier_counts(&ids)?;
+        for link in self.ledger.links_of(&ids)? {
+            if let LinkVerdict::Refused(reason) = link.verdict {
+                view.refused.push((link.rule, reason));
+            }
+        }
+        Ok(view)
+    }
+
+    fn identifier_counts(&self, nodes: &[NodeId]) -> Result<Vec<(String, u64)>> {
+        let names = kind_names(self)?;
+        let mut values: Vec<(u16, [u8; 17])> = self.ledger.edges_of(nodes)?.iter().map(|edge| (edge.kind, edge.value)).collect();
+        values.sort_unstable();
+        values.dedup();
+        let mut counts: Vec<(String, u64)> = Vec::new();
+        for (kind, _) in values {
+            let name = names.get(usize::from(kind)).cloned().unwrap_or_default();
+            match counts.last_mut() {
+                Some((last, count)) if *last == name => *count += 1,
+                _ => counts.push((name, 1)),
+            }
+        }
+        Ok(counts)
+    }
+
+    fn values(&self, batch: &RecordBatch, reveal: bool) -> Result<Vec<ProfileValue>> {
+        let mut opener = AttributeOpener::new(self, Purpose::ProfileShow);
+        let schema = batch.schema();
+        let mut values = Vec::new();
+        for (field, array) in schema.fields().iter().zip(batch.columns()) {
+            if field.name() == "profile" || field.name().ends_with("__from") || array.is_null(0) {
+                continue;
+            }
+            let from = batch.column_by_name(&format!("{}__from", field.name()));
+            let sealed = from.is_some() && matches!(array.data_type(), DataType::Binary | DataType::BinaryView | DataType::LargeBinary);
+            let lineage = from.map(Lineage::of).transpose()?;
+            let source = lineage.as_ref().map_or_else(String::new, |lineage| lineage.table(0).to_owned());
+            let value = match (sealed, reveal, lineage) {
+                (true, true, Some(lineage)) => self.reveal(&mut opener, array, lineage)?,
+                (true, _, _) => "‹sealed›".to_owned(),
+                (false, _, _) => shown(array)?,
+            };
+            values.push(ProfileValue { name: field.name().clone(), value, sealed, source });
+        }
+        Ok(values)
+    }
+
+    fn reveal(&self, opener: &mut AttributeOpener<'_>, array: &ArrayRef, lineage: Lineage) -> Result<String> {
+        let array = rows::cast_to(array, &DataType::Binary)?;
+        let lineages = [lineage];
+        opener.prepare(&lineages)?;
+        let [lineage] = &lineages;
+        let opened = opener.open(array.as_binary::<i32>().value(0), lineage, 0)?;
+        Ok(match opened.as_ref().map(affluent_vault::OpenedValue::value) {
+            Some(FieldValue::Text(text) | FieldValue::Json(text)) => text.to_owned(),
+            Some(FieldValue::I64(number) | FieldValue::TimestampUs(number)) => number.to_string(),
+            Some(FieldValue::F64(number)) => number.to_string(),
+            Some(FieldValue::Bool(truth)) => truth.to_string(),
+            Some(FieldValue::Bytes(bytes)) => format!("{} bytes", bytes.len()),
+            None => "‹erased›".to_owned(),
+        })
+    }
+
+    /// The shortest chain of links between two references; empty when they are the same record, `None` when nothing
+    /// joins them.
+    ///
+    /// # Errors
+    /// `E0813` when a reference means nothing.
+    pub fn why(&self, a: &str, b: &str) -> Result<Option<Vec<WhyStep>>> {
+        let (from, to) = (self.find_nodes(a)?, self.find_nodes(b)?);
+        if from.is_empty() || to.is_empty() {
+            return Err(Error::configuration("E0813", "nobody is known by one of the two")
+                .help("give a profile id, an identifier as `email:ann@x.test`, or a record as `shop/1234`"));
+        }
+        let all: Vec<NodeId> = from.iter().chain(&to).map(|row| row.node).collect();
+        let around = self.ledger.neighbourhood(&all, &[])?;
+        let nodes: Vec<NodeId> = around.nodes.iter().map(|row| row.node).collect();
+        let links = self.ledger.links_of(&nodes)?;
+        let chains = from.iter().flat_map(|a| to.iter().map(move |b| (a.node, b.node)));
+        let shortest = chains.filter_map(|(a, b)| explain(&links, a, b)).min_by_key(Vec::len);
+        let Some(chain) = shortest else { return Ok(None) };
+        let names = kind_names(self)?;
+        let named = |node: NodeId| around.nodes.iter().find(|row| row.node == node);
+        let describe = |node: NodeId| named(node).map_or_else(String::new, |row| format!("{} record {}", row.source, node.0));
+        let steps = chain.into_iter().map(|link| WhyStep {
+            rule: link.rule.clone(),
+            identifier: names.get(usize::from(link.kind)).cloned().unwrap_or_default(),
+            value: link.value.iter().skip(1).take(3).map(|byte| format!("{byte:02x}")).collect(),
+            from: describe(link.node_a),
+            to: describe(link.node_b),
+            since_us: [link.node_a, link.node_b].into_iter().filter_map(named).map(|row| row.first_seen_us).max().unwrap_or(0),
+        });
+        Ok(Some(steps.collect()))
+    }
+}
+
+/// A clear value as text.
+fn shown(array: &ArrayRef) -> Result<String> {
+    let text = rows::as_text(array)?;
+    Ok(text.as_string::<i32>().value(0).to_owned())
+}

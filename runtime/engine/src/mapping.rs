@@ -1,0 +1,120 @@
+//! A pipeline's mapping into profiles, compiled: SQL expressions become columns beside the stream's own, under the names
+//! that the whole product agrees on (`_id_email`, `_attr_country`, `_consent_email_marketing`, `_order_net` …).
+
+use std::sync::Arc;
+
+use affluent_lake::{Expressions, RowProgram, RowStep};
+use affluent_model::plan::{Expression, IdentifierRule, IdentityRules, NamedExpression, ProfileMapping};
+use affluent_model::{Error, Result};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+/// The temporary column that holds the subject.
+pub(crate) const SUBJECT: &str = "_subject";
+
+/// A compiled mapping of one stream.
+pub(crate) struct CompiledMapping {
+    program: RowProgram,
+    pub(crate) has_subject: bool,
+    /// Identifier kinds in the order of the mapping; the value stands in the column `_id_<kind>` as text.
+    pub(crate) identifiers: Vec<IdentifierRule>,
+}
+
+impl CompiledMapping {
+    /// Compiles a mapping against the columns that the transforms leave.
+    ///
+    /// # Errors
+    /// `E0300` when an expression does not plan: validation passes no such project, but the data's schema may have changed.
+    pub(crate) fn compile(
+        expressions: &Expressions,
+        schema: &SchemaRef,
+        mapping: &ProfileMapping,
+        identity: &IdentityRules,
+    ) -> Result<Self> {
+        let mut set: Vec<(String, String)> = Vec::new();
+        if let Some(subject) = &mapping.subject {
+            set.push((SUBJECT.to_owned(), subject.text.clone()));
+        }
+        let mut identifiers = Vec::new();
+        for named in &mapping.identifiers {
+            set.push((identifier_column(&named.name), named.expression.text.clone()));
+            identifiers.push(rule_of(identity, &named.name)?.clone());
+        }
+        for (name, expression) in attributes_of(mapping) {
+            if bare_column(expressions, schema, expression).is_none() {
+                set.push((attribute_column(name), expression.text.clone()));
+            }
+        }
+        for one in &mapping.consent {
+            set.push((consent_column(&one.purpose), one.granted.text.clone()));
+            let at = one.at.as_ref().map_or("CAST(NULL AS TIMESTAMP)", |at| at.text.as_str());
+            set.push((consent_at_column(&one.purpose), at.to_owned()));
+        }
+        if let Some(order) = &mapping.order {
+            set.push(("_order_id".to_owned(), order.id.text.clone()));
+            set.push(("_order_at".to_owned(), order.at.text.clone()));
+            set.push(("_order_net".to_owned(), order.net.text.clone()));
+            set.push(("_order_currency".to_owned(), text_or_null(order.currency.as_ref())));
+            set.push(("_order_status".to_owned(), text_or_null(order.status.as_ref())));
+        }
+        let program = expressions.compile(Arc::clone(schema), vec![RowStep::Set(set)])?;
+        let has_subject = mapping.subject.is_some();
+        Ok(Self { program, has_subject, identifiers })
+    }
+
+    /// The batch with the mapping's columns appended.
+    pub(crate) fn apply(&self, batch: &RecordBatch, now_us: i64) -> Result<RecordBatch> {
+        Ok(self.program.apply(batch, now_us)?.0)
+    }
+
+    pub(crate) fn output_schema(&self) -> SchemaRef {
+        self.program.output_schema()
+    }
+}
+
+fn text_or_null(expression: Option<&Expression>) -> String {
+    expression.map_or_else(|| "CAST(NULL AS VARCHAR)".to_owned(), |expression| expression.text.clone())
+}
+
+fn rule_of<'a>(identity: &'a IdentityRules, kind: &str) -> Result<&'a IdentifierRule> {
+    let rule = identity.identifiers.iter().find(|rule| rule.name == kind);
+    rule.ok_or_else(|| Error::bug(format!("identifier `{kind}` is mapped, but not in profiles/identity.yaml")))
+}
+
+/// The attributes of a mapping: its own, and each identifier under its name unless an attribute has that name. So an
+/// identifier can be shown and delivered, not only matched.
+pub(crate) fn attributes_of(mapping: &ProfileMapping) -> impl Iterator<Item = (&str, &Expression)> {
+    let own = mapping.attributes.iter();
+    let implied = mapping.identifiers.iter().filter(|identifier| !is_named(&mapping.attributes, &identifier.name));
+    own.chain(implied).map(|named| (named.name.as_str(), &named.expression))
+}
+
+fn is_named(list: &[NamedExpression], name: &str) -> bool {
+    list.iter().any(|named| named.name == name)
+}
+
+/// The column's name when an expression is that column and nothing else.
+pub(crate) fn bare_column(expressions: &Expressions, schema: &SchemaRef, expression: &Expression) -> Option<String> {
+    expressions.plan_row(&expression.text, schema).ok().and_then(|planned| planned.bare_column)
+}
+
+/// Where an attribute's values stand in the lake table.
+pub(crate) fn attribute_source(expressions: &Expressions, schema: &SchemaRef, name: &str, expression: &Expression) -> String {
+    bare_column(expressions, schema, expression).unwrap_or_else(|| attribute_column(name))
+}
+
+pub(crate) fn identifier_column(kind: &str) -> String {
+    format!("_id_{kind}")
+}
+
+pub(crate) fn attribute_column(name: &str) -> String {
+    format!("_attr_{name}")
+}
+
+pub(crate) fn consent_column(purpose: &str) -> String {
+    format!("_consent_{purpose}")
+}
+
+pub(crate) fn consent_at_column(purpose: &str) -> String {
+    format!("_consent_at_{purpose}")
+}

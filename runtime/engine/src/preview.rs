@@ -1,0 +1,91 @@
+//! What a run would do, found out without doing it: where each stream stands, and for every destination who would be
+//! created, updated, removed or left out.
+
+use affluent_model::Result;
+use affluent_model::plan::{PipelineDestination, PipelineSource};
+use affluent_model::report::ActivationReport;
+use serde::Serialize;
+
+use crate::activate;
+use crate::engine::Engine;
+
+/// What one pipeline would do.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct PipelinePreview {
+    pub pipeline: String,
+    pub reads: Vec<StreamPreview>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sends: Option<ActivationPreview>,
+    /// Why nothing can be said yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
+}
+
+/// Where a stream stands.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct StreamPreview {
+    pub stream: String,
+    /// `first read`, `goes on from a checkpoint`, `full refresh`, `goes on inside a full refresh`.
+    pub reads: String,
+    /// Records admitted so far.
+    pub records_before: u64,
+}
+
+/// What would be sent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ActivationPreview {
+    pub counts: ActivationReport,
+    /// Batches that upserts and removes would need.
+    pub batches: u64,
+    /// (`upsert` or `remove`, profile id), at most ten.
+    pub sample: Vec<(String, String)>,
+}
+
+/// Rows per batch that a forecast assumes where the pipeline does not say.
+const BATCH_ROWS: u64 = 1_000;
+/// Rows shown.
+const SAMPLE_ROWS: usize = 10;
+
+impl Engine {
+    /// Looks at what `run` would do for one pipeline; changes nothing.
+    ///
+    /// # Errors
+    /// What the stores report.
+    pub async fn preview(&self, name: &str) -> Result<PipelinePreview> {
+        let mut preview = PipelinePreview { pipeline: name.to_owned(), ..PipelinePreview::default() };
+        let Some(pipeline) = self.plan.pipelines.get(name) else { return Ok(preview) };
+        if let PipelineSource::Connection { streams, .. } = &pipeline.source {
+            for stream in streams {
+                preview.reads.push(self.preview_stream(name, stream)?);
+            }
+        }
+        let (PipelineSource::Profiles { .. }, PipelineDestination::Connection(plan)) = (&pipeline.source, &pipeline.destination) else {
+            return Ok(preview);
+        };
+        let mut counts = ActivationReport::default();
+        match activate::preview(self, pipeline, &mut counts).await {
+            Ok(moves) => {
+                let rows = plan.batch_rows_max.map_or(BATCH_ROWS, u64::from).max(1);
+                let batches = counts.upserts.div_ceil(rows) + counts.removes.div_ceil(rows);
+                let sample = moves.into_iter().take(SAMPLE_ROWS).map(|(kind, key)| (kind, key.to_string())).collect();
+                preview.sends = Some(ActivationPreview { counts, batches, sample });
+            }
+            Err(error) if error.code == "E0807" => preview.unknown = Some(error.message),
+            Err(error) => return Err(error),
+        }
+        Ok(preview)
+    }
+
+    fn preview_stream(&self, pipeline: &str, stream: &affluent_model::plan::StreamRead) -> Result<StreamPreview> {
+        use affluent_model::schema::SyncMode;
+        let checkpoint = self.ledger.checkpoint(pipeline, &stream.name)?;
+        let reads = match (&checkpoint, stream.sync) {
+            (None, _) => "first read",
+            (Some(known), SyncMode::FullRefresh) if !known.is_complete && known.state.is_some() => "goes on inside a full refresh",
+            (Some(_), SyncMode::FullRefresh) => "full refresh",
+            (Some(_), SyncMode::Incremental) => "goes on from a checkpoint",
+        };
+        let records_before = checkpoint.map_or(0, |known| known.records);
+        Ok(StreamPreview { stream: stream.name.clone(), reads: reads.to_owned(), records_before })
+    }
+}

@@ -1,0 +1,160 @@
+//! The lake tables that take part in profiles: which there are, which files they have, and what their columns mean by
+//! today's mapping. The columns come from the newest file, or from the source while there is none.
+
+use std::sync::Arc;
+
+use affluent_lake::LakeTable;
+use affluent_model::plan::{Pipeline, PipelineDestination, PipelineSource, ProfileMapping};
+use affluent_model::schema::{Field, FieldType, SEALED_KEY, StreamSchema};
+use affluent_model::Result;
+use affluent_profiles::source::{AttributeSource, ParentTable, TableColumn, TableSource};
+use arrow::datatypes::{Field as ArrowField, SchemaRef};
+
+use crate::engine::Engine;
+use crate::ingest::Lane;
+use crate::mapping::{attribute_column, attributes_of, identifier_column};
+use crate::streams::{streams_of, table_name};
+
+/// A table of the lake with what profiles take from it.
+pub(crate) struct ProfileTable {
+    pub(crate) source: TableSource,
+    pub(crate) table: LakeTable,
+}
+
+/// Every table that a pipeline of the plan maps into profiles, with the child tables of orders.
+///
+/// # Errors
+/// What ledger, lake and, for a table without files, the source report.
+pub(crate) async fn profile_tables(engine: &Engine) -> Result<Vec<ProfileTable>> {
+    let mut tables: Vec<ProfileTable> = Vec::new();
+    for pipeline in engine.plan.pipelines.values() {
+        let (PipelineSource::Connection { connection, streams, .. }, PipelineDestination::Profiles { streams: mappings, .. }) =
+            (&pipeline.source, &pipeline.destination)
+        else {
+            continue;
+        };
+        for read in streams {
+            let Some(mapping) = mappings.get(&read.name) else { continue };
+            let name = table_name(connection, &read.name);
+            if tables.iter().any(|known| known.table.name == name) {
+                continue;
+            }
+            tables.extend(tables_of_stream(engine, pipeline, connection, &read.name, mapping).await?);
+        }
+    }
+    Ok(tables)
+}
+
+/// A stream's table and, where its mapping has order lines, theirs.
+async fn tables_of_stream(
+    engine: &Engine,
+    pipeline: &Pipeline,
+    connection: &str,
+    stream: &str,
+    mapping: &ProfileMapping,
+) -> Result<Vec<ProfileTable>> {
+    let lines = mapping.order.as_ref().and_then(|order| order.lines.clone());
+    let names: Vec<String> = std::iter::once(stream.to_owned()).chain(lines).collect();
+    let mut stored = Vec::new();
+    for name in &names {
+        stored.push(stored_table(engine, &table_name(connection, name))?);
+    }
+    let offered = offered_schemas(engine, pipeline, connection, stream, mapping).await;
+    let mut tables = Vec::new();
+    for (name, stored) in names.iter().zip(stored) {
+        let offer = offered.as_ref().ok().and_then(|all| all.iter().find(|(schema, _)| schema.name == *name));
+        let (schema, files) = match (stored, offer, &offered) {
+            (Some(known), _, _) => known,
+            (None, Some((_, schema)), _) => (Arc::clone(schema), Vec::new()),
+            (None, None, Err(error)) => return Err(error.clone()),
+            (None, None, Ok(_)) => continue,
+        };
+        let parent = (name != stream).then(|| parent_of(offer.map(|(schema, _)| schema), connection, stream)).flatten();
+        let mapping = (name == stream).then_some(mapping);
+        let source = source_of(connection, name, &schema, mapping, parent, engine);
+        let table = LakeTable { name: table_name(connection, name), schema, files };
+        tables.push(ProfileTable { source, table });
+    }
+    Ok(tables)
+}
+
+/// The table's files, and its columns by the newest of them; `None` while it has no file.
+fn stored_table(engine: &Engine, table: &str) -> Result<Option<(SchemaRef, Vec<String>)>> {
+    let files = engine.ledger.files(table)?;
+    let Some(newest) = files.last() else { return Ok(None) };
+    let schema = engine.lake.file_schema(&newest.name)?;
+    Ok(Some((schema, files.into_iter().map(|file| file.name).collect())))
+}
+
+/// What the source offers today, as it would stand in the lake.
+async fn offered_schemas(
+    engine: &Engine,
+    pipeline: &Pipeline,
+    connection: &str,
+    stream: &str,
+    mapping: &ProfileMapping,
+) -> Result<Vec<(StreamSchema, SchemaRef)>> {
+    let PipelineSource::Connection { streams, .. } = &pipeline.source else { return Ok(Vec::new()) };
+    let reads: Vec<_> = streams.iter().filter(|read| read.name == stream).cloned().collect();
+    let mut offered = Vec::new();
+    for context in streams_of(engine, connection, &reads).await? {
+        for (place, schema) in std::iter::once(&context.schema).chain(&context.children).enumerate() {
+            let lane = Lane::open(engine, pipeline, connection, schema, (place == 0).then_some(mapping)).await?;
+            offered.push((schema.clone(), lane.table_schema()));
+        }
+    }
+    Ok(offered)
+}
+
+/// Which table a child's rows belong to; by convention `<parent>_id` … only the source can say, so it must be reachable
+/// once: afterwards the field is known by the stored schema's own parent column.
+fn parent_of(offer: Option<&StreamSchema>, connection: &str, parent: &str) -> Option<ParentTable> {
+    let field = offer.and_then(|schema| schema.parent.as_ref()).map(|parent| parent.field.clone())?;
+    Some(ParentTable { table: table_name(connection, parent), field })
+}
+
+fn source_of(
+    connection: &str,
+    stream: &str,
+    schema: &SchemaRef,
+    mapping: Option<&ProfileMapping>,
+    parent: Option<ParentTable>,
+    engine: &Engine,
+) -> TableSource {
+    let own = schema.fields().iter().filter(|field| !field.name().starts_with('_'));
+    let has = |name: &str| schema.field_with_name(name).is_ok();
+    let attributes = mapping.map_or_else(Vec::new, |mapping| {
+        let sources = attributes_of(mapping).filter_map(|(name, expression)| {
+            let column = if has(&attribute_column(name)) { attribute_column(name) } else { bare_name(engine, schema, &expression.text)? };
+            let described = column_of(schema.field_with_name(&column).ok()?);
+            Some(AttributeSource { name: name.to_owned(), column, sealed: described.sealed, kind: described.kind })
+        });
+        sources.collect()
+    });
+    let identifiers = engine.plan.identity.identifiers.iter().map(|rule| rule.name.clone());
+    TableSource {
+        table: table_name(connection, stream),
+        connection: connection.to_owned(),
+        stream: stream.to_owned(),
+        columns: own.map(|field| column_of(field)).collect(),
+        has_primary_key: true,
+        has_one_version: false,
+        attributes,
+        identifiers: identifiers.filter(|kind| has(&identifier_column(kind))).collect(),
+        consent: mapping.map_or_else(Vec::new, |mapping| mapping.consent.iter().map(|one| one.purpose.clone()).collect()),
+        has_order: has("_order_id"),
+        parent,
+    }
+}
+
+/// The column that an expression names, as it stands in the lake table (sealed or clear).
+fn bare_name(engine: &Engine, schema: &SchemaRef, text: &str) -> Option<String> {
+    engine.expressions.plan_row(text, schema).ok().and_then(|planned| planned.bare_column)
+}
+
+/// A lake column, sealed or clear.
+pub(crate) fn column_of(field: &ArrowField) -> TableColumn {
+    let sealed = field.metadata().get(SEALED_KEY).and_then(|word| FieldType::from_word(word));
+    let kind = sealed.or_else(|| Field::from_arrow(field).map(|field| field.kind)).unwrap_or(FieldType::Text);
+    TableColumn { name: field.name().clone(), kind, sealed: sealed.is_some() }
+}
