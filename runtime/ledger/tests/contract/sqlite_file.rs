@@ -1,0 +1,158 @@
+//! What is true of a ledger in a file of SQLite only.
+
+use std::fs;
+use std::path::Path;
+
+use affluent_ledger::*;
+use affluent_model::error::Domain;
+use affluent_model::identity::NodeId;
+use rusqlite::Connection;
+
+use crate::harness::*;
+
+fn refusal(path: &Path) -> affluent_model::Error {
+    match SqliteLedger::open(path) {
+        Ok(_) => panic!("it was opened"),
+        Err(refusal) => refusal,
+    }
+}
+
+#[test]
+fn a_file_that_is_no_database_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notes.txt");
+    fs::write(&path, "minutes of the meeting. ".repeat(100)).unwrap();
+
+    let refusal = refusal(&path);
+
+    assert_eq!((refusal.code, refusal.domain), ("E0700", Domain::Configuration));
+    assert!(refusal.message.contains("notes.txt"), "{}", refusal.message);
+    assert_eq!(fs::read_to_string(&path).unwrap().len(), 2_400);
+}
+
+#[test]
+fn a_database_of_another_program_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("other.db");
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE song (title TEXT)").unwrap();
+
+    assert_eq!(refusal(&path).code, "E0700");
+
+    let tables: i64 =
+        Connection::open(&path).unwrap().query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+    assert_eq!(tables, 1);
+}
+
+#[test]
+fn a_ledger_of_a_newer_version_is_refused() {
+    let store = Store::new();
+    Connection::open(store.path()).unwrap().pragma_update(None, "user_version", 99).unwrap();
+
+    let refusal = refusal(&store.path());
+
+    assert_eq!((refusal.code, refusal.domain), ("E0701", Domain::Configuration));
+    assert!(refusal.message.ends_with("has ledger version `99`, this program knows up to `1`"), "{}", refusal.message);
+}
+
+#[test]
+fn a_damaged_file_is_named() {
+    let (store, _) = Store::with_nodes(2_000);
+    let path = store.path();
+    drop(store.erase_keys(&[]));
+    let mut bytes = fs::read(&path).unwrap();
+    for byte in bytes.iter_mut().skip(4_096) {
+        *byte = 0xA5;
+    }
+    fs::write(&path, bytes).unwrap();
+
+    let failure = SqliteLedger::open(&path).and_then(|ledger| ledger.whole_graph().map(|_| ())).unwrap_err();
+
+    assert_eq!((failure.code, failure.domain), ("E0702", Domain::External));
+    assert!(failure.message.contains("ledger.db"), "{}", failure.message);
+}
+
+#[test]
+fn a_missing_directory_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+
+    let refusal = refusal(&directory.path().join("nowhere/ledger.db"));
+
+    assert_eq!(refusal.code, "E0710");
+    assert!(refusal.message.contains("nowhere/ledger.db"), "{}", refusal.message);
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_owner_may_read_the_file_and_its_log() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mut store = Store::new();
+    fs::set_permissions(store.path(), fs::Permissions::from_mode(0o644)).unwrap();
+    store.reopen();
+    store.audit(1, "a", "b").unwrap();
+
+    for name in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
+        let mode = fs::metadata(store.path().with_file_name(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn an_erased_key_is_in_no_byte_of_the_file_or_its_log() {
+    let (store, _) = Store::with_nodes(50);
+    let held = |number| {
+        ["ledger.db", "ledger.db-wal"].iter().any(|name| {
+            let bytes = fs::read(store.path().with_file_name(name)).unwrap();
+            bytes.windows(108).any(|window| window == wrapped(number))
+        })
+    };
+    assert!(held(7) && held(8));
+
+    store.erase_keys(&[NodeId(7)]).unwrap();
+
+    assert!(!held(7) && held(8));
+}
+
+#[test]
+fn the_audit_trail_refuses_to_be_changed() {
+    let store = Store::new();
+    store.audit(1, "a", "b").unwrap();
+    let connection = Connection::open(store.path()).unwrap();
+
+    for attack in ["DELETE FROM audit", "UPDATE audit SET detail = 'c'"] {
+        assert!(connection.execute_batch(attack).is_err(), "{attack}");
+    }
+
+    assert_eq!(store.audit_rows(9).unwrap().len(), 1);
+}
+
+#[test]
+fn two_processes_on_one_file_see_each_other() {
+    let store = Store::new();
+    let other = SqliteLedger::open(&store.path()).unwrap();
+
+    let lease = store.begin("p");
+
+    assert_eq!(other.begin_run(&start("p", 1)).unwrap_err().code, "E0705");
+    assert_eq!((store.next_sequence(&lease).unwrap(), other.next_sequence(&lease).unwrap()), (1, 2));
+}
+
+#[test]
+fn many_threads_may_ask_and_write_at_once() {
+    let store = Store::new();
+
+    std::thread::scope(|scope| {
+        for pipeline in ["a", "b", "c", "d"] {
+            let ledger: &dyn Ledger = &*store;
+            scope.spawn(move || {
+                let lease = ledger.begin_run(&start(pipeline, 0)).unwrap();
+                for _ in 0..20 {
+                    ledger.next_sequence(&lease).unwrap();
+                    ledger.runs(None, 5).unwrap();
+                }
+            });
+        }
+    });
+
+    assert_eq!(store.last_sequence().unwrap(), 80);
+}
