@@ -3,6 +3,8 @@
 //! is a flaw of the line on which the record starts: the caller rejects that line alone and goes on with the next, so
 //! that one stray quote does not swallow the lines after it.
 
+use affluent_sdk::find;
+
 /// The characters that structure a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Dialect {
@@ -83,7 +85,7 @@ type Field = Result<(Span, usize, u64), Scan>;
 #[inline]
 fn bare_field(delimiter: u8, rest: &[u8], start: usize) -> Field {
     let tail = rest.get(start..).unwrap_or_default();
-    let length = tail.iter().position(|byte| *byte == delimiter || *byte == b'\n').unwrap_or(tail.len());
+    let length = find::either(tail, delimiter, b'\n').unwrap_or(tail.len());
     let end = start + length;
     Ok((Span { start, end, has_doubled_quotes: false }, end, 0))
 }
@@ -93,7 +95,7 @@ fn quoted_field(quote: u8, rest: &[u8], start: usize, is_at_end: bool) -> Field 
     let mut from = start;
     loop {
         let tail = rest.get(from..).unwrap_or_default();
-        let Some(length) = tail.iter().position(|byte| *byte == quote) else {
+        let Some(length) = find::either(tail, quote, quote) else {
             return Err(if is_at_end { Scan::Flawed(Flaw::UnclosedQuote) } else { Scan::Incomplete });
         };
         let end = from + length;

@@ -14,6 +14,9 @@ use crate::discover::{describe, other_header};
 use crate::header::{read_names, undouble};
 use crate::scan::{Dialect, Flaw, Scan, Span, scan};
 
+/// Bytes of a value at most besides its text: an offset, or a number.
+const FIXED_BYTES_MAX: usize = 12;
+
 /// One open stream.
 #[derive(Debug)]
 pub struct CsvSource {
@@ -29,6 +32,8 @@ pub struct CsvSource {
     rows: ColumnsBuilder,
     spans: Vec<Span>,
     rejected: Vec<RejectedRow>,
+    /// Bytes of the file that became this page so far.
+    page_text_bytes: usize,
 }
 
 /// Where a field of the stream comes from, and how its text is read.
@@ -70,6 +75,7 @@ impl Source for CsvSource {
             columns: Vec::new(),
             spans: Vec::new(),
             rejected: Vec::new(),
+            page_text_bytes: 0,
         })
     }
 
@@ -89,6 +95,7 @@ impl Source for CsvSource {
         }
         let state = Some(self.queue.state(self.file.as_ref())?);
         let columns = self.rows.finish();
+        self.page_text_bytes = 0;
         let parts = if columns.rows == 0 { Vec::new() } else { vec![Part::upsert(&self.stream.name, columns)] };
         Ok(Page { parts, rejected: std::mem::take(&mut self.rejected), state, position })
     }
@@ -97,8 +104,14 @@ impl Source for CsvSource {
 impl CsvSource {
     fn has_room(&self, limits: Limits) -> bool {
         self.rows.rows() < limits.max_rows as usize
-            && self.rows.bytes() < limits.max_bytes as usize
+            && self.has_bytes_left(limits.max_bytes as usize)
             && self.rejected.len() < PAGE_REJECTED_MAX
+    }
+
+    /// Adding up the columns for every record would cost as much as a field: an upper bound is enough until it is not.
+    fn has_bytes_left(&self, bytes_max: usize) -> bool {
+        let fixed_bytes = self.rows.rows() * self.stream.fields.len() * FIXED_BYTES_MAX;
+        self.page_text_bytes + fixed_bytes < bytes_max || self.rows.bytes() < bytes_max
     }
 
     /// The file being read, or the next one with its header taken.
@@ -164,6 +177,7 @@ impl CsvSource {
                 Scan::Record { bytes, text_bytes, lines, has_line_end } => {
                     let start = (file.offset(), file.line());
                     self.take_record(file, text_bytes);
+                    self.page_text_bytes += bytes;
                     file.advance(bytes, lines);
                     if !has_line_end {
                         self.queue.finish(file, Some(start));

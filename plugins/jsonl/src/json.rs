@@ -1,7 +1,28 @@
 //! A scanner of one JSON text (RFC 8259) that hands out slices of it: numbers stay the exact text they were, and nothing
 //! is built that a column does not need. It accepts what `serde_json` accepts.
 
-use affluent_sdk::{Error, Result};
+use affluent_sdk::{Error, find};
+
+/// Where and how a text is no JSON. Small, because a result of every step carries it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// At this byte, from 0.
+    At(usize),
+    Escape,
+    TooDeep,
+}
+
+type Result<T> = std::result::Result<T, Broken>;
+
+impl From<Broken> for Error {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::At(at) => Self::invalid_data(format!("the line is not valid JSON at byte {}", at + 1)).code("jsonl.syntax"),
+            Broken::Escape => Self::invalid_data("the line has an invalid escape in a string").code("jsonl.syntax"),
+            Broken::TooDeep => Self::invalid_data(format!("the line is nested deeper than {DEPTH_MAX} levels")).code("jsonl.depth"),
+        }
+    }
+}
 
 /// Objects and lists inside each other, at most; as `serde_json` has it.
 const DEPTH_MAX: usize = 128;
@@ -38,13 +59,17 @@ impl<'a> Scanner<'a> {
 
     #[inline]
     fn peek(&mut self) -> Option<u8> {
-        let bytes = self.text.as_bytes();
-        loop {
-            match bytes.get(self.at) {
-                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
-                byte => return byte.copied(),
-            }
+        match self.text.as_bytes().get(self.at) {
+            Some(byte) if *byte > b' ' => Some(*byte),
+            _ => self.peek_beyond_space(),
         }
+    }
+
+    #[cold]
+    fn peek_beyond_space(&mut self) -> Option<u8> {
+        let rest = self.text.as_bytes().get(self.at..)?;
+        self.at += rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
+        self.text.as_bytes().get(self.at).copied()
     }
 
     #[inline]
@@ -56,8 +81,8 @@ impl<'a> Scanner<'a> {
         Err(self.broken())
     }
 
-    fn broken(&self) -> Error {
-        Error::invalid_data(format!("the line is not valid JSON at byte {}", self.at + 1)).code("jsonl.syntax")
+    fn broken(&self) -> Broken {
+        Broken::At(self.at)
     }
 
     /// The next value. After [`Token::Object`] read members, after [`Token::List`] go back and [`Scanner::skip`].
@@ -104,6 +129,18 @@ impl<'a> Scanner<'a> {
         Ok(name)
     }
 
+    /// Takes the name of the next member if it is this one, as `"name"` with its quotes; its value follows.
+    #[inline]
+    pub(crate) fn take_name(&mut self, quoted: &str) -> Result<bool> {
+        self.peek();
+        let is_it = self.text.as_bytes().get(self.at..).is_some_and(|rest| find::starts_with(rest, quoted.as_bytes()));
+        if is_it {
+            self.at += quoted.len();
+            self.take(b':')?;
+        }
+        Ok(is_it)
+    }
+
     /// Whether another member follows; if not, the object is left.
     #[inline]
     pub(crate) fn has_next_member(&mut self) -> Result<bool> {
@@ -135,7 +172,7 @@ impl<'a> Scanner<'a> {
 
     fn skip_nested(&mut self, depth: usize) -> Result<()> {
         if depth >= DEPTH_MAX {
-            return Err(self.too_deep());
+            return Err(Broken::TooDeep);
         }
         match self.value()? {
             Token::Object => {
@@ -168,11 +205,6 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// The error of objects in objects beyond the limit.
-    pub(crate) fn too_deep(&self) -> Error {
-        Error::invalid_data(format!("the line is nested deeper than {DEPTH_MAX} levels")).code("jsonl.depth")
-    }
-
     /// The string whose opening quote is here.
     #[inline]
     fn string(&mut self) -> Result<Text<'a>> {
@@ -181,7 +213,7 @@ impl<'a> Scanner<'a> {
         let mut has_escapes = false;
         loop {
             let tail = self.text.as_bytes().get(from..).unwrap_or_default();
-            let Some(length) = tail.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) else {
+            let Some(length) = find::json_special(tail) else {
                 return Err(self.broken());
             };
             from += length;
@@ -243,9 +275,9 @@ fn check_escapes(text: Text<'_>) -> Result<()> {
 /// Appends a string's text to `out`.
 ///
 /// # Errors
-/// `invalid_data` for an unknown escape, or half of a surrogate pair.
+/// [`Broken::Escape`] for an unknown escape, or half of a surrogate pair.
 pub(crate) fn unescape(raw: &str, out: &mut String) -> Result<()> {
-    let broken = || Error::invalid_data("the line has an invalid escape in a string").code("jsonl.syntax");
+    let broken = || Broken::Escape;
     let mut rest = raw;
     while let Some((before, escape)) = rest.split_once('\\') {
         out.push_str(before);

@@ -2,9 +2,9 @@
 //! found, and its value goes straight into its column.
 
 use affluent_sdk::date_format::DateFormat;
-use affluent_sdk::{ColumnBuilder, ColumnsBuilder, Error, FieldType, Result};
+use affluent_sdk::{ColumnBuilder, ColumnsBuilder, Error, FieldType, Result, find};
 
-use crate::json::{Scanner, Text, Token, unescape};
+use crate::json::{Broken, Scanner, Text, Token, unescape};
 
 /// Levels of objects that become columns of their own; as deep as the JSON itself may be.
 const DEPTH_MAX: usize = 128;
@@ -16,15 +16,27 @@ const IGNORED_NAMES_MAX: usize = 20;
 #[derive(Debug)]
 pub(crate) struct Column {
     /// Flat: `address_city` for `city` inside `address`.
-    pub(crate) name: String,
-    pub(crate) format: Option<DateFormat>,
-    pub(crate) is_required: bool,
+    name: String,
+    /// The name as it stands in a line, with quotes; empty if it would need escapes.
+    quoted: String,
+    format: Option<DateFormat>,
+    is_required: bool,
+}
+
+impl Column {
+    pub(crate) fn new(name: &str, format: Option<DateFormat>, is_required: bool) -> Self {
+        let is_simple = find::json_special(name.as_bytes()).is_none();
+        let quoted = if is_simple { format!("\"{name}\"") } else { String::new() };
+        Self { name: name.to_owned(), quoted, format, is_required }
+    }
 }
 
 /// Reads objects into columns; keeps its buffers from record to record.
 #[derive(Debug)]
 pub(crate) struct RecordReader {
     columns: Vec<Column>,
+    /// Which of them no record may lack.
+    required: Vec<usize>,
     /// Where the next member is looked up first.
     next: usize,
     path: String,
@@ -37,7 +49,9 @@ pub(crate) struct RecordReader {
 impl RecordReader {
     pub(crate) fn new(columns: Vec<Column>) -> Self {
         let (path, scratch, ignored_names) = (String::new(), String::new(), Vec::new());
-        Self { columns, next: 0, path, scratch, ignored_count: 0, ignored_names }
+        let is_required = |(index, column): (usize, &Column)| column.is_required.then_some(index);
+        let required = columns.iter().enumerate().filter_map(is_required).collect();
+        Self { columns, required, next: 0, path, scratch, ignored_count: 0, ignored_names }
     }
 
     /// Reads one line as one record. After an error the row must be undone.
@@ -53,9 +67,11 @@ impl RecordReader {
         }
         self.read_members(&mut scanner, rows, 0)?;
         scanner.end()?;
-        for (column, builder) in self.columns.iter().zip(rows_of(rows)) {
-            if column.is_required && builder.1.len() == builder.0 {
-                let message = format!("field `{}` is missing, but part of the primary key", builder.1.name());
+        let row = rows.rows();
+        for index in &self.required {
+            let missing = rows.columns_mut().get(*index).filter(|builder| builder.len() == row);
+            if let Some(builder) = missing {
+                let message = format!("field `{}` is missing, but part of the primary key", builder.name());
                 return Err(Error::invalid_data(message).code("jsonl.key"));
             }
         }
@@ -65,11 +81,15 @@ impl RecordReader {
 
     fn read_members(&mut self, scanner: &mut Scanner<'_>, rows: &mut ColumnsBuilder, depth: usize) -> Result<()> {
         if depth >= DEPTH_MAX {
-            return Err(scanner.too_deep());
+            return Err(Broken::TooDeep.into());
         }
         let prefix_bytes = self.path.len();
         let mut has_next = scanner.enter_object()?;
         while has_next {
+            if depth == 0 && self.read_expected(scanner, rows)? {
+                has_next = scanner.has_next_member()?;
+                continue;
+            }
             let name = scanner.name()?;
             self.path.truncate(prefix_bytes);
             match (name.has_escapes, depth) {
@@ -88,6 +108,21 @@ impl RecordReader {
         Ok(())
     }
 
+    /// Reads the next member if it is the one after the last: most lines have the same members in the same order.
+    #[inline]
+    fn read_expected(&mut self, scanner: &mut Scanner<'_>, rows: &mut ColumnsBuilder) -> Result<bool> {
+        let Some(column) = self.columns.get(self.next) else { return Ok(false) };
+        if column.quoted.is_empty() || !scanner.take_name(&column.quoted)? {
+            return Ok(false);
+        }
+        let row = rows.rows();
+        let Some(builder) = rows.columns_mut().get_mut(self.next) else { return Ok(false) };
+        check_once(builder, row)?;
+        self.next = if self.next + 1 == self.columns.len() { 0 } else { self.next + 1 };
+        push_value(scanner, builder, column, &mut self.scratch)?;
+        Ok(true)
+    }
+
     /// Reads the value of the member `path`.
     fn read_member(&mut self, path: &str, scanner: &mut Scanner<'_>, rows: &mut ColumnsBuilder, depth: usize) -> Result<()> {
         let row = rows.rows();
@@ -95,9 +130,7 @@ impl RecordReader {
             let (Some(column), Some(builder)) = (self.columns.get(index), rows.columns_mut().get_mut(index)) else {
                 return Err(Error::internal("there is a builder for every column"));
             };
-            if builder.len() != row {
-                return Err(Error::invalid_data(format!("field `{}` appears twice", builder.name())).code("jsonl.twice"));
-            }
+            check_once(builder, row)?;
             return push_value(scanner, builder, column, &mut self.scratch);
         }
         let before = scanner.clone();
@@ -133,15 +166,17 @@ impl RecordReader {
     }
 }
 
-/// Each builder with the number of complete rows.
-fn rows_of(rows: &mut ColumnsBuilder) -> impl Iterator<Item = (usize, &ColumnBuilder)> {
-    let count = rows.rows();
-    rows.columns_mut().iter().map(move |builder| (count, builder))
+#[inline]
+fn check_once(builder: &ColumnBuilder, row: usize) -> Result<()> {
+    if builder.len() == row {
+        return Ok(());
+    }
+    Err(Error::invalid_data(format!("field `{}` appears twice", builder.name())).code("jsonl.twice"))
 }
 
 fn append(text: Text<'_>, out: &mut String) -> Result<()> {
     if text.has_escapes {
-        return unescape(text.raw, out);
+        return Ok(unescape(text.raw, out)?);
     }
     out.push_str(text.raw);
     Ok(())

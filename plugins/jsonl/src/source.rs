@@ -10,6 +10,9 @@ use crate::config::{Config, StreamConfig};
 use crate::discover::describe;
 use crate::record::{Column, RecordReader};
 
+/// Bytes of a value at most besides its text: an offset, or a number.
+const FIXED_BYTES_MAX: usize = 12;
+
 /// One open stream.
 #[derive(Debug)]
 pub struct JsonlSource {
@@ -20,6 +23,8 @@ pub struct JsonlSource {
     reader: RecordReader,
     rows: ColumnsBuilder,
     rejected: Vec<RejectedRow>,
+    /// Bytes of the file that became this page so far.
+    page_text_bytes: usize,
 }
 
 impl Source for JsonlSource {
@@ -40,6 +45,7 @@ impl Source for JsonlSource {
             stream: spec.stream,
             sync: spec.sync,
             rejected: Vec::new(),
+            page_text_bytes: 0,
         })
     }
 
@@ -64,6 +70,7 @@ impl Source for JsonlSource {
         }
         let state = Some(self.queue.state(self.file.as_ref())?);
         let columns = self.rows.finish();
+        self.page_text_bytes = 0;
         let parts = if columns.rows == 0 { Vec::new() } else { vec![Part::upsert(&self.stream.name, columns)] };
         Ok(Page { parts, rejected: std::mem::take(&mut self.rejected), state, position })
     }
@@ -74,14 +81,20 @@ fn column_of(field: &Field, stream: &StreamSchema, config: &StreamConfig) -> Res
     let renamed = config.columns.iter().find(|(_, settings)| settings.rename.as_ref() == Some(&field.name));
     let name = renamed.map_or(&field.name, |(name, _)| name);
     let format = config.columns.get(name).map(|settings| settings.date_format()).transpose()?.flatten();
-    Ok(Column { name: name.clone(), format, is_required: stream.primary_key.contains(&field.name) })
+    Ok(Column::new(name, format, stream.primary_key.contains(&field.name)))
 }
 
 impl JsonlSource {
     fn has_room(&self, limits: Limits) -> bool {
         self.rows.rows() < limits.max_rows as usize
-            && self.rows.bytes() < limits.max_bytes as usize
+            && self.has_bytes_left(limits.max_bytes as usize)
             && self.rejected.len() < PAGE_REJECTED_MAX
+    }
+
+    /// Adding up the columns for every record would cost as much as a field: an upper bound is enough until it is not.
+    fn has_bytes_left(&self, bytes_max: usize) -> bool {
+        let fixed_bytes = self.rows.rows() * self.stream.fields.len() * FIXED_BYTES_MAX;
+        self.page_text_bytes + fixed_bytes < bytes_max || self.rows.bytes() < bytes_max
     }
 
     /// Reads lines until the page is full or the file ends; whether the file has more.
@@ -109,6 +122,7 @@ impl JsonlSource {
     /// Takes the line of `length` bytes at the start of the rest as a record, or rejects it. Blank lines are skipped.
     fn take_line(&mut self, file: &OpenFile, length: usize) {
         let raw = file.rest().get(..length).unwrap_or_default();
+        self.page_text_bytes += length;
         if raw.trim_ascii().is_empty() {
             return;
         }

@@ -2,7 +2,7 @@
 //! line is then those pieces with escaped values between them, in one buffer.
 
 use affluent_sdk::columns::{Column, ColumnData, Columns, TextColumn};
-use affluent_sdk::{Error, Result, values};
+use affluent_sdk::{Error, Result, find, values};
 
 /// How the lines of a batch are shaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,7 +207,7 @@ fn write_document(text: &str, out: &mut Vec<u8>) {
 pub(crate) fn write_text(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(clean) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
+    while let Some(clean) = find::json_special(rest) {
         let (before, after) = rest.split_at(clean);
         out.extend_from_slice(before);
         let Some((escaped, after)) = after.split_first() else { break };

@@ -12,6 +12,7 @@ mod error;
 pub mod export;
 pub mod file_streams;
 pub mod files;
+pub mod find;
 mod host;
 pub mod http;
 pub mod json_columns;

@@ -19,13 +19,13 @@ pub fn parse_boolean(text: &str) -> Option<bool> {
 /// Reads a 64-bit integer with optional sign.
 #[inline]
 pub fn parse_integer(text: &str) -> Option<i64> {
-    text.trim().parse().ok()
+    text.parse().ok().or_else(|| text.trim().parse().ok())
 }
 
 /// The text, trimmed and without a leading plus, if it is an exact decimal: digits with at most one point, no exponent.
 #[inline]
 pub fn decimal_text(text: &str) -> Option<&str> {
-    let text = text.trim();
+    let text = text.trim_ascii();
     let text = text.strip_prefix('+').unwrap_or(text);
     let digits = text.strip_prefix('-').unwrap_or(text);
     let (mut digit_count, mut point_count) = (0usize, 0usize);
@@ -42,14 +42,47 @@ pub fn decimal_text(text: &str) -> Option<&str> {
 
 /// Reads `2026-01-31` as days since 1970-01-01.
 pub fn parse_date(text: &str) -> Option<i32> {
-    let bytes = text.trim().as_bytes();
+    let bytes = text.as_bytes().trim_ascii();
     if bytes.len() != 10 { None } else { date_at_start(bytes) }
 }
 
 /// Reads an RFC 3339 or ISO 8601 instant as microseconds since the epoch: `T` or a space between, seconds and fraction
 /// optional, digits after the sixth dropped, zone `Z`, `+02:00`, `+0200` or none for UTC; a date alone is its midnight.
 pub fn parse_timestamp(text: &str) -> Option<i64> {
-    let bytes = text.trim().as_bytes();
+    let bytes = text.as_bytes().trim_ascii();
+    match bytes.split_first_chunk::<19>() {
+        Some((to_second, rest)) if to_second[16] == b':' => with_seconds(to_second, rest),
+        _ => without_seconds(bytes),
+    }
+}
+
+/// `2026-01-31T10:20:30` and what follows.
+#[inline]
+fn with_seconds(text: &[u8; 19], rest: &[u8]) -> Option<i64> {
+    let [a, b, c, d, b'-', e, f, b'-', g, h, b'T' | b't' | b' ', i, j, b':', k, l, b':', m, n] = *text else { return None };
+    let digits = [a, b, c, d, e, f, g, h, i, j, k, l, m, n];
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let pair = |high: u8, low: u8| i64::from(high - b'0') * 10 + i64::from(low - b'0');
+    let (hour, minute, second) = (pair(i, j), pair(k, l), pair(m, n));
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let days = days_of(pair(a, b) * 100 + pair(c, d), pair(e, f), pair(g, h))?;
+    let (fraction_us, rest) = match rest {
+        [b'.' | b',', ..] => {
+            let (us, end) = fraction(rest, 1)?;
+            (us, rest.get(end..)?)
+        }
+        _ => (0, rest),
+    };
+    let secs = i64::from(days) * 86_400 + hour * 3_600 + minute * 60 + second.min(59);
+    Some(secs * US_PER_SEC + fraction_us - zone(rest)?)
+}
+
+/// A date, or a date with hours and minutes.
+fn without_seconds(bytes: &[u8]) -> Option<i64> {
     let days = date_at_start(bytes)?;
     let midnight_us = i64::from(days) * US_PER_DAY;
     match bytes.get(10) {
@@ -61,22 +94,8 @@ pub fn parse_timestamp(text: &str) -> Option<i64> {
     if bytes.get(13) != Some(&b':') || hour > 23 || minute > 59 {
         return None;
     }
-    let mut at = 16;
-    let mut second = 0;
-    let mut fraction_us = 0;
-    if bytes.get(at) == Some(&b':') {
-        second = two_digits(bytes, at + 1)?;
-        at += 3;
-        if matches!(bytes.get(at), Some(b'.' | b',')) {
-            (fraction_us, at) = fraction(bytes, at + 1)?;
-        }
-    }
-    if second > 60 {
-        return None;
-    }
-    let zone_us = zone(bytes.get(at..)?)?;
-    let time_us = (hour * 3_600 + minute * 60 + second.min(59)) * US_PER_SEC + fraction_us;
-    Some(midnight_us + time_us - zone_us)
+    let zone_us = zone(bytes.get(16..)?)?;
+    Some(midnight_us + (hour * 3_600 + minute * 60) * US_PER_SEC - zone_us)
 }
 
 fn date_at_start(bytes: &[u8]) -> Option<i32> {
@@ -127,21 +146,26 @@ pub(crate) fn zone(text: &[u8]) -> Option<i64> {
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 60 + minutes) * 60 * US_PER_SEC)
 }
 
-/// Days since 1970-01-01 of a day of the Gregorian calendar; `None` if there is no such day.
+/// Days since 1970-01-01 of a day of the Gregorian calendar; `None` if there is no such day, or it is beyond the years
+/// -99,999 to 99,999.
 pub fn days_of(year: i64, month: i64, day: i64) -> Option<i32> {
-    if !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) {
+    // 32 bits, because division by a constant is slow in a component with 64.
+    let (year, month, day) = (i32::try_from(year).ok()?, i32::try_from(month).ok()?, i32::try_from(day).ok()?);
+    let is_known = (-99_999..=99_999).contains(&year) && (1..=12).contains(&month);
+    if !is_known || day < 1 || day > days_in_month(year, month) {
         return None;
     }
     // Howard Hinnant, days_from_civil: years begin in March, so that the leap day is the last of its year.
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let month_from_march = if month > 2 { month - 3 } else { month + 9 };
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    i32::try_from(era * 146_097 + day_of_era - 719_468).ok()
+    Some(era * 146_097 + day_of_era - 719_468)
 }
 
-fn days_in_month(year: i64, month: i64) -> i64 {
+fn days_in_month(year: i32, month: i32) -> i32 {
     match month {
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
         2 => 28,
@@ -154,53 +178,59 @@ fn days_in_month(year: i64, month: i64) -> i64 {
 pub fn civil_of(days: i32) -> (i64, i64, i64) {
     let days = i64::from(days) + 719_468;
     let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
+    let day_of_era = u32::try_from(days - era * 146_097).unwrap_or_default();
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+    (i64::from(year_of_era) + era * 400 + i64::from(month <= 2), i64::from(month), i64::from(day))
 }
 
 /// Writes days since 1970-01-01 as `2026-01-31`.
 pub fn write_date(days: i32, out: &mut Vec<u8>) {
     let (year, month, day) = civil_of(days);
-    if (0..=9_999).contains(&year) {
-        push_two_digits(year / 100, out);
-        push_two_digits(year % 100, out);
-    } else {
-        out.extend_from_slice(format!("{year:+05}").as_bytes());
+    let [month_high, month_low] = two_characters(month);
+    let [day_high, day_low] = two_characters(day);
+    match u16::try_from(year) {
+        Ok(year @ 0..=9_999) => {
+            let [millennium, century] = two_characters(i64::from(year / 100));
+            let [decade, year] = two_characters(i64::from(year % 100));
+            out.extend_from_slice(&[millennium, century, decade, year, b'-', month_high, month_low, b'-', day_high, day_low]);
+        }
+        _ => {
+            out.extend_from_slice(format!("{year:+05}").as_bytes());
+            out.extend_from_slice(&[b'-', month_high, month_low, b'-', day_high, day_low]);
+        }
     }
-    out.push(b'-');
-    push_two_digits(month, out);
-    out.push(b'-');
-    push_two_digits(day, out);
 }
 
 /// Writes microseconds since the epoch as RFC 3339 in UTC: `2026-01-31T10:20:30Z`, with `.123456` only if not zero.
 pub fn write_timestamp(us: i64, out: &mut Vec<u8>) {
+    let secs = us.div_euclid(US_PER_SEC);
+    let fraction_us = u32::try_from(us - secs * US_PER_SEC).unwrap_or_default();
+    let days = secs.div_euclid(86_400);
+    let secs = u32::try_from(secs - days * 86_400).unwrap_or_default();
     // The quotient of any i64 fits: 2^63 µs are 106,751,991 days.
-    write_date(i32::try_from(us.div_euclid(US_PER_DAY)).unwrap_or(i32::MAX), out);
-    let time_us = us.rem_euclid(US_PER_DAY);
-    let (secs, fraction_us) = (time_us / US_PER_SEC, time_us % US_PER_SEC);
-    for (separator, part) in [(b'T', secs / 3_600), (b':', secs / 60 % 60), (b':', secs % 60)] {
-        out.push(separator);
-        push_two_digits(part, out);
-    }
+    write_date(i32::try_from(days).unwrap_or(i32::MAX), out);
+    let [hour_high, hour_low] = two_characters(i64::from(secs / 3_600));
+    let [minute_high, minute_low] = two_characters(i64::from(secs / 60 % 60));
+    let [second_high, second_low] = two_characters(i64::from(secs % 60));
+    out.extend_from_slice(&[b'T', hour_high, hour_low, b':', minute_high, minute_low, b':', second_high, second_low]);
     if fraction_us != 0 {
         out.push(b'.');
-        push_two_digits(fraction_us / 10_000, out);
-        push_two_digits(fraction_us / 100 % 100, out);
-        push_two_digits(fraction_us % 100, out);
+        for pair in [fraction_us / 10_000, fraction_us / 100 % 100, fraction_us % 100] {
+            out.extend_from_slice(&two_characters(i64::from(pair)));
+        }
     }
     out.push(b'Z');
 }
 
 /// `value` is 0 to 99.
-fn push_two_digits(value: i64, out: &mut Vec<u8>) {
+#[inline]
+fn two_characters(value: i64) -> [u8; 2] {
     let value = u8::try_from(value.clamp(0, 99)).unwrap_or_default();
-    out.extend_from_slice(&[b'0' + value / 10, b'0' + value % 10]);
+    [b'0' + value / 10, b'0' + value % 10]
 }
 
 #[cfg(test)]

@@ -143,7 +143,8 @@ pub(crate) mod files {
             let chunk = with_world(|world| {
                 let file = world.inputs.get(&self.name).ok_or("input is gone")?;
                 let rest = file.bytes.get(start..).unwrap_or_default();
-                Ok::<_, String>(rest.iter().take(bytes_max as usize).copied().collect::<Vec<u8>>())
+                let count = rest.len().min(bytes_max as usize);
+                Ok::<_, String>(rest.get(..count).unwrap_or_default().to_vec())
             })?;
             self.place.set(self.place.get() + chunk.len() as u64);
             Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
