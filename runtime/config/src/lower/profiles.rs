@@ -1,0 +1,139 @@
+//! `profiles/*.yaml` → [`IdentityRules`], [`ComputedTrait`]s and [`Segment`]s.
+
+use std::collections::BTreeMap;
+
+use affluent_model::plan::{
+    ComputedTrait, IdentifierRule, IdentityLimits, IdentityRules, MatchRule, Measure, NormalizeOptions, Segment, Survivorship,
+};
+
+use super::{expression, texts};
+use crate::mistake::{self, FileReport};
+use crate::near;
+use crate::placed::{Named, Placed};
+use crate::raw::profiles::{RawIdentifier, RawIdentity, RawRule, RawSegments, RawStrip, RawSurvivorship, RawTrait, RawTraits};
+use crate::scalar;
+
+/// Values of one identifier that a profile may have, when the file does not say.
+const VALUES_MAX: u32 = 5;
+/// A predicate on names that the design has for rules and this version refuses.
+const NAMES_COMPATIBLE: &str = "names_compatible";
+
+/// Refuses names that would hide a column of the profiles table.
+pub(crate) fn check_column_name(name: &Placed<String>, report: &mut FileReport) {
+    if name.as_str() == "profile" || name.ends_with("__from") {
+        report.add(mistake::MALFORMED, name.place(), format!("`{}` is a name of the system", name.as_str()));
+    }
+}
+
+pub(crate) fn identity(raw: &RawIdentity, report: &mut FileReport) -> IdentityRules {
+    let defaults = IdentityLimits::default();
+    let limits = raw.limits.as_ref().map_or(defaults, |raw| IdentityLimits {
+        profile_nodes_max: raw.profile_records.unwrap_or(defaults.profile_nodes_max),
+        fanout_max: raw.identifier_fanout.unwrap_or(defaults.fanout_max),
+    });
+    let mut identifiers: Vec<IdentifierRule> = Vec::new();
+    for (name, identifier) in raw.identifiers.iter() {
+        let place_in_file = u32::try_from(identifiers.len() + 1).unwrap_or(u32::MAX);
+        identifiers.push(identifier_rule(name.to_string(), identifier, place_in_file, limits));
+    }
+    identifiers.sort_by_key(|identifier| identifier.priority);
+    let rules = raw.rules.iter().flatten().map(|rule| match_rule(rule, &identifiers, report)).collect();
+    IdentityRules { rules, identifiers, limits, survivorship: survivorship(raw.survivorship.as_ref(), report) }
+}
+
+fn identifier_rule(name: String, raw: &RawIdentifier, place_in_file: u32, limits: IdentityLimits) -> IdentifierRule {
+    let strips = |word: Option<RawStrip>| word == Some(RawStrip::Strip);
+    let normalize = raw.normalize.as_ref();
+    IdentifierRule {
+        name,
+        priority: raw.priority.unwrap_or(place_in_file),
+        values_max: raw.max_per_profile.unwrap_or(VALUES_MAX),
+        unique: raw.unique.unwrap_or(false),
+        fanout_max: raw.max_fanout.unwrap_or(limits.fanout_max),
+        weak: raw.weak.unwrap_or(false),
+        normalize: NormalizeOptions {
+            strip_plus_tags: strips(normalize.and_then(|normalize| normalize.plus_tags)),
+            strip_gmail_dots: strips(normalize.and_then(|normalize| normalize.gmail_dots)),
+            region: raw.region.as_ref().map(|region| region.to_string()),
+        },
+        blocked: texts(raw.block.as_ref()),
+    }
+}
+
+fn match_rule(raw: &Placed<RawRule>, identifiers: &[IdentifierRule], report: &mut FileReport) -> MatchRule {
+    let known: Vec<&str> = identifiers.iter().map(|identifier| identifier.name.as_str()).collect();
+    for name in &raw.all {
+        if known.contains(&name.as_str()) {
+            continue;
+        }
+        if name.as_str() == NAMES_COMPATIBLE {
+            let message = format!("`{NAMES_COMPATIBLE}` is not supported yet");
+            report.add_help(mistake::LATER, name.place(), message, format!("a rule may name {}", known.join(", ")));
+            continue;
+        }
+        let message = format!("unknown identifier `{}` in the rule `{}`", name.as_str(), raw.name.as_str());
+        report.add_help(mistake::UNKNOWN_IDENTIFIER, name.place(), message, near::suggestion(name, "identifiers are", &known));
+    }
+    let weak = |name: &Placed<String>| identifiers.iter().any(|identifier| identifier.weak && identifier.name == name.as_str());
+    if raw.all.iter().all(weak) && !raw.all.is_empty() {
+        let message = format!("the rule `{}` has only weak identifiers, which never join on their own", raw.name.as_str());
+        report.add(mistake::COMBINATION, raw.name.place(), message);
+    }
+    MatchRule { name: raw.name.to_string(), all: texts(Some(&raw.all)), at: report.location(raw.name.place()) }
+}
+
+fn survivorship(raw: Option<&Named<RawSurvivorship>>, report: &mut FileReport) -> BTreeMap<String, Survivorship> {
+    let mut strategies = BTreeMap::new();
+    for (name, raw) in raw.into_iter().flat_map(Named::iter) {
+        match raw {
+            RawSurvivorship::Map(_) if name.as_str() == "default" => {
+                let help = "the default is `most_recent`: name the attributes that prefer a connection";
+                report.add_help(mistake::LATER, name.place(), "a default that prefers connections is not supported yet", help);
+            }
+            RawSurvivorship::Map(raw) => {
+                strategies.insert(name.to_string(), Survivorship::Prefer(texts(Some(&raw.prefer))));
+            }
+            RawSurvivorship::Text(_) => {
+                if name.as_str() != "default" {
+                    strategies.insert(name.to_string(), Survivorship::MostRecent);
+                }
+            }
+        }
+    }
+    strategies
+}
+
+pub(crate) fn traits(raw: &RawTraits, report: &mut FileReport) -> Vec<ComputedTrait> {
+    raw.traits.iter().filter_map(|(name, raw)| computed_trait(name, raw, report)).collect()
+}
+
+fn computed_trait(name: &Placed<String>, raw: &Placed<RawTrait>, report: &mut FileReport) -> Option<ComputedTrait> {
+    check_column_name(name, report);
+    let measure = match (&raw.sql, &raw.most_frequent) {
+        (Some(sql), None) => Measure::Sql(expression(sql, report)),
+        (None, Some(column)) => Measure::MostFrequent(expression(column, report)),
+        _ => {
+            let message = format!("the trait `{}` must have exactly one of the keys sql, most_frequent", name.as_str());
+            report.add(mistake::COMBINATION, name.place(), message);
+            return None;
+        }
+    };
+    Some(ComputedTrait {
+        name: name.to_string(),
+        from: raw.from.to_string(),
+        measure,
+        window_ms: raw.window.as_ref().and_then(|window| scalar::duration_ms(window).ok()),
+        at: report.location(name.place()),
+    })
+}
+
+pub(crate) fn segments(raw: &RawSegments, report: &FileReport) -> Vec<Segment> {
+    let segment = |name: &Placed<String>, raw: &crate::raw::profiles::RawSegment| Segment {
+        name: name.to_string(),
+        description: raw.description.clone().unwrap_or_default(),
+        condition: expression(&raw.condition, report),
+        exclude: texts(raw.exclude.as_ref()),
+        at: report.location(name.place()),
+    };
+    raw.segments.iter().map(|(name, raw)| segment(name, raw)).collect()
+}

@@ -1,0 +1,169 @@
+//! `profiles/identity.yaml`, `profiles/traits.yaml` and `profiles/segments.yaml`.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::placed::{Named, Placed};
+
+/// What makes two records one profile.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawIdentity {
+    /// Version of the file format: always 1.
+    #[serde(rename = "version")]
+    #[schemars(extend("const" = 1))]
+    pub(crate) _version: u64,
+    /// Kinds of identifiers; the order of the file is their priority where `priority` is absent.
+    #[schemars(extend("x-keys" = "name", "minProperties" = 1))]
+    pub(crate) identifiers: Named<RawIdentifier>,
+    /// Records that share all identifiers of a rule are one profile; one rule per identifier when absent.
+    pub(crate) rules: Option<Vec<Placed<RawRule>>>,
+    /// Guard rails.
+    pub(crate) limits: Option<RawIdentityLimits>,
+    /// Attribute → which value a profile shows; `default` for all others.
+    #[schemars(extend("x-keys" = "name"))]
+    pub(crate) survivorship: Option<Named<RawSurvivorship>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawIdentifier {
+    /// Rank among identifiers, 1 = best; the place in the file when absent.
+    #[schemars(range(min = 1))]
+    pub(crate) priority: Option<u32>,
+    /// Values that one profile may have; 5 when absent.
+    #[schemars(range(min = 1))]
+    pub(crate) max_per_profile: Option<u32>,
+    /// Two values are two persons.
+    pub(crate) unique: Option<bool>,
+    /// Records that one value may point to before it is blocked; `identifier_fanout` when absent.
+    #[schemars(range(min = 1))]
+    pub(crate) max_fanout: Option<u32>,
+    /// Never joins records on its own.
+    pub(crate) weak: Option<bool>,
+    /// How values of e-mail addresses are made equal.
+    pub(crate) normalize: Option<RawNormalize>,
+    /// ISO 3166 region of phone numbers without a country: `FR`.
+    #[schemars(extend("x-affluent" = "region"))]
+    pub(crate) region: Option<Placed<String>>,
+    /// Values that join nothing; `*` stands for any text: `noreply@*`.
+    #[schemars(extend("items" = { "type": "string", "x-affluent": "filled" }))]
+    pub(crate) block: Option<Vec<Placed<String>>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawNormalize {
+    /// `strip` removes `+tag` for the mail providers that ignore it; `keep` when absent.
+    pub(crate) plus_tags: Option<RawStrip>,
+    /// `strip` removes the dots of gmail addresses; `keep` when absent.
+    pub(crate) gmail_dots: Option<RawStrip>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawStrip {
+    Strip,
+    Keep,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawRule {
+    /// Shown where a profile is explained.
+    #[schemars(extend("x-affluent" = "words"))]
+    pub(crate) name: Placed<String>,
+    /// Identifiers that must all be equal.
+    #[schemars(extend("minItems" = 1))]
+    pub(crate) all: Vec<Placed<String>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawIdentityLimits {
+    /// Records in one profile; 200 when absent.
+    #[schemars(range(min = 1))]
+    pub(crate) profile_records: Option<u32>,
+    /// Records that one identifier may point to; 50 when absent.
+    #[schemars(range(min = 1))]
+    pub(crate) identifier_fanout: Option<u32>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename = "$kind", rename_all = "snake_case")]
+#[schemars(untagged)]
+pub(crate) enum RawSurvivorship {
+    Text(RawSurvivorshipWord),
+    Map(RawPrefer),
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawSurvivorshipWord {
+    MostRecent,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawPrefer {
+    /// Connections, best first; within one, the most recent value.
+    #[schemars(extend("minItems" = 1))]
+    pub(crate) prefer: Vec<Placed<String>>,
+}
+
+/// Values computed for every profile.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawTraits {
+    /// Version of the file format: always 1.
+    #[serde(rename = "version")]
+    #[schemars(extend("const" = 1))]
+    pub(crate) _version: u64,
+    /// Computed trait → how it is computed.
+    #[schemars(extend("x-keys" = "name"))]
+    pub(crate) traits: Named<Placed<RawTrait>>,
+}
+
+/// `from` and exactly one of `sql` and `most_frequent`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-later" = ["rfm", "predict"]))]
+pub(crate) struct RawTrait {
+    /// Stream whose records are counted, such as `orders`; of an order also id, at, currency, net and status.
+    pub(crate) from: Placed<String>,
+    /// One SQL aggregate: `sum(net)`.
+    #[schemars(extend("x-affluent" = "filled"))]
+    pub(crate) sql: Option<Placed<String>>,
+    /// The value of this column, or expression, that most records have; ties: the smaller.
+    #[schemars(extend("x-affluent" = "filled"))]
+    pub(crate) most_frequent: Option<Placed<String>>,
+    /// Only records of this last time: `90d`.
+    #[schemars(extend("x-affluent" = "duration"))]
+    pub(crate) window: Option<Placed<String>>,
+}
+
+/// Rules over profiles.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawSegments {
+    /// Version of the file format: always 1.
+    #[serde(rename = "version")]
+    #[schemars(extend("const" = 1))]
+    pub(crate) _version: u64,
+    /// Segment → who belongs to it.
+    #[schemars(extend("x-keys" = "name"))]
+    pub(crate) segments: Named<Placed<RawSegment>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawSegment {
+    /// For people.
+    pub(crate) description: Option<String>,
+    /// SQL condition over attributes and computed traits.
+    #[serde(rename = "where")]
+    #[schemars(extend("x-affluent" = "filled"))]
+    pub(crate) condition: Placed<String>,
+    /// Members of these segments are left out.
+    pub(crate) exclude: Option<Vec<Placed<String>>>,
+}
