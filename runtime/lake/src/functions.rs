@@ -3,7 +3,7 @@
 //! columns; the rules of each form are those of `model::normalize`.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use affluent_model::normalize;
 use affluent_model::schema::FieldType;
@@ -182,28 +182,29 @@ fn international_numbers(text: &StringArray, regions: &Regions) -> StringArray {
 }
 
 fn digests(text: &StringArray) -> Result<StringArray> {
-    const HEX: [u8; 16] = *b"0123456789abcdef";
     const DIGEST_HEX_BYTES: usize = 64;
     let mut out = StringBuilder::with_capacity(text.len(), text.len() * DIGEST_HEX_BYTES);
     let mut hex = [0_u8; DIGEST_HEX_BYTES];
-    let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
     for value in text {
         let Some(value) = value else {
             out.append_null();
             continue;
         };
         let digest = Sha256::digest(value.as_bytes());
-        for (pair, byte) in hex.chunks_exact_mut(2).zip(digest) {
-            if let [high, low] = pair {
-                *high = digit(byte >> 4);
-                *low = digit(byte & 15);
-            }
+        for (pair, byte) in hex.as_chunks_mut::<2>().0.iter_mut().zip(digest) {
+            *pair = HEX_PAIRS.get(usize::from(byte)).copied().unwrap_or_default();
         }
         let Ok(written) = std::str::from_utf8(&hex) else { return internal_err!("hex digits are ASCII") };
         out.append_value(written);
     }
     Ok(out.finish())
 }
+
+/// The two hex digits of every byte.
+static HEX_PAIRS: LazyLock<[[u8; 2]; 256]> = LazyLock::new(|| {
+    let digit = |nibble: usize| b"0123456789abcdef".get(nibble).copied().unwrap_or_default();
+    std::array::from_fn(|byte| [digit(byte >> 4), digit(byte & 15)])
+});
 
 fn only_digits(text: &StringArray) -> StringArray {
     let mut out = builder_for(text);

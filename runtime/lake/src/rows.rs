@@ -13,7 +13,6 @@ use arrow::datatypes::{DataType, Field as ArrowField, FieldRef, Schema, SchemaRe
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::common::{DFSchema, Result as PlanResult};
-use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, cast};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::ident;
@@ -23,7 +22,7 @@ use crate::classes::class_of;
 use crate::expressions::Expressions;
 use crate::failures;
 use crate::functions::{NOW, TODAY};
-use crate::mistakes::suggestion;
+use crate::mistakes::{self, suggestion};
 use crate::syntax::Place;
 
 /// The column that carries the run's time to expressions that ask for it; no SQL can write this name.
@@ -74,7 +73,16 @@ struct Computed {
     place: String,
     expression: Arc<dyn PhysicalExpr>,
     data_type: DataType,
-    reads_now: bool,
+    /// The columns it reads and no others: conditional evaluation copies selected rows of every column it is given.
+    inputs: Vec<Input>,
+    input_schema: SchemaRef,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Input {
+    Column(usize),
+    /// The run's time, so that one compiled program serves every run.
+    Now,
 }
 
 impl RowProgram {
@@ -202,9 +210,12 @@ fn computed(expressions: &Expressions, schema: &SchemaRef, text: &str, place: St
     let Some(field) = field else {
         return Err(Error::bug(format!("`{place}` was planned to a column's type, yet it has none")));
     };
-    let (expression, reads_now) = executable(expressions, typed.expression, schema)
-        .map_err(|error| mistaken(crate::mistakes::of_planner(text, &error), &place))?;
-    Ok((Computed { place, expression, data_type: field.data_type().clone(), reads_now }, field))
+    let failed = |error| mistaken(mistakes::of_planner(text, &error), &place);
+    let expression = typed.expression.transform_up(with_now_column).map_err(failed)?.data;
+    let (inputs, input_schema) = inputs_of(&expression, schema);
+    let columns = Arc::new(DFSchema::try_from(Arc::clone(&input_schema)).map_err(failed)?);
+    let expression = expressions.physical(&expression, &columns).map_err(failed)?;
+    Ok((Computed { place, expression, data_type: field.data_type().clone(), inputs, input_schema }, field))
 }
 
 fn result_field(expression: &Expr, data_type: &DataType, schema: &Schema) -> Option<ArrowField> {
@@ -217,18 +228,6 @@ fn mistaken(mistake: ExpressionMistake, place: &str) -> Error {
     Error::configuration("E0736", mistake.message).at(place).help(mistake.help.join("; "))
 }
 
-/// Puts the run's time in as a column, so that one compiled program serves every run.
-fn executable(
-    expressions: &Expressions,
-    expression: Expr,
-    schema: &SchemaRef,
-) -> Result<(Arc<dyn PhysicalExpr>, bool), DataFusionError> {
-    let replaced = expression.transform_up(with_now_column)?;
-    let wide = if replaced.transformed { with_now_field(schema) } else { Arc::clone(schema) };
-    let columns = Arc::new(DFSchema::try_from(wide)?);
-    Ok((expressions.physical(&replaced.data, &columns)?, replaced.transformed))
-}
-
 fn with_now_column(part: Expr) -> PlanResult<Transformed<Expr>> {
     let Expr::ScalarFunction(function) = &part else { return Ok(Transformed::no(part)) };
     match function.func.name() {
@@ -238,55 +237,73 @@ fn with_now_column(part: Expr) -> PlanResult<Transformed<Expr>> {
     }
 }
 
-fn with_now_field(schema: &Schema) -> SchemaRef {
-    let now = ArrowField::new(NOW_COLUMN, FieldType::Timestamp.to_arrow(), false);
-    Arc::new(Schema::new(schema.fields().iter().cloned().chain([Arc::new(now)]).collect::<Vec<_>>()))
+fn inputs_of(expression: &Expr, schema: &Schema) -> (Vec<Input>, SchemaRef) {
+    let mut names: Vec<&str> = expression.column_refs().into_iter().map(|column| column.name.as_str()).collect();
+    names.sort_unstable();
+    let (inputs, fields): (Vec<Input>, Vec<FieldRef>) = names
+        .into_iter()
+        .filter_map(|name| match schema.column_with_name(name) {
+            Some((index, field)) => Some((Input::Column(index), Arc::new(field.clone()))),
+            None if name == NOW_COLUMN => {
+                Some((Input::Now, Arc::new(ArrowField::new(NOW_COLUMN, FieldType::Timestamp.to_arrow(), false))))
+            }
+            None => None,
+        })
+        .unzip();
+    (inputs, Arc::new(Schema::new(fields)))
 }
 
 fn filtered(rows: RecordBatch, condition: &Computed, now_us: i64) -> Result<RecordBatch> {
-    let wide = if condition.reads_now { with_now(&rows, now_us)? } else { rows.clone() };
-    let verdicts = evaluate(condition, &wide)?;
+    let verdicts = evaluate(condition, &rows, now_us)?;
     let Some(verdicts) = verdicts.as_boolean_opt() else {
         return Err(Error::bug("a filter was planned to true or false, yet it is something else"));
     };
-    if verdicts.null_count() == 0 && verdicts.true_count() == rows.num_rows() {
+    if verdicts.null_count() == 0 && !verdicts.has_false() {
         return Ok(rows);
     }
     filter_record_batch(&rows, verdicts).map_err(|_| Error::bug("a filter has one verdict per row"))
 }
 
 fn projected(rows: &RecordBatch, columns: &[Column], schema: &SchemaRef, now_us: i64) -> Result<RecordBatch> {
-    let reads_now = columns.iter().any(|column| matches!(column, Column::Computed(computed) if computed.reads_now));
-    let wide = if reads_now { with_now(rows, now_us)? } else { rows.clone() };
     let arrays = columns
         .iter()
         .map(|column| match column {
-            Column::Kept(index) => Ok(Arc::clone(rows.column(*index))),
-            Column::Computed(computed) => evaluate(computed, if computed.reads_now { &wide } else { rows }),
+            Column::Kept(index) => column_at(rows, *index),
+            Column::Computed(computed) => evaluate(computed, rows, now_us),
         })
         .collect::<Result<Vec<_>>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)
+    batch_of(schema, arrays, rows.num_rows())
+}
+
+fn column_at(rows: &RecordBatch, index: usize) -> Result<ArrayRef> {
+    rows.columns().get(index).cloned().ok_or_else(|| Error::bug("a column that was found when compiling is in the batch"))
+}
+
+fn batch_of(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
         .map_err(|_| Error::bug("columns have the types they were planned with, yet they do not fit together"))
 }
 
-fn with_now(rows: &RecordBatch, now_us: i64) -> Result<RecordBatch> {
-    let now = TimestampMicrosecondArray::from_value(now_us, rows.num_rows()).with_timezone("UTC");
-    let columns = rows.columns().iter().cloned().chain([Arc::new(now) as ArrayRef]).collect();
-    RecordBatch::try_new(with_now_field(rows.schema_ref()), columns)
-        .map_err(|_| Error::bug("a column of one time has as many rows as its batch"))
-}
-
-fn evaluate(computed: &Computed, rows: &RecordBatch) -> Result<ArrayRef> {
+fn evaluate(computed: &Computed, rows: &RecordBatch, now_us: i64) -> Result<ArrayRef> {
     let failed = |cause: &str| {
         Error::configuration("E0738", format!("an expression cannot be computed for a record: {cause}"))
             .at(computed.place.clone())
             .help("guard it: `try_cast` instead of `cast`, `nullif(x, 0)` under a division, or filter such records out")
     };
+    let arrays = computed.inputs.iter().map(|input| match input {
+        Input::Column(index) => column_at(rows, *index),
+        Input::Now => Ok(now_column(now_us, rows.num_rows())),
+    });
+    let inputs = batch_of(&computed.input_schema, arrays.collect::<Result<Vec<_>>>()?, rows.num_rows())?;
     let array = computed
         .expression
-        .evaluate(rows)
+        .evaluate(&inputs)
         .and_then(|value| value.into_array(rows.num_rows()))
         .map_err(|error| failed(failures::cause(&error)))?;
     canonical_array(&array, &computed.data_type).map_err(|error| failed(failures::arrow_cause(&error)))
+}
+
+fn now_column(now_us: i64, rows: usize) -> ArrayRef {
+    Arc::new(TimestampMicrosecondArray::from_value(now_us, rows).with_timezone("UTC"))
 }
