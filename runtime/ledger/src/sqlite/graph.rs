@@ -151,11 +151,8 @@ fn scan(connection: &Connection, last: usize, nodes: &[NodeId], values: &[Value]
     while let Some(row) = rows.next()? {
         let (value, node) = ((row.get(0)?, row.get(1)?), NodeId(row.get(2)?));
         match before {
-            Some((same, other)) if same == value => {
-                if !blocked.contains(&value) {
-                    components.join(node, other);
-                }
-            }
+            Some((same, _)) if same == value && blocked.contains(&value) => {}
+            Some((same, other)) if same == value => components.join(node, other),
             _ if wanted.contains(&value) => seeds.push(node),
             _ => {}
         }
