@@ -183,7 +183,7 @@ pub fn manifest() -> Manifest {
         .host("127.0.0.1", &[])
         .auth("token", AuthSlot::bearer("token"))
         .secret("token", "any text", &[])
-        .limits(PluginLimits { memory_mib: Some(32), ..PluginLimits::default() })
+        .limits(PluginLimits { memory_mib: Some(256), call_timeout_s: Some(5), concurrency: None })
         .with_files()
 }
 

@@ -35,3 +35,8 @@ pub use plugin::{
     Report, RowOp, Source, Transform,
 };
 pub use stream::{Field, FieldType, Parent, PiiClass, StreamSchema, StreamSpec, SyncMode};
+
+/// The guide's example is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Guide;
