@@ -1,6 +1,5 @@
-//! SQL of attributes: which value of each attribute survives in a profile, and where it comes from. The records of a
-//! profile are numbered once, newest first; every attribute then takes its first value that is not null. Numbering
-//! sorts by profile, so the aggregates after it run as a stream over few profiles at a time, whatever their number.
+//! SQL of attributes: which value of each survives in a profile, and where it comes from. The records of a profile are
+//! numbered, newest first (`_turn`); every attribute takes its first value that is not null.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,19 +10,11 @@ use affluent_model::{Error, Result};
 use crate::computed_traits::types_differ;
 use crate::snapshot::lineage_name;
 use crate::source::{AttributeSource, TableSource};
-use crate::sql::{cast, common_kind, literal, null, quoted, union_all};
-
-/// The query with `_profile` and, per attribute, its value and lineage.
-#[derive(Debug)]
-pub(crate) struct AttributePass {
-    pub(crate) query: String,
-    /// Of the attributes, in order.
-    pub(crate) names: Vec<String>,
-}
+use crate::sql::{cast, common_kind, literal, null, quoted};
 
 /// An attribute over all tables that give it.
-struct Attribute<'a> {
-    name: &'a str,
+pub(crate) struct Attribute<'a> {
+    pub(crate) name: &'a str,
     /// Type of the values as they are stored: Binary where sealed.
     stored: FieldType,
     /// Number of the source, and what it gives.
@@ -32,40 +23,21 @@ struct Attribute<'a> {
     preferred: &'a [String],
 }
 
-/// The pass over all attributes; `None` when no table gives any.
+/// All attributes, by name.
 ///
 /// # Errors
-/// `E0761`, `E0762`, `E0765`.
-pub(crate) fn attribute_pass(
-    sources: &[TableSource],
-    survivorship: &BTreeMap<String, Survivorship>,
-) -> Result<Option<AttributePass>> {
-    let attributes = attributes_of(sources, survivorship)?;
-    if attributes.is_empty() {
-        return Ok(None);
-    }
-    let mut branches = Vec::new();
-    for (number, source) in sources.iter().enumerate().filter(|(_, source)| !source.attributes.is_empty()) {
-        branches.push(records(number, source, sources, &attributes)?);
-    }
-    let numbered = format!(
-        "SELECT *, row_number() OVER (PARTITION BY \"_profile\" ORDER BY \"_at\" DESC NULLS LAST, \"_seq\" DESC) AS \"_turn\" \
-         FROM ({}) AS u",
-        union_all(&branches)
-    );
-    let firsts: Vec<String> = attributes.iter().enumerate().map(|(place, attribute)| attribute.firsts(place, sources)).collect();
-    let survivors = format!("SELECT \"_profile\", {} FROM ({numbered}) AS n GROUP BY \"_profile\"", firsts.join(", "));
-    let columns: Vec<String> = attributes.iter().enumerate().map(|(place, attribute)| attribute.columns(place, sources)).collect();
-    let query = format!("SELECT \"_profile\", {} FROM ({survivors}) AS s", columns.join(", "));
-    Ok(Some(AttributePass { query, names: attributes.iter().map(|attribute| attribute.name.to_owned()).collect() }))
-}
-
-fn attributes_of<'a>(
+/// `E0761`, `E0762`.
+pub(crate) fn attributes_of<'a>(
     sources: &'a [TableSource],
     survivorship: &'a BTreeMap<String, Survivorship>,
 ) -> Result<Vec<Attribute<'a>>> {
     let names: BTreeSet<&str> = sources.iter().flat_map(|source| &source.attributes).map(|given| given.name.as_str()).collect();
     names.into_iter().map(|name| attribute_of(name, sources, survivorship)).collect()
+}
+
+/// The column of an attribute's values before they have their name.
+pub(crate) fn value_column(place: usize) -> String {
+    format!("\"_{place}\"")
 }
 
 fn attribute_of<'a>(
@@ -102,33 +74,23 @@ fn sealed_in_part(name: &str, sources: &[TableSource], given: &[(usize, &Attribu
     Error::configuration("E0761", message).help("give both columns the same class under `pii`, or use two names")
 }
 
-/// The current records of one table, with a column for every attribute (`_0`, `_1` …).
-fn records(number: usize, source: &TableSource, sources: &[TableSource], attributes: &[Attribute<'_>]) -> Result<String> {
-    let rows = source.current_rows(sources)?;
-    let values = attributes.iter().enumerate().map(|(place, attribute)| {
-        let given = attribute.given.iter().find(|(giver, _)| *giver == number).map(|(_, given)| given);
-        let value = match given {
-            None => null(attribute.stored),
-            Some(given) if given.sealed || given.kind == attribute.stored => format!("r.{}", quoted(&given.column)),
-            Some(given) => cast(&format!("r.{}", quoted(&given.column)), attribute.stored),
-        };
-        format!(", {value} AS \"_{place}\"")
-    });
-    let inner = format!(
-        "SELECT {} AS \"_node\", r.\"_pk\" AS \"_pk\", r.\"_at\" AS \"_at\", r.\"_seq\" AS \"_seq\"{} {}",
-        rows.node,
-        values.collect::<String>(),
-        rows.from
-    );
-    Ok(format!(
-        "SELECT a.\"profile\" AS \"_profile\", {} AS \"_source\", n.* FROM ({inner}) AS n JOIN \"assignments\" AS a ON a.\"node\" = n.\"_node\"",
-        cast(&number.to_string(), FieldType::Integer)
-    ))
-}
-
 impl Attribute<'_> {
+    /// Null of the attribute's type.
+    pub(crate) fn null(&self) -> String {
+        null(self.stored)
+    }
+
+    /// What a source (by number) gives, as an expression over its row `r`.
+    pub(crate) fn value(&self, number: usize) -> String {
+        match self.given.iter().find(|(giver, _)| *giver == number) {
+            None => self.null(),
+            Some((_, given)) if given.sealed || given.kind == self.stored => format!("r.{}", quoted(&given.column)),
+            Some((_, given)) => cast(&format!("r.{}", quoted(&given.column)), self.stored),
+        }
+    }
+
     /// The aggregates: value, record, node, time and, where several tables give the attribute, source.
-    fn firsts(&self, place: usize, sources: &[TableSource]) -> String {
+    pub(crate) fn firsts(&self, place: usize, sources: &[TableSource]) -> String {
         let preference = self.preference(sources).map_or_else(String::new, |preference| format!("{preference}, "));
         let first = |column: &str, alias: &str| {
             format!(
@@ -159,7 +121,7 @@ impl Attribute<'_> {
     }
 
     /// The value under its name, and its lineage.
-    fn columns(&self, place: usize, sources: &[TableSource]) -> String {
+    pub(crate) fn columns(&self, place: usize, sources: &[TableSource]) -> String {
         let table = self.by_source(place, |number, _| sources.get(number).map_or_else(String::new, |source| source.table.clone()));
         let field = self.by_source(place, |_, given| given.column.clone());
         format!(

@@ -8,12 +8,12 @@ use crate::snapshot::{PreparedMeasure, PreparedTrait};
 use crate::source::{ORDER_COLUMNS, TableColumn, TableSource};
 use crate::sql::{cast, common_kind, null, quoted, union_all};
 
-/// One pass over a stream: a query with `_profile` and one column per trait.
+/// One pass over a stream: a query with `profile` and one column per trait.
 #[derive(Debug)]
 pub(crate) struct TraitPass {
     pub(crate) query: String,
-    /// Names of the traits, and whether null means 0.
-    pub(crate) traits: Vec<(String, bool)>,
+    /// Their names.
+    pub(crate) traits: Vec<String>,
 }
 
 /// The passes that compute all traits.
@@ -36,23 +36,24 @@ pub(crate) fn trait_passes(traits: &[PreparedTrait], sources: &[TableSource]) ->
 }
 
 fn trait_pass(first: &PreparedTrait, members: &[&PreparedTrait], sources: &[TableSource]) -> Result<TraitPass> {
-    let stream = &first.from;
-    let mut rows = format!("({}) AS {}", stream_rows(stream, sources)?, quoted(stream));
-    if let Some(window_ms) = first.window_ms {
+    let rows = format!("({}) AS {}", stream_rows(&first.from, sources)?, quoted(&first.from));
+    let is_recent = first.window_ms.map(|window_ms| {
         let since = cast(&format!("now() - INTERVAL '{window_ms} milliseconds'"), FieldType::Timestamp);
-        rows.push_str(&format!(" WHERE \"at\" >= {since}"));
-    }
+        format!("\"at\" >= {since}")
+    });
     let query = match &first.measure {
-        PreparedMeasure::MostFrequent { expression } => most_frequent(&first.name, expression, &rows),
+        PreparedMeasure::MostFrequent { expression } => {
+            let is_value = format!("({expression}) IS NOT NULL");
+            let conditions: Vec<String> = is_recent.into_iter().chain([is_value]).collect();
+            most_frequent(&first.name, expression, &format!("{rows} WHERE {}", conditions.join(" AND ")))
+        }
         PreparedMeasure::Aggregate { .. } => {
             let columns: Vec<String> = members.iter().filter_map(|member| aggregate_column(member)).collect();
-            format!("SELECT \"_profile\", {} FROM {rows} GROUP BY \"_profile\"", columns.join(", "))
+            let filter = is_recent.map_or_else(String::new, |condition| format!(" WHERE {condition}"));
+            format!("SELECT \"_profile\" AS \"profile\", {} FROM {rows}{filter} GROUP BY \"_profile\"", columns.join(", "))
         }
     };
-    let traits = members.iter().map(|member| {
-        (member.name.clone(), matches!(member.measure, PreparedMeasure::Aggregate { is_count: true, .. }))
-    });
-    Ok(TraitPass { query, traits: traits.collect() })
+    Ok(TraitPass { query, traits: members.iter().map(|member| member.name.clone()).collect() })
 }
 
 fn aggregate_column(one: &PreparedTrait) -> Option<String> {
@@ -63,14 +64,12 @@ fn aggregate_column(one: &PreparedTrait) -> Option<String> {
 }
 
 fn most_frequent(name: &str, expression: &str, rows: &str) -> String {
-    let values = format!("SELECT \"_profile\", ({expression}) AS \"_value\" FROM {rows}");
     let counted = format!(
-        "SELECT \"_profile\", \"_value\", count(*) AS \"_records\" FROM ({values}) AS v WHERE \"_value\" IS NOT NULL \
-         GROUP BY \"_profile\", \"_value\""
+        "SELECT \"_profile\", ({expression}) AS \"_value\", count(*) AS \"_records\" FROM {rows} GROUP BY \"_profile\", ({expression})"
     );
     format!(
-        "SELECT \"_profile\", first_value(\"_value\" ORDER BY \"_records\" DESC, \"_value\" ASC) AS {} FROM ({counted}) AS c \
-         GROUP BY \"_profile\"",
+        "SELECT \"_profile\" AS \"profile\", first_value(\"_value\" ORDER BY \"_records\" DESC, \"_value\" ASC) AS {} \
+         FROM ({counted}) AS c GROUP BY \"_profile\"",
         quoted(name)
     )
 }
@@ -145,14 +144,12 @@ fn has_order_parent(table: &TableSource, sources: &[TableSource]) -> bool {
 /// The query with `_profile` and the columns of the stream, one row per current record of a known profile.
 fn stream_rows(stream: &str, sources: &[TableSource]) -> Result<String> {
     let shape = shape_of(stream, sources)?;
-    let mut branches = Vec::new();
-    for table in &shape.tables {
-        let rows = table.current_rows(sources)?;
-        let columns: Vec<String> = shape.columns_of(table, sources).collect();
-        let inner = format!("SELECT {} AS \"_node\"{} {}", rows.node, columns.concat(), rows.from);
-        branches.push(format!("SELECT a.\"profile\" AS \"_profile\", n.* FROM ({inner}) AS n JOIN \"assignments\" AS a ON a.\"node\" = n.\"_node\""));
-    }
-    Ok(union_all(&branches))
+    let branches = shape.tables.iter().map(|table| {
+        let records = table.current_records(sources)?;
+        let columns: String = shape.columns_of(table, sources).collect();
+        Ok(format!("SELECT a.\"profile\" AS \"_profile\"{columns} {}", records.from))
+    });
+    Ok(union_all(&branches.collect::<Result<Vec<String>>>()?))
 }
 
 impl StreamShape<'_> {

@@ -7,6 +7,8 @@ pub mod change;
 mod computed_traits;
 pub mod consent;
 pub mod explain;
+#[cfg(test)]
+mod lake_tests;
 pub mod resolve;
 pub mod segment;
 pub mod snapshot;

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use affluent_model::plan::Survivorship;
+use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
 
-use crate::attributes::{self, AttributePass};
-use crate::computed_traits::{self, TraitPass};
+use crate::attributes::{Attribute, attributes_of, value_column};
+use crate::computed_traits::{TraitPass, columns_of_stream, trait_passes};
 use crate::source::{TableColumn, TableSource};
-use crate::sql::quoted;
+use crate::sql::{cast, null, quoted, union_all};
 
 /// A computed trait whose expression the lake has parsed, checked and printed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub enum PreparedMeasure {
 /// # Errors
 /// `E0760` when no source has the stream, `E0762` when a column has types that do not fit in one.
 pub fn trait_columns(stream: &str, sources: &[TableSource]) -> Result<Vec<TableColumn>> {
-    computed_traits::columns_of_stream(stream, sources)
+    columns_of_stream(stream, sources)
 }
 
 /// The query whose rows are the `profiles` snapshot, for the tables of `sources` and `assignments(node, profile)`.
@@ -53,25 +54,16 @@ pub fn snapshot_sql(
     traits: &[PreparedTrait],
     survivorship: &BTreeMap<String, Survivorship>,
 ) -> Result<String> {
-    let attributes = attributes::attribute_pass(sources, survivorship)?;
-    let passes = computed_traits::trait_passes(traits, sources)?;
-    check_names(attributes.as_ref(), traits)?;
-    let mut tables = vec!["\"_profiles\" AS (SELECT DISTINCT \"profile\" FROM \"assignments\")".to_owned()];
-    let mut columns = vec!["p.\"profile\" AS \"profile\"".to_owned()];
-    let mut joins = String::new();
-    if let Some(attributes) = &attributes {
-        tables.push(format!("\"_attributes\" AS ({})", attributes.query));
-        columns.extend(attributes.names.iter().flat_map(|name| [name.clone(), lineage_name(name)]).map(|name| {
-            format!("a.{0} AS {0}", quoted(&name))
-        }));
-        joins.push_str(" LEFT JOIN \"_attributes\" AS a ON a.\"_profile\" = p.\"profile\"");
-    }
-    for (number, pass) in passes.iter().enumerate() {
-        tables.push(format!("\"_traits_{number}\" AS ({})", pass.query));
-        joins.push_str(&format!(" LEFT JOIN \"_traits_{number}\" AS t{number} ON t{number}.\"_profile\" = p.\"profile\""));
-    }
-    columns.extend(traits.iter().filter_map(|one| trait_column(&one.name, &passes)));
-    Ok(format!("WITH {}\nSELECT {}\nFROM \"_profiles\" AS p{joins}", tables.join(",\n"), columns.join(", ")))
+    let attributes = attributes_of(sources, survivorship)?;
+    check_names(&attributes, traits)?;
+    let parts = Parts { sources, attributes, traits, passes: trait_passes(traits, sources)? };
+    let numbered = format!(
+        "SELECT *, row_number() OVER (PARTITION BY \"_profile\" ORDER BY \"_at\" DESC NULLS LAST, \"_seq\" DESC NULLS LAST) AS \"_turn\"\n\
+         FROM (\n{}\n) AS u",
+        union_all(&parts.branches()?)
+    );
+    let survivors = format!("SELECT \"_profile\"{}\nFROM ({numbered}) AS n\nGROUP BY \"_profile\"", parts.aggregates());
+    Ok(format!("SELECT \"_profile\" AS \"profile\"{}\nFROM ({survivors}) AS s", parts.columns()))
 }
 
 /// Name of the lineage column of an attribute.
@@ -79,20 +71,10 @@ pub(crate) fn lineage_name(attribute: &str) -> String {
     format!("{attribute}__from")
 }
 
-fn trait_column(name: &str, passes: &[TraitPass]) -> Option<String> {
-    let quoted = quoted(name);
-    passes.iter().enumerate().find_map(|(number, pass)| {
-        let (_, is_count) = pass.traits.iter().find(|(known, _)| known == name)?;
-        let value = format!("t{number}.{quoted}");
-        Some(if *is_count { format!("coalesce({value}, 0) AS {quoted}") } else { format!("{value} AS {quoted}") })
-    })
-}
-
-fn check_names(attributes: Option<&AttributePass>, traits: &[PreparedTrait]) -> Result<()> {
-    let attributes = attributes.into_iter().flat_map(|pass| &pass.names);
-    let all = attributes.flat_map(|name| [name.clone(), lineage_name(name)]).chain(traits.iter().map(|one| one.name.clone()));
+fn check_names(attributes: &[Attribute<'_>], traits: &[PreparedTrait]) -> Result<()> {
+    let of_attributes = attributes.iter().flat_map(|attribute| [attribute.name.to_owned(), lineage_name(attribute.name)]);
     let mut known = BTreeSet::from(["profile".to_owned()]);
-    for name in all {
+    for name in of_attributes.chain(traits.iter().map(|one| one.name.clone())) {
         if known.contains(&name) {
             return Err(Error::configuration("E0764", format!("two columns of a profile would be named `{name}`"))
                 .help("rename the attribute or the computed trait"));
@@ -100,4 +82,109 @@ fn check_names(attributes: Option<&AttributePass>, traits: &[PreparedTrait]) -> 
         known.insert(name);
     }
     Ok(())
+}
+
+/// What a snapshot is made of. All of it goes into one list of rows: that each profile exists, the records that give
+/// attributes, the results of the trait passes. Sorted by profile once, which spills to disk where it must, the list
+/// becomes one row per profile as a stream; a join would hold the attributes of all profiles in memory.
+struct Parts<'a> {
+    sources: &'a [TableSource],
+    attributes: Vec<Attribute<'a>>,
+    traits: &'a [PreparedTrait],
+    passes: Vec<TraitPass>,
+}
+
+/// One kind of row in the list.
+enum Rows<'a> {
+    /// One per profile, without anything else.
+    Existence,
+    /// The records of a source; `node` is the expression of a record's identity node.
+    Records { number: usize, node: &'a str },
+    /// The results of a trait pass.
+    Pass { number: usize },
+}
+
+impl Parts<'_> {
+    fn branches(&self) -> Result<Vec<String>> {
+        let mut branches = vec![format!("{} FROM (SELECT DISTINCT \"profile\" FROM \"assignments\") AS a", self.row(&Rows::Existence))];
+        for (number, source) in self.sources.iter().enumerate().filter(|(_, source)| !source.attributes.is_empty()) {
+            let records = source.current_records(self.sources)?;
+            branches.push(format!("{} {}", self.row(&Rows::Records { number, node: &records.node }), records.from));
+        }
+        for (number, pass) in self.passes.iter().enumerate() {
+            branches.push(format!("{} FROM ({}) AS a", self.row(&Rows::Pass { number }), pass.query));
+        }
+        Ok(branches)
+    }
+
+    /// `SELECT …` with all columns of the list.
+    fn row(&self, rows: &Rows<'_>) -> String {
+        let [node_column, others @ ..] = &LINEAGE;
+        let mut columns = vec!["a.\"profile\" AS \"_profile\"".to_owned()];
+        columns.push(match rows {
+            Rows::Existence => format!("{} AS \"_source\"", null(FieldType::Integer)),
+            Rows::Records { number, .. } => format!("{} AS \"_source\"", cast(&number.to_string(), FieldType::Integer)),
+            Rows::Pass { number } => format!("{} AS \"_source\"", cast(&self.pass_source(*number).to_string(), FieldType::Integer)),
+        });
+        columns.push(match rows {
+            Rows::Records { node, .. } => format!("{node} AS {}", node_column.0),
+            _ => format!("{} AS {}", null(node_column.1), node_column.0),
+        });
+        columns.extend(others.iter().map(|(column, kind)| match rows {
+            Rows::Records { .. } => format!("r.{column} AS {column}"),
+            _ => format!("{} AS {column}", null(*kind)),
+        }));
+        columns.extend(self.attributes.iter().enumerate().map(|(place, attribute)| match rows {
+            Rows::Records { number, .. } => format!("{} AS {}", attribute.value(*number), value_column(place)),
+            _ => format!("{} AS {}", attribute.null(), value_column(place)),
+        }));
+        columns.extend(self.traits.iter().enumerate().map(|(place, one)| match rows {
+            Rows::Pass { number } if self.pass_of(one) == Some(*number) => format!("a.{} AS {}", quoted(&one.name), trait_column(place)),
+            _ => format!("NULL AS {}", trait_column(place)),
+        }));
+        format!("SELECT {}", columns.join(", "))
+    }
+
+    /// The number that rows of a trait pass have for a source: after those of the sources.
+    fn pass_source(&self, pass: usize) -> usize {
+        self.sources.len() + pass
+    }
+
+    fn pass_of(&self, one: &PreparedTrait) -> Option<usize> {
+        self.passes.iter().position(|pass| pass.traits.contains(&one.name))
+    }
+
+    /// What is taken of all rows of a profile.
+    fn aggregates(&self) -> String {
+        let attributes = self.attributes.iter().enumerate().map(|(place, attribute)| attribute.firsts(place, self.sources));
+        let traits = self.traits.iter().enumerate().filter_map(|(place, one)| {
+            let (column, source) = (trait_column(place), self.pass_source(self.pass_of(one)?));
+            Some(format!("first_value({column} ORDER BY \"_turn\") FILTER (WHERE \"_source\" = {source}) AS {column}"))
+        });
+        attributes.chain(traits).map(|aggregate| format!(",\n{aggregate}")).collect()
+    }
+
+    /// The columns of the snapshot after `profile`.
+    fn columns(&self) -> String {
+        let attributes = self.attributes.iter().enumerate().map(|(place, attribute)| attribute.columns(place, self.sources));
+        let traits = self.traits.iter().enumerate().map(|(place, one)| {
+            let is_count = matches!(one.measure, PreparedMeasure::Aggregate { is_count: true, .. });
+            let value = if is_count { format!("coalesce({}, 0)", trait_column(place)) } else { trait_column(place) };
+            format!("{value} AS {}", quoted(&one.name))
+        });
+        attributes.chain(traits).map(|column| format!(",\n{column}")).collect()
+    }
+}
+
+/// Where a record's values come from; the node first.
+const LINEAGE: [(&str, FieldType); 4] = [
+    ("\"_node\"", FieldType::Integer),
+    ("\"_pk\"", FieldType::Text),
+    ("\"_at\"", FieldType::Timestamp),
+    ("\"_seq\"", FieldType::Integer),
+];
+
+/// The column of a trait before it has its name.
+fn trait_column(place: usize) -> String {
+    format!("\"_t{place}\"")
 }

@@ -67,36 +67,35 @@ impl TableSource {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// Rows that are versions of records as they are now, as `r`; with the row of the parent as `p` where the stream has
-    /// one. To be put after `SELECT …`.
+    /// The records of known profiles as they are now: the row as `r`, its parent's as `p` where the stream has one, its
+    /// profile as `a`.
     ///
     /// # Errors
     /// `E0765` when the parent is not among the sources, is the table itself, or is named by a sealed column.
-    pub(crate) fn current_rows(&self, sources: &[Self]) -> Result<CurrentRows> {
-        self.rows_within(sources, PARENTS_MAX)
+    pub(crate) fn current_records(&self, sources: &[Self]) -> Result<CurrentRecords> {
+        let (tables, node) = self.joined(sources, PARENTS_MAX)?;
+        let from = format!("FROM {tables} JOIN \"assignments\" AS a ON a.\"node\" = {node}{}", self.is_current());
+        Ok(CurrentRecords { from, node })
     }
 
-    fn rows_within(&self, sources: &[Self], parents_left: usize) -> Result<CurrentRows> {
-        let mut from = format!("FROM {} AS r", quoted(&self.table));
-        let mut node = "r.\"_node\"".to_owned();
-        if let Some(link) = &self.parent {
-            let parent = self.parent_source(sources, link)?;
-            let Some(parents_left) = parents_left.checked_sub(1) else { return Err(self.parent_error("is its own parent")) };
-            let rows = parent.rows_within(sources, parents_left)?;
-            let order = ORDER_COLUMNS.map(|(column, _, kind)| match parent.has_order {
-                true => format!("r.{0} AS {0}", quoted(column)),
-                false => format!("{} AS {}", null(kind), quoted(column)),
-            });
-            let columns = format!("r.\"_pk\" AS \"_pk\", r.\"_epoch\" AS \"_epoch\", {} AS \"_node\", {}", rows.node, order.join(", "));
-            let field = format!("CAST(r.{} AS VARCHAR)", quoted(&link.field));
-            from.push_str(&format!(
-                " JOIN (SELECT {columns} {}) AS p ON {field} = p.\"_pk\" AND r.\"_epoch\" = p.\"_epoch\"",
-                rows.from
-            ));
-            "coalesce(r.\"_node\", p.\"_node\")".clone_into(&mut node);
-        }
-        from.push_str(&self.is_current());
-        Ok(CurrentRows { from, node })
+    /// This table joined with its parent, and the expression of a row's identity node.
+    fn joined(&self, sources: &[Self], parents_left: usize) -> Result<(String, String)> {
+        let own = format!("{} AS r", quoted(&self.table));
+        let Some(link) = &self.parent else { return Ok((own, "r.\"_node\"".to_owned())) };
+        let parent = self.parent_source(sources, link)?;
+        let Some(parents_left) = parents_left.checked_sub(1) else { return Err(self.parent_error("is its own parent")) };
+        let (tables, node) = parent.joined(sources, parents_left)?;
+        let order = ORDER_COLUMNS.map(|(column, _, kind)| match parent.has_order {
+            true => format!("r.{0} AS {0}", quoted(column)),
+            false => format!("{} AS {}", null(kind), quoted(column)),
+        });
+        let columns = format!("r.\"_pk\" AS \"_pk\", r.\"_epoch\" AS \"_epoch\", {node} AS \"_node\", {}", order.join(", "));
+        let key = format!("CAST(r.{} AS VARCHAR)", quoted(&link.field));
+        let tables = format!(
+            "{own} JOIN (SELECT {columns} FROM {tables}{}) AS p ON {key} = p.\"_pk\" AND r.\"_epoch\" = p.\"_epoch\"",
+            parent.is_current()
+        );
+        Ok((tables, "coalesce(r.\"_node\", p.\"_node\")".to_owned()))
     }
 
     /// `FROM … WHERE …` of the latest versions that are not deleted, as `r`; whether a parent still has them is not
@@ -131,12 +130,12 @@ impl TableSource {
     }
 }
 
-/// Where the current rows of a table come from.
+/// Where the current records of a table come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CurrentRows {
+pub(crate) struct CurrentRecords {
     /// `FROM … WHERE …`.
     pub(crate) from: String,
-    /// Expression of the identity node of a row.
+    /// Expression of a record's identity node.
     pub(crate) node: String,
 }
 

@@ -37,9 +37,28 @@ pub(crate) fn null(kind: FieldType) -> String {
     cast("NULL", kind)
 }
 
-/// `(branch) UNION ALL (branch) …`; columns go by position.
+/// All rows of all branches; columns go by position.
 pub(crate) fn union_all(branches: &[String]) -> String {
-    branches.join("\nUNION ALL\n")
+    balanced(branches, "\nUNION ALL\n")
+}
+
+/// True when one of the conditions is; false for none.
+pub(crate) fn any_of(conditions: &[String]) -> String {
+    if conditions.is_empty() { "false".to_owned() } else { balanced(conditions, " OR ") }
+}
+
+/// The items joined as a tree of parentheses: a planner works on text recursively, and a chain of a hundred items would
+/// take a hundred levels of its stack, the tree takes seven.
+fn balanced(items: &[String], operator: &str) -> String {
+    match items {
+        [] => String::new(),
+        [only] => only.clone(),
+        [left, right] => format!("{left}{operator}{right}"),
+        _ => {
+            let (left, right) = items.split_at(items.len() / 2);
+            format!("({}){operator}({})", balanced(left, operator), balanced(right, operator))
+        }
+    }
 }
 
 /// The one type that holds values of both, where there is one without loss of meaning.
@@ -63,6 +82,14 @@ mod tests {
     fn names_and_texts_cannot_leave_their_quotes() {
         assert_eq!(quoted("shop.\"x"), "\"shop.\"\"x\"");
         assert_eq!(literal("o'neill"), "'o''neill'");
+    }
+
+    #[test]
+    fn a_long_list_becomes_a_shallow_tree() {
+        let items: Vec<String> = (0..5).map(|number| number.to_string()).collect();
+
+        assert_eq!(any_of(&items), "(0 OR 1) OR ((2) OR (3 OR 4))");
+        assert_eq!(any_of(&[]), "false");
     }
 
     #[test]

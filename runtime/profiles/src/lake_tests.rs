@@ -1,0 +1,7 @@
+//! The SQL of this crate, run in the embedded lake on tables written as text.
+
+mod cases;
+mod consent;
+mod refusals;
+mod snapshot;
+mod traits;

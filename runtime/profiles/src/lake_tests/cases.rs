@@ -1,0 +1,171 @@
+//! Lake tables as text: a head of names, `name:type` where the name does not tell the type, then one line per row. `-` is
+//! null, a time is a day (`day 3` is written 3). `_epoch` is 1, `_deleted` is false and `_at` the day of `_seq` unless the
+//! table says otherwise.
+
+use std::sync::Arc;
+
+use affluent_lake::{EmbeddedLake, Lake, LakeOptions, LakeQuery};
+use affluent_model::schema::{Field, FieldType};
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use crate::snapshot::{PreparedMeasure, PreparedTrait};
+use crate::source::{AttributeSource, ParentTable, TableColumn, TableSource};
+
+const DAY_US: i64 = 86_400_000_000;
+/// Queries run on this day.
+const TODAY: i64 = 100;
+
+/// A table in memory.
+pub(super) type Table = (String, SchemaRef, Vec<RecordBatch>);
+
+/// A lake table and what profiles take from it.
+#[derive(Clone)]
+pub(super) struct Case {
+    pub(super) source: TableSource,
+    table: Table,
+}
+
+/// A table `connection.stream`.
+pub(super) fn table(name: &str, text: &str) -> Case {
+    let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).filter(|cells| !cells.is_empty());
+    let mut head: Vec<&str> = lines.next().unwrap();
+    let mut rows: Vec<Vec<&str>> = lines.collect();
+    let sequence = head.iter().position(|name| *name == "_seq").unwrap();
+    for (name, value) in [("_epoch", Some("1")), ("_deleted", Some("false")), ("_at", None)] {
+        if !head.contains(&name) {
+            head.push(name);
+            rows.iter_mut().for_each(|row| row.push(value.unwrap_or(row[sequence])));
+        }
+    }
+    let columns: Vec<TableColumn> = head.iter().map(|name| column(name)).collect();
+    let stored = |column: &TableColumn| if column.sealed { FieldType::Binary } else { column.kind };
+    let fields = columns.iter().map(|column| Field::new(column.name.as_str(), stored(column)).to_arrow());
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let cells = |place: usize| rows.iter().map(move |row| (row[place] != "-").then_some(row[place])).collect::<Vec<_>>();
+    let arrays = columns.iter().enumerate().map(|(place, column)| array(stored(column), &cells(place))).collect();
+    let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).unwrap();
+    Case { source: source(name, &columns), table: (name.to_owned(), schema, vec![batch]) }
+}
+
+fn column(head: &str) -> TableColumn {
+    let (name, word) = head.split_once(':').unwrap_or((head, ""));
+    let kind = match name {
+        "_seq" | "_epoch" | "_node" | "node" => FieldType::Integer,
+        "_deleted" => FieldType::Boolean,
+        "_order_net" => FieldType::Decimal,
+        "_at" | "_order_at" => FieldType::Timestamp,
+        _ if name.starts_with("_consent_at_") => FieldType::Timestamp,
+        _ if name.starts_with("_consent_") => FieldType::Boolean,
+        _ if name.starts_with("_id_") => FieldType::Binary,
+        _ => FieldType::from_word(word).unwrap_or(FieldType::Text),
+    };
+    TableColumn { name: name.to_owned(), kind, sealed: word == "sealed" }
+}
+
+fn source(name: &str, columns: &[TableColumn]) -> TableSource {
+    let (connection, stream) = name.split_once('.').unwrap_or(("", name));
+    let after = |prefix: &'static str| columns.iter().filter_map(move |column| column.name.strip_prefix(prefix)).map(str::to_owned);
+    TableSource {
+        table: name.to_owned(),
+        connection: connection.to_owned(),
+        stream: stream.to_owned(),
+        columns: columns.iter().filter(|column| !column.name.starts_with('_')).cloned().collect(),
+        has_primary_key: true,
+        has_one_version: false,
+        attributes: Vec::new(),
+        identifiers: after("_id_").collect(),
+        consent: after("_consent_").filter(|purpose| !purpose.starts_with("at_")).collect(),
+        has_order: columns.iter().any(|column| column.name == "_order_id"),
+        parent: None,
+    }
+}
+
+fn array(kind: FieldType, cells: &[Option<&str>]) -> ArrayRef {
+    let numbers = cells.iter().map(|cell| cell.map(|cell| cell.parse::<i64>().unwrap_or_default()));
+    match kind {
+        FieldType::Integer => Arc::new(numbers.collect::<Int64Array>()),
+        FieldType::Boolean => Arc::new(cells.iter().map(|cell| cell.map(|cell| cell == "true")).collect::<BooleanArray>()),
+        FieldType::Timestamp => {
+            Arc::new(numbers.map(|day| day.map(|day| day * DAY_US)).collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+        }
+        FieldType::Decimal => {
+            let millionths = numbers.map(|number| number.map(|number| i128::from(number) * 1_000_000));
+            Arc::new(millionths.collect::<Decimal128Array>().with_precision_and_scale(38, 6).unwrap())
+        }
+        FieldType::Binary => Arc::new(cells.iter().map(|cell| cell.map(str::as_bytes)).collect::<BinaryArray>()),
+        _ => Arc::new(StringArray::from(cells.to_vec())),
+    }
+}
+
+impl Case {
+    /// Own columns that are attributes of the same name.
+    pub(super) fn with_attributes(mut self, names: &[&str]) -> Self {
+        let attribute = |name: &&str| {
+            let column = self.source.column(name).unwrap();
+            AttributeSource { name: column.name.clone(), column: column.name.clone(), sealed: column.sealed, kind: column.kind }
+        };
+        self.source.attributes = names.iter().map(attribute).collect();
+        self
+    }
+
+    pub(super) fn with_parent(mut self, table: &str, field: &str) -> Self {
+        self.source.parent = Some(ParentTable { table: table.to_owned(), field: field.to_owned() });
+        self
+    }
+
+    pub(super) fn without_key(mut self) -> Self {
+        self.source.has_primary_key = false;
+        self
+    }
+}
+
+pub(super) fn sources(cases: &[Case]) -> Vec<TableSource> {
+    cases.iter().map(|case| case.source.clone()).collect()
+}
+
+/// `1=A 2=A 3=B`: node 1 is profile A …
+pub(super) fn assignments(text: &str) -> Case {
+    let pairs: String = text.split_whitespace().map(|pair| format!("{} 0\n", pair.replace('=', " "))).collect();
+    table("assignments", &format!("node profile _seq\n{pairs}"))
+}
+
+pub(super) fn aggregate(name: &str, from: &str, expression: &str) -> PreparedTrait {
+    let measure = PreparedMeasure::Aggregate { expression: expression.to_owned(), is_count: expression.starts_with("count(") };
+    PreparedTrait { name: name.to_owned(), from: from.to_owned(), measure, window_ms: None }
+}
+
+/// Planning is recursive and in a debug build hungry: what a thread of the runtime that queries the lake has, too.
+const STACK_BYTES: usize = 8 << 20;
+
+/// The rows of a query as text, sorted: cells with `|` between, null as `-`.
+pub(super) fn run(sql: &str, cases: &[Case]) -> Vec<String> {
+    let memory: Vec<Table> = cases.iter().map(|case| case.table.clone()).collect();
+    let sql = sql.to_owned();
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || rows_of(sql, memory));
+    let mut rows = thread.unwrap().join().unwrap();
+    rows.sort_unstable();
+    rows
+}
+
+fn rows_of(sql: String, memory: Vec<Table>) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 64 << 20, threads: 2 };
+    let lake = EmbeddedLake::open(options).unwrap();
+    let query = LakeQuery { sql, tables: Vec::new(), memory, now_us: TODAY * DAY_US };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let batches = runtime.block_on(lake.query(query)).unwrap();
+    batches.iter().flat_map(text_rows).collect()
+}
+
+fn text_rows(batch: &RecordBatch) -> Vec<String> {
+    let options = FormatOptions::default().with_null("-").with_timestamp_tz_format(Some("%j"));
+    let formatters: Vec<ArrayFormatter<'_>> =
+        batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+    (0..batch.num_rows())
+        .map(|row| formatters.iter().map(|cells| cells.value(row).to_string()).collect::<Vec<_>>().join("|"))
+        .collect()
+}

@@ -1,0 +1,161 @@
+//! Which attributes a profile shows, and from where.
+
+use std::collections::BTreeMap;
+
+use affluent_model::plan::Survivorship;
+
+use super::cases::{Case, aggregate, assignments, run, sources, table};
+use crate::change::changed_sql;
+use crate::segment::{PreparedSegment, segment_sql};
+use crate::snapshot::snapshot_sql;
+
+/// `profile|value…` without lineage.
+fn values(attributes: &[&str], cases: &[Case], survivorship: &BTreeMap<String, Survivorship>) -> Vec<String> {
+    let tables: Vec<Case> = cases.iter().filter(|case| case.source.stream != "assignments").cloned().collect();
+    let snapshot = snapshot_sql(&sources(&tables), &[], survivorship).unwrap();
+    let columns: String = attributes.iter().map(|name| format!(", \"{name}\"")).collect();
+    run(&format!("SELECT \"profile\"{columns} FROM ({snapshot}) AS s"), cases)
+}
+
+fn most_recent(attributes: &[&str], cases: &[Case]) -> Vec<String> {
+    values(attributes, cases, &BTreeMap::new())
+}
+
+#[test]
+fn the_latest_version_of_a_record_counts_unless_it_is_deleted() {
+    let customers = "_seq _pk _node _deleted country
+                     1    a   1     false    FR
+                     2    a   1     false    DE
+                     3    b   2     false    IT
+                     4    b   2     true     IT";
+    let cases = [table("shop.customers", customers).with_attributes(&["country"]), assignments("1=A 2=B")];
+
+    assert_eq!(most_recent(&["country"], &cases), ["A|DE", "B|-"]);
+}
+
+#[test]
+fn a_value_that_a_record_took_back_does_not_come_back_from_an_older_version() {
+    let customers = "_seq _pk _node country
+                     1    a   1     FR
+                     2    a   1     -";
+    let cases = [table("shop.customers", customers).with_attributes(&["country"]), assignments("1=A")];
+
+    assert_eq!(most_recent(&["country"], &cases), ["A|-"]);
+}
+
+#[test]
+fn each_attribute_shows_its_most_recent_value_that_is_not_null() {
+    let shop = "_seq _pk _node _at country size:integer
+                1    a   1     5   FR      38
+                2    b   2     7   -       40";
+    let crm = "_seq _pk _node _at country
+               3    x   3     6   DE
+               4    y   9     9   US";
+    let cases = [
+        table("shop.customers", shop).with_attributes(&["country", "size"]),
+        table("crm.people", crm).with_attributes(&["country"]),
+        assignments("1=A 2=A 3=A"),
+    ];
+
+    assert_eq!(most_recent(&["country", "size"], &cases), ["A|DE|40"]);
+}
+
+#[test]
+fn of_values_said_at_the_same_time_the_later_read_wins() {
+    let shop = "_seq _pk _node _at country
+                8    a   1     5   FR
+                7    b   2     5   DE";
+    let cases = [table("shop.customers", shop).with_attributes(&["country"]), assignments("1=A 2=A")];
+
+    assert_eq!(most_recent(&["country"], &cases), ["A|FR"]);
+}
+
+#[test]
+fn a_preferred_connection_wins_over_a_more_recent_one() {
+    let row = |sequence: i64, country: &str| format!("_seq _pk _node country\n{sequence} a {sequence} {country}");
+    let cases = [
+        table("web.visits", &row(3, "US")).with_attributes(&["country"]),
+        table("shop.customers", &row(2, "FR")).with_attributes(&["country"]),
+        table("crm.people", &row(1, "-")).with_attributes(&["country"]),
+        assignments("1=A 2=A 3=A"),
+    ];
+    let prefer = Survivorship::Prefer(vec!["crm".to_owned(), "shop".to_owned()]);
+
+    assert_eq!(values(&["country"], &cases, &BTreeMap::from([("country".to_owned(), prefer)])), ["A|FR"]);
+}
+
+#[test]
+fn lineage_names_the_record_that_a_value_comes_from() {
+    let shop = "_seq _pk _node _at mail:sealed
+                1    a   1     5   secret";
+    let crm = "_seq _pk _node _at mail:sealed
+               2    x   2     4   other";
+    let mut crm = table("crm.people", crm).with_attributes(&["mail"]);
+    crm.source.attributes[0].column = "mail".to_owned();
+    let cases = [table("shop.customers", shop).with_attributes(&["mail"]), crm, assignments("1=A 2=A 3=B")];
+    let snapshot = snapshot_sql(&sources(&cases[..2]), &[], &BTreeMap::new()).unwrap();
+
+    let lineage = "{table: shop.customers, record: a, node: 1, field: mail, at: 006}";
+    assert_eq!(run(&snapshot, &cases), [format!("A|736563726574|{lineage}"), "B|-|-".to_owned()]);
+}
+
+#[test]
+fn types_that_differ_between_tables_meet_in_the_wider_one() {
+    let cases = [
+        table("shop.customers", "_seq _pk _node points:integer\n1 a 1 7").with_attributes(&["points"]),
+        table("crm.people", "_seq _pk _node points:decimal\n2 a 2 9").with_attributes(&["points"]),
+        assignments("1=A 2=B"),
+    ];
+
+    assert_eq!(most_recent(&["points"], &cases), ["A|7.000000", "B|9.000000"]);
+}
+
+#[test]
+fn a_profile_without_records_is_a_row_too() {
+    let orders = table("shop.orders", "_seq _pk _node _order_id _order_at _order_currency _order_net _order_status\n1 a 1 a 1 EUR 5 paid");
+    let traits = [aggregate("orders", "orders", "count(*)"), aggregate("spent", "orders", "sum(\"net\")")];
+    let snapshot = snapshot_sql(&sources(std::slice::from_ref(&orders)), &traits, &BTreeMap::new()).unwrap();
+
+    assert_eq!(run(&snapshot, &[orders, assignments("1=A 2=B")]), ["A|1|5.000000", "B|0|-"]);
+}
+
+#[test]
+fn a_null_condition_makes_no_member_and_excludes_none() {
+    let segment = |name: &str, condition: &str, exclude: &[&str]| PreparedSegment {
+        name: name.to_owned(),
+        condition: condition.to_owned(),
+        exclude: exclude.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    let segments = [segment("many", "\"orders\" > 1", &["staff"]), segment("staff", "\"staff\"", &[])];
+    let profiles = table("profiles", "_seq profile orders:integer staff:boolean\n0 A 2 -\n0 B 2 true\n0 C - false\n0 D 3 false");
+
+    assert_eq!(run(&segment_sql("many", &segments).unwrap(), &[profiles]), ["A", "D"]);
+}
+
+#[test]
+fn a_comparison_counts_what_appeared_changed_and_went() {
+    let before = table("before", "_seq profile a b\n0 A 1 -\n0 B 1 -\n0 C 1 2\n0 D 1 1");
+    let now = table("profiles", "_seq profile a b\n0 A 1 -\n0 B 1 2\n0 D 2 1\n0 E 1 1\n0 F 1 1");
+    let columns = ["a".to_owned(), "b".to_owned()];
+
+    assert_eq!(run(&changed_sql("before", "profiles", &columns), &[before, now]), ["2|2|1"]);
+}
+
+#[test]
+fn many_tables_attributes_and_traits_are_one_snapshot() {
+    let names: Vec<String> = (0..12).map(|number| format!("a{number}")).collect();
+    let attributes: Vec<&str> = names.iter().map(String::as_str).collect();
+    let head = format!("_seq _pk _node _order_id _order_at _order_currency _order_net _order_status {}", attributes.join(" "));
+    let row = format!("1 a 1 a 1 EUR 5 paid {}", "x ".repeat(attributes.len()));
+    let shop = |number: i64| table(&format!("shop{number}.orders"), &format!("{head}\n{row}")).with_attributes(&attributes);
+    let lines = |number: i64| {
+        let orders = format!("shop{number}.orders");
+        table(&format!("shop{number}.lines"), "_seq _pk _node order_id\n2 l - a").with_parent(&orders, "order_id")
+    };
+    let mut cases: Vec<Case> = (0..8).flat_map(|number| [shop(number), lines(number)]).collect();
+    let traits = [aggregate("orders", "orders", "count(*)"), aggregate("lines", "lines", "count(*)")];
+    let snapshot = snapshot_sql(&sources(&cases), &traits, &BTreeMap::new()).unwrap();
+    cases.push(assignments("1=A"));
+
+    assert_eq!(run(&format!("SELECT \"orders\", \"lines\", \"a7\" FROM ({snapshot}) AS s"), &cases), ["8|8|x"]);
+}

@@ -1,0 +1,109 @@
+//! What computed traits count.
+
+use std::collections::BTreeMap;
+
+use super::cases::{Case, aggregate, assignments, run, sources, table};
+use crate::snapshot::{PreparedMeasure, PreparedTrait, snapshot_sql, trait_columns};
+
+const DAY_MS: u64 = 86_400_000;
+const ORDER: &str = "_order_id _order_at _order_currency _order_net _order_status";
+
+fn orders(name: &str, own: &str, rows: &str) -> Case {
+    table(name, &format!("_seq _pk _node {ORDER} {own}\n{rows}"))
+}
+
+/// Two orders of profile A, one of B.
+fn shop_orders() -> Case {
+    orders("shop.orders", "status", "1 o1 1 1001 10 EUR 5 paid open\n2 o2 2 1002 90 EUR 7 paid done\n3 o3 3 1003 80 USD 9 void open")
+}
+
+fn computed(traits: &[PreparedTrait], cases: &[Case]) -> Vec<String> {
+    let tables: Vec<Case> = cases.iter().filter(|case| case.source.stream != "assignments").cloned().collect();
+    run(&snapshot_sql(&sources(&tables), traits, &BTreeMap::new()).unwrap(), cases)
+}
+
+#[test]
+fn traits_see_the_canonical_columns_of_an_order() {
+    let traits = [
+        aggregate("spent", "orders", "sum(\"net\")"),
+        aggregate("last", "orders", "max(\"at\")"),
+        aggregate("paid", "orders", "count(*) FILTER (WHERE \"status\" = 'paid')"),
+        aggregate("ids", "orders", "max(\"id\")"),
+    ];
+
+    let rows = computed(&traits, &[shop_orders(), assignments("1=A 2=A 3=B")]);
+
+    assert_eq!(rows, ["A|12.000000|091|2|1002", "B|9.000000|081|0|1003"]);
+}
+
+#[test]
+fn a_window_counts_only_recent_records() {
+    let recent = PreparedTrait { window_ms: Some(15 * DAY_MS), ..aggregate("recent", "orders", "count(*)") };
+    let traits = [recent, aggregate("all", "orders", "count(*)")];
+
+    assert_eq!(computed(&traits, &[shop_orders(), assignments("1=A 2=A 3=B")]), ["A|1|2", "B|0|1"]);
+}
+
+#[test]
+fn a_stream_of_two_connections_is_counted_as_one() {
+    let other = orders("mart.orders", "channel", "4 o1 4 77 50 EUR 3 paid web");
+    let traits = [aggregate("spent", "orders", "sum(\"net\")"), aggregate("web", "orders", "count(\"channel\")")];
+
+    let rows = computed(&traits, &[shop_orders(), other, assignments("1=A 2=B 3=B 4=A")]);
+
+    assert_eq!(rows, ["A|8.000000|1", "B|16.000000|0"]);
+}
+
+#[test]
+fn a_stream_without_orders_is_dated_by_its_records() {
+    let visits = table("web.visits", "_seq _pk _node page\n95 a 1 x\n20 b 1 y");
+    let recent = PreparedTrait { window_ms: Some(10 * DAY_MS), ..aggregate("recent", "visits", "count(*)") };
+
+    assert_eq!(computed(&[recent], &[visits, assignments("1=A")]), ["A|1"]);
+}
+
+/// Order o1 was read twice: its lines of epoch 1 are of an older version.
+fn with_lines() -> [Case; 3] {
+    let rows = "1 o1 1 - 1 EUR 5 paid 1\n9 o1 1 - 7 EUR 5 paid 2\n2 o2 1 - 1 EUR 5 paid 1\n3 o3 3 - 1 EUR 5 paid 1";
+    let orders = table("shop.orders", &format!("_seq _pk _node {ORDER} _epoch\n{rows}"));
+    let lines = "_seq _pk _node _epoch order_id category quantity:integer
+                 4    l1  -     1      o1       hats     9
+                 5    l2  -     1      o1       hats     9
+                 10   l1  -     2      o1       shoes    1
+                 6    l3  -     1      o2       hats     1
+                 7    l4  -     1      o3       bags     2
+                 8    l5  -     1      o9       bags     2";
+    let lines = table("shop.order_lines", lines).with_parent("shop.orders", "order_id");
+    [orders, lines, assignments("1=A 3=B 4=C")]
+}
+
+#[test]
+fn lines_count_for_the_owner_of_the_current_version_of_their_order() {
+    let traits = [aggregate("items", "order_lines", "sum(\"quantity\")"), aggregate("last", "order_lines", "max(\"at\")")];
+
+    assert_eq!(computed(&traits, &with_lines()), ["A|2|008", "B|2|002", "C|-|-"]);
+}
+
+#[test]
+fn the_most_frequent_value_wins_and_of_equals_the_smaller() {
+    let measure = PreparedMeasure::MostFrequent { expression: "\"category\"".to_owned() };
+    let top = PreparedTrait { name: "top".to_owned(), from: "order_lines".to_owned(), measure, window_ms: None };
+
+    assert_eq!(computed(&[top], &with_lines()), ["A|hats", "B|bags", "C|-"]);
+}
+
+#[test]
+fn in_a_stream_without_a_key_every_row_counts() {
+    let visits = table("web.visits", "_seq _pk _node\n1 a 1\n2 a 1\n3 a 1").without_key();
+
+    assert_eq!(computed(&[aggregate("visits", "visits", "count(*)")], &[visits, assignments("1=A")]), ["A|3"]);
+}
+
+#[test]
+fn a_sealed_column_is_not_offered_to_traits() {
+    let people = table("crm.people", "_seq _pk _node mail:sealed country\n1 a 1 x FR");
+
+    let names: Vec<String> = trait_columns("people", &[people.source]).unwrap().into_iter().map(|column| column.name).collect();
+
+    assert_eq!(names, ["at", "country"]);
+}
