@@ -26,9 +26,8 @@ pub(crate) fn describe(name: &str, config: &StreamConfig) -> Result<StreamSchema
         Ok(field)
     };
     let fields = sample.names.iter().zip(&sample.kinds).map(field).collect::<Result<Vec<Field>>>()?;
-    let mut stream = StreamSchema::new(name, fields)
-        .primary_key(config.primary_key.clone())
-        .incremental(config.cursor_field.as_deref());
+    let mut stream =
+        StreamSchema::new(name, fields).primary_key(config.primary_key.clone()).incremental(config.cursor_field.as_deref());
     stream.parent = config.parent.clone();
     check_references(&stream)?;
     Ok(stream)
@@ -105,7 +104,8 @@ impl Sample {
             if config.null_values.iter().any(|null| null == text) {
                 continue;
             }
-            let seen = if span.has_doubled_quotes { Kinds::of_text(&undouble(text, dialect.quote)) } else { Kinds::of_text(text) };
+            let seen =
+                if span.has_doubled_quotes { Kinds::of_text(&undouble(text, dialect.quote)) } else { Kinds::of_text(text) };
             *kinds = kinds.and(seen);
         }
     }

@@ -24,7 +24,12 @@ pub(crate) struct Span {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scan {
     /// A record of `bytes` bytes, of which the first `text_bytes` are before its line end; it spans `lines` lines.
-    Record { bytes: usize, text_bytes: usize, lines: u64, has_line_end: bool },
+    Record {
+        bytes: usize,
+        text_bytes: usize,
+        lines: u64,
+        has_line_end: bool,
+    },
     /// The buffer ends before the record does.
     Incomplete,
     Flawed(Flaw),
@@ -155,7 +160,10 @@ mod tests {
         for (text, expected, expected_lines) in cases {
             let (found, scan) = fields(text);
             assert_eq!(found, expected, "{text:?}");
-            assert!(matches!(scan, Scan::Record { lines, bytes, .. } if lines == expected_lines && bytes == text.len()), "{text:?}");
+            assert!(
+                matches!(scan, Scan::Record { lines, bytes, .. } if lines == expected_lines && bytes == text.len()),
+                "{text:?}"
+            );
         }
     }
 

@@ -1,9 +1,7 @@
 //! Reads a stream: records go straight from the chunk into columns. What does not fit is rejected with its line.
 
 use affluent_sdk::date_format::DateFormat;
-use affluent_sdk::file_streams::{
-    FileQueue, OpenFile, PAGE_REJECTED_MAX, RECORD_BYTES_MAX, is_plain_number, matching_inputs,
-};
+use affluent_sdk::file_streams::{FileQueue, OpenFile, PAGE_REJECTED_MAX, RECORD_BYTES_MAX, is_plain_number, matching_inputs};
 use affluent_sdk::{
     ColumnBuilder, ColumnsBuilder, Error, FieldType, Limits, Page, Part, Position, RejectedRow, Result, Source, StreamSchema,
     StreamSpec, SyncMode,
@@ -143,7 +141,8 @@ impl CsvSource {
         }
         for field in &self.stream.fields {
             let settings_of = |name: &String| self.config.columns.get(name);
-            let is_field = |name: &String| settings_of(name).and_then(|settings| settings.rename.as_ref()).unwrap_or(name) == &field.name;
+            let is_field =
+                |name: &String| settings_of(name).and_then(|settings| settings.rename.as_ref()).unwrap_or(name) == &field.name;
             let Some(position) = names.iter().position(is_field) else {
                 let message = format!("file `{file_name}` has no column for field `{}`", field.name);
                 return Err(Error::config(message).code("csv.header"));
@@ -152,7 +151,9 @@ impl CsvSource {
             let is_declared = settings.is_some_and(|settings| settings.field_type.is_some());
             let reading = match settings.map(|settings| settings.date_format()).transpose()?.flatten() {
                 Some(format) => Reading::Format(format),
-                None if !is_declared && matches!(field.field_type, FieldType::Integer | FieldType::Decimal) => Reading::GuessedNumber,
+                None if !is_declared && matches!(field.field_type, FieldType::Integer | FieldType::Decimal) => {
+                    Reading::GuessedNumber
+                }
                 None => Reading::Plain,
             };
             let is_required = self.stream.primary_key.contains(&field.name);
@@ -185,7 +186,9 @@ impl CsvSource {
                     }
                 }
                 Scan::Incomplete if file.rest().len() < RECORD_BYTES_MAX => file.fill()?,
-                Scan::Incomplete => self.reject_line(file, "csv.too_long", "the record is longer than 1 MiB, or a quote is not closed")?,
+                Scan::Incomplete => {
+                    self.reject_line(file, "csv.too_long", "the record is longer than 1 MiB, or a quote is not closed")?
+                }
                 Scan::Flawed(Flaw::TextAfterQuote) => {
                     self.reject_line(file, "csv.quote", "a field goes on after its closing quote")?;
                 }
@@ -208,7 +211,8 @@ impl CsvSource {
     }
 
     fn push_record(&mut self, raw: &[u8]) -> Result<()> {
-        let text = std::str::from_utf8(raw).map_err(|_| Error::invalid_data("the line is not valid UTF-8").code("csv.encoding"))?;
+        let text =
+            std::str::from_utf8(raw).map_err(|_| Error::invalid_data("the line is not valid UTF-8").code("csv.encoding"))?;
         let expected = self.header.as_ref().map_or(0, |(names, _)| names.len());
         if self.spans.len() != expected {
             let message = format!("the line has {} fields, the header {expected}", self.spans.len());

@@ -109,17 +109,22 @@ fn reach_out(behaviour: Behaviour, config: &Config) -> Result<(), Error> {
             flooded.send()
         }
         Behaviour::HttpForbiddenHeaders => {
-            let names = ["Authorization", "Host", "Cookie", "Proxy-Authorization", "Content-Length", "Transfer-Encoding", "Connection"];
+            let names =
+                ["Authorization", "Host", "Cookie", "Proxy-Authorization", "Content-Length", "Transfer-Encoding", "Connection"];
             names.into_iter().fold(granted(), |request, name| request.header(name, "forged")).auth("token").send()
         }
         Behaviour::HttpBrokenHeader => granted().header("x-a\r\nx-b", "1\r\nHost: evil.test\r\n\r\n").send(),
-        Behaviour::HttpBrokenMethod => http::Request::new("GET / HTTP/1.1\r\nHost: evil.test\r\n\r\nGET", url("https://hostile.test/")).send(),
+        Behaviour::HttpBrokenMethod => {
+            http::Request::new("GET / HTTP/1.1\r\nHost: evil.test\r\n\r\nGET", url("https://hostile.test/")).send()
+        }
         Behaviour::HttpUnknownSlot => granted().auth("other").send(),
         Behaviour::HttpFlood => {
             let requests = (0..10_000).map(|_| granted()).collect();
             http::send_all(requests, u8::MAX).into_iter().last().unwrap_or_else(|| granted().send())
         }
-        Behaviour::HttpHugeBody => http::post(url("https://hostile.test/")).body("text/plain", huge_text().repeat(2).into_bytes()).send(),
+        Behaviour::HttpHugeBody => {
+            http::post(url("https://hostile.test/")).body("text/plain", huge_text().repeat(2).into_bytes()).send()
+        }
         _ => return Ok(()),
     };
     sent.map(drop)

@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 
 use affluent_sdk::bindings::destination_exports::exports::affluent::plugin::destination;
+use affluent_sdk::bindings::imports::affluent::plugin::types::PluginError;
 use affluent_sdk::bindings::plugin_exports::exports::affluent::plugin::plugin;
 use affluent_sdk::bindings::source_exports::exports::affluent::plugin::source;
 use affluent_sdk::bindings::transform_exports::exports::affluent::plugin::transform;
-use affluent_sdk::bindings::imports::affluent::plugin::types::PluginError;
 use affluent_sdk::manifest::{DestinationInfo, Durable, Idempotence, TargetSchema, WriteMode};
 use affluent_sdk::{Batch, Error, Limits, Outcome, Output, Page, Payload, Position, Report};
 use serde::Serialize;
@@ -105,7 +105,8 @@ impl source::Guest for Hostile {
 impl transform::Guest for Hostile {
     fn open(config: String, input_schema: String) -> Result<String, PluginError> {
         open(&config, 0)?;
-        let schema: serde_json::Value = serde_json::from_str(&input_schema).map_err(|error| Error::internal(error.to_string()))?;
+        let schema: serde_json::Value =
+            serde_json::from_str(&input_schema).map_err(|error| Error::internal(error.to_string()))?;
         json(behave(Call::Open)?, &schema)
     }
 
@@ -209,7 +210,8 @@ mod tests {
         names.data = affluent_sdk::columns::ColumnData::Texts(bytes);
         let config = r#"{"behaviour": "fail_poison"}"#.to_owned();
         <Hostile as destination::Guest>::open(config, "{}".to_owned()).unwrap();
-        let batch = Batch { idempotency_key: "k".to_owned(), op: affluent_sdk::RowOp::Upsert, payload: Payload::Columns(columns) };
+        let batch =
+            Batch { idempotency_key: "k".to_owned(), op: affluent_sdk::RowOp::Upsert, payload: Payload::Columns(columns) };
 
         let Outcome::Done(report) = <Hostile as destination::Guest>::write(batch).unwrap() else { panic!("done") };
 

@@ -177,14 +177,18 @@ impl Config {
 
 /// A manifest without a lie: what it asks for is what the behaviours try.
 pub fn manifest() -> Manifest {
-    Manifest::new::<Config>("hostile", env!("CARGO_PKG_VERSION"), [PluginKind::Source, PluginKind::Transform, PluginKind::Destination])
-        .description("Misbehaves on purpose, for the host's tests")
-        .host("hostile.test", &[])
-        .host("127.0.0.1", &[])
-        .auth("token", AuthSlot::bearer("token"))
-        .secret("token", "any text", &[])
-        .limits(PluginLimits { memory_mib: Some(256), call_timeout_s: Some(5), concurrency: None })
-        .with_files()
+    Manifest::new::<Config>(
+        "hostile",
+        env!("CARGO_PKG_VERSION"),
+        [PluginKind::Source, PluginKind::Transform, PluginKind::Destination],
+    )
+    .description("Misbehaves on purpose, for the host's tests")
+    .host("hostile.test", &[])
+    .host("127.0.0.1", &[])
+    .auth("token", AuthSlot::bearer("token"))
+    .secret("token", "any text", &[])
+    .limits(PluginLimits { memory_mib: Some(256), call_timeout_s: Some(5), concurrency: None })
+    .with_files()
 }
 
 #[cfg(test)]

@@ -127,7 +127,9 @@ pub fn parts(behaviour: Behaviour, start: u32, end: u32, max_rows: u32) -> Resul
     Ok(match behaviour {
         Behaviour::UnknownStream => vec![part("unknown", Payload::Columns(records(start, end)?))],
         Behaviour::TooManyRows => vec![part(STREAM, Payload::Columns(records(0, max_rows.saturating_add(1).min(100_000))?))],
-        Behaviour::ManyParts => (0..1_000_000).map(|_| part(STREAM, Payload::Columns(Columns { rows: 0, columns: Vec::new() }))).collect(),
+        Behaviour::ManyParts => {
+            (0..1_000_000).map(|_| part(STREAM, Payload::Columns(Columns { rows: 0, columns: Vec::new() }))).collect()
+        }
         Behaviour::SameState | Behaviour::NothingForever => Vec::new(),
         _ => vec![part(STREAM, forge(behaviour, records(start, end)?))],
     })

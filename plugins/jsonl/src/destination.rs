@@ -130,7 +130,14 @@ mod tests {
     fn open(path: &str, mode: WriteMode) -> (JsonlDestination, DestinationInfo) {
         testing::reset();
         let config = Config { path: Some(path.to_owned()), ..Config::default() };
-        let target = Target { object: OBJECT.to_owned(), mode, match_fields: vec!["id".to_owned()], list: None, fields: Vec::new(), run: "r/1".to_owned() };
+        let target = Target {
+            object: OBJECT.to_owned(),
+            mode,
+            match_fields: vec!["id".to_owned()],
+            list: None,
+            fields: Vec::new(),
+            run: "r/1".to_owned(),
+        };
         JsonlDestination::open(config, target).unwrap()
     }
 
@@ -183,7 +190,14 @@ mod tests {
     #[test]
     fn only_known_placeholders_are_allowed() {
         let config = Config { path: Some("out/{day}.jsonl".to_owned()), ..Config::default() };
-        let target = Target { object: OBJECT.to_owned(), mode: WriteMode::Append, match_fields: Vec::new(), list: None, fields: Vec::new(), run: String::new() };
+        let target = Target {
+            object: OBJECT.to_owned(),
+            mode: WriteMode::Append,
+            match_fields: Vec::new(),
+            list: None,
+            fields: Vec::new(),
+            run: String::new(),
+        };
 
         assert!(JsonlDestination::open(config, target).is_err());
     }

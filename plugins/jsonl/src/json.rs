@@ -19,7 +19,9 @@ impl From<Broken> for Error {
         match broken {
             Broken::At(at) => Self::invalid_data(format!("the line is not valid JSON at byte {}", at + 1)).code("jsonl.syntax"),
             Broken::Escape => Self::invalid_data("the line has an invalid escape in a string").code("jsonl.syntax"),
-            Broken::TooDeep => Self::invalid_data(format!("the line is nested deeper than {DEPTH_MAX} levels")).code("jsonl.depth"),
+            Broken::TooDeep => {
+                Self::invalid_data(format!("the line is nested deeper than {DEPTH_MAX} levels")).code("jsonl.depth")
+            }
         }
     }
 }
@@ -334,13 +336,44 @@ mod tests {
     #[test]
     fn the_same_texts_are_json_as_for_serde_json() {
         let texts = [
-            "{}", "[]", " {\"a\" : [1, 2.5, -0, 1e5, true, null, \"x\"]} ", "", "{", "{\"a\"}", "{\"a\":1,}", "[1,]", "01", "1.", ".5",
-            "-", "1e", "+1", "nul", "\"a", "\"\\x\"", "\"\\ud83d\\ude00\"", "\"\\ud83d\"", "\"\\udc00\"", "\"\\u00g0\"", "\"\t\"", "{} {}",
-            "\"\\\"", "{\"\\z\":1}", "1 2", "[[[[]]]]", "{a:1}", "'a'", "\u{feff}{}", "NaN", "1E+2", "0.0e-0",
+            "{}",
+            "[]",
+            " {\"a\" : [1, 2.5, -0, 1e5, true, null, \"x\"]} ",
+            "",
+            "{",
+            "{\"a\"}",
+            "{\"a\":1,}",
+            "[1,]",
+            "01",
+            "1.",
+            ".5",
+            "-",
+            "1e",
+            "+1",
+            "nul",
+            "\"a",
+            "\"\\x\"",
+            "\"\\ud83d\\ude00\"",
+            "\"\\ud83d\"",
+            "\"\\udc00\"",
+            "\"\\u00g0\"",
+            "\"\t\"",
+            "{} {}",
+            "\"\\\"",
+            "{\"\\z\":1}",
+            "1 2",
+            "[[[[]]]]",
+            "{a:1}",
+            "'a'",
+            "\u{feff}{}",
+            "NaN",
+            "1E+2",
+            "0.0e-0",
         ];
 
         for text in texts {
-            let expected = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() && serde_json::from_str::<serde_json::Value>(text).is_ok();
+            let expected = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+                && serde_json::from_str::<serde_json::Value>(text).is_ok();
             assert_eq!(is_accepted(text), expected, "{text:?}");
         }
     }

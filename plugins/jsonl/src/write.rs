@@ -21,7 +21,8 @@ pub(crate) fn write_lines(columns: &Columns, wanted: &[String], shape: Shape, ou
     let is_wanted = |column: &&Column| wanted.is_empty() || wanted.contains(&column.name);
     let chosen: Vec<&Column> = columns.columns.iter().filter(is_wanted).collect();
     let pieces = lay_out(&chosen, shape)?;
-    let values = pieces.order.iter().filter_map(|index| chosen.get(*index)).map(|column| values_of(column)).collect::<Result<Vec<_>>>()?;
+    let values =
+        pieces.order.iter().filter_map(|index| chosen.get(*index)).map(|column| values_of(column)).collect::<Result<Vec<_>>>()?;
     for row in 0..columns.rows as usize {
         for (before, value) in pieces.before.iter().zip(&values) {
             out.extend_from_slice(before);
@@ -301,7 +302,10 @@ mod tests {
     fn dots_in_mapped_names_become_objects() {
         let columns = one_row(&["email", "p.a", "x", "p.b.c"]);
 
-        assert_eq!(lines(&columns, Shape::Operation("upsert")), "{\"_op\":\"upsert\",\"email\":0,\"p\":{\"a\":1,\"b\":{\"c\":3}},\"x\":2}\n");
+        assert_eq!(
+            lines(&columns, Shape::Operation("upsert")),
+            "{\"_op\":\"upsert\",\"email\":0,\"p\":{\"a\":1,\"b\":{\"c\":3}},\"x\":2}\n"
+        );
         assert_eq!(lines(&columns, Shape::Plain), "{\"email\":0,\"p.a\":1,\"x\":2,\"p.b.c\":3}\n");
     }
 

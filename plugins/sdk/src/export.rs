@@ -103,7 +103,8 @@ pub fn destination_close<D: Destination>() -> Exported<()> {
 }
 
 pub fn transform_open<T: Transform>(config: &str, input: &str) -> Exported<String> {
-    let input = serde_json::from_str(input).map_err(|error| Error::internal(format!("the input schema is not valid: {error}")))?;
+    let input =
+        serde_json::from_str(input).map_err(|error| Error::internal(format!("the input schema is not valid: {error}")))?;
     let (transform, output) = T::open(read_config(config)?, input)?;
     OPEN.with_borrow_mut(|open| open.transform = Some(Box::new(transform)));
     write_json(&output)

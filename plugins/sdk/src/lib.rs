@@ -31,8 +31,8 @@ pub use columns::{ColumnBuilder, Columns, ColumnsBuilder, Payload, Value};
 pub use error::{Error, ErrorKind, Result, RowError};
 pub use manifest::{Manifest, PluginKind};
 pub use plugin::{
-    Batch, CheckReport, Destination, Limits, Outcome, Output, Page, Part, Plugin, Position, RAW_BYTES_MAX, RejectedRow,
-    Report, RowOp, Source, Transform,
+    Batch, CheckReport, Destination, Limits, Outcome, Output, Page, Part, Plugin, Position, RAW_BYTES_MAX, RejectedRow, Report,
+    RowOp, Source, Transform,
 };
 pub use stream::{Field, FieldType, Parent, PiiClass, StreamSchema, StreamSpec, SyncMode};
 

@@ -7,8 +7,7 @@ pub use crate::bindings::imports::affluent::plugin::runtime::Level;
 
 /// Writes a log line. Never a record's value, never a secret: log lines are stored in the clear.
 pub fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
-    let fields: Vec<(String, String)> =
-        fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let fields: Vec<(String, String)> = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     host::log(level, message, &fields);
 }
 
@@ -29,8 +28,7 @@ pub fn progress(done: u64, total: Option<u64>, note: Option<&str>) {
 
 /// Records one measurement under the plugin's name.
 pub fn metric(name: &str, value: f64, labels: &[(&str, &str)]) {
-    let labels: Vec<(String, String)> =
-        labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let labels: Vec<(String, String)> = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     host::metric(name, value, &labels);
 }
 

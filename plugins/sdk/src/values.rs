@@ -266,7 +266,17 @@ mod tests {
 
     #[test]
     fn decimals_are_digits_with_at_most_one_point() {
-        let cases = [("10", Some("10")), ("-0.50", Some("-0.50")), (" +3.1 ", Some("3.1")), ("1e3", None), ("1.", None), (".5", None), ("-", None), ("1,5", None), ("", None)];
+        let cases = [
+            ("10", Some("10")),
+            ("-0.50", Some("-0.50")),
+            (" +3.1 ", Some("3.1")),
+            ("1e3", None),
+            ("1.", None),
+            (".5", None),
+            ("-", None),
+            ("1,5", None),
+            ("", None),
+        ];
 
         for (text, expected) in cases {
             assert_eq!(decimal_text(text), expected, "{text}");

@@ -23,7 +23,9 @@ fn shown(column: &Column, row: usize) -> String {
     if !column.is_present(row) {
         return "-".to_owned();
     }
-    let text = |offsets: &[u32], data: &[u8]| String::from_utf8(data[offsets[row] as usize..offsets[row + 1] as usize].to_vec()).unwrap();
+    let text = |offsets: &[u32], data: &[u8]| {
+        String::from_utf8(data[offsets[row] as usize..offsets[row + 1] as usize].to_vec()).unwrap()
+    };
     match &column.data {
         ColumnData::Ints(values) | ColumnData::Timestamps(values) => values[row].to_string(),
         ColumnData::Dates(values) => values[row].to_string(),
@@ -90,7 +92,9 @@ fn records_keep_their_types_and_nulls() {
 fn a_broken_line_is_rejected_with_its_place_and_the_rest_is_read() {
     let text = b"id,name\n1,a\n2\n3,\"b\"c\nx,d\n,e\n4,\xff\n5,\"two\nlines\"\n6,\"open\n7,z\n";
     testing::put_input("customers.csv", text.to_vec(), 1);
-    let config = config(r#"{"streams": {"customers": {"files": "customers.csv", "primary_key": ["id"], "columns": {"id": {"type": "integer"}}}}}"#);
+    let config = config(
+        r#"{"streams": {"customers": {"files": "customers.csv", "primary_key": ["id"], "columns": {"id": {"type": "integer"}}}}}"#,
+    );
 
     let (read, refused, _) = drain(&mut open(&config, SyncMode::FullRefresh, None), WIDE);
 

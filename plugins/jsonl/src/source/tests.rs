@@ -24,7 +24,10 @@ const WIDE: Limits = Limits { max_rows: 1_000, max_bytes: 1 << 20 };
 fn columns(page: &Page) -> Vec<&Columns> {
     let of = |part: &'_ Part| matches!(part.payload, Payload::Columns(_));
     assert!(page.parts.iter().all(of));
-    page.parts.iter().filter_map(|part| if let Payload::Columns(columns) = &part.payload { Some(columns) } else { None }).collect()
+    page.parts
+        .iter()
+        .filter_map(|part| if let Payload::Columns(columns) = &part.payload { Some(columns) } else { None })
+        .collect()
 }
 
 /// Records as the destination would write them.
@@ -49,11 +52,16 @@ fn read_all(config: &Config) -> (Vec<String>, Vec<String>) {
 
 #[test]
 fn nested_objects_become_columns_and_lists_documents() {
-    testing::put_input("e.jsonl", r#"{"id":"007","at":"2026-01-31T10:00:00Z","who":{"email":"a@x.org","tags":["b"],"deep":{"n":1.50}}}"#, 1);
+    testing::put_input(
+        "e.jsonl",
+        r#"{"id":"007","at":"2026-01-31T10:00:00Z","who":{"email":"a@x.org","tags":["b"],"deep":{"n":1.50}}}"#,
+        1,
+    );
 
     let streams = JsonlSource::discover(&events()).unwrap();
 
-    let fields: Vec<String> = streams[0].fields.iter().map(|field| format!("{}:{}", field.name, field.field_type.as_str())).collect();
+    let fields: Vec<String> =
+        streams[0].fields.iter().map(|field| format!("{}:{}", field.name, field.field_type.as_str())).collect();
     assert_eq!(fields, ["id:text", "at:timestamp", "who_email:text", "who_tags:json", "who_deep_n:decimal"]);
     assert_eq!(streams[0].fields[2].pii, Some(affluent_sdk::PiiClass::Email));
     let expected = r#"{"id":"007","at":"2026-01-31T10:00:00Z","who_email":"a@x.org","who_tags":["b"],"who_deep_n":1.50}"#;
@@ -62,7 +70,11 @@ fn nested_objects_become_columns_and_lists_documents() {
 
 #[test]
 fn members_may_come_in_any_order_or_not_at_all() {
-    testing::put_input("e.jsonl", "{\"a\":1,\"b\":{\"c\":2},\"d\":\"x\"}\n{\"d\":\"y\",\"b\":{\"c\":3}}\n\n{\"b\":null,\"a\":4}\n{}\n", 1);
+    testing::put_input(
+        "e.jsonl",
+        "{\"a\":1,\"b\":{\"c\":2},\"d\":\"x\"}\n{\"d\":\"y\",\"b\":{\"c\":3}}\n\n{\"b\":null,\"a\":4}\n{}\n",
+        1,
+    );
 
     let expected = [
         r#"{"a":1,"b_c":2,"d":"x"}"#,
@@ -77,12 +89,22 @@ fn members_may_come_in_any_order_or_not_at_all() {
 fn a_broken_line_is_rejected_with_its_place_and_the_rest_is_read() {
     let text = b"{\"a\":1}\n{\"a\":\n[1]\n{\"a\":\"x\"}\n{\"a\":1,\"a\":2}\n{\"a\":\"\xff\"}\n{\"a\":[2]}\n{\"b\":1}\n{\"a\":3}";
     testing::put_input("e.jsonl", text.to_vec(), 1);
-    let config = config(r#"{"streams": {"e": {"files": "e.jsonl", "primary_key": ["a"], "columns": {"a": {"type": "integer"}, "b": {"type": "integer"}}}}}"#);
+    let config = config(
+        r#"{"streams": {"e": {"files": "e.jsonl", "primary_key": ["a"], "columns": {"a": {"type": "integer"}, "b": {"type": "integer"}}}}}"#,
+    );
 
     let (read, refused) = read_all(&config);
 
     assert_eq!(read, [r#"{"a":1,"b":null}"#, r#"{"a":3,"b":null}"#]);
-    let codes = ["2: jsonl.syntax", "3: jsonl.object", "4: jsonl.value", "5: jsonl.twice", "6: jsonl.encoding", "7: jsonl.value", "8: jsonl.key"];
+    let codes = [
+        "2: jsonl.syntax",
+        "3: jsonl.object",
+        "4: jsonl.value",
+        "5: jsonl.twice",
+        "6: jsonl.encoding",
+        "7: jsonl.value",
+        "8: jsonl.key",
+    ];
     assert_eq!(refused, codes.map(|code| format!("e.jsonl line {code}")));
 }
 
@@ -91,7 +113,10 @@ fn fields_that_the_sample_did_not_show_are_ignored_and_counted() {
     testing::put_input("e.jsonl", format!("{}{{\"a\":2,\"new\":{{\"x\":1}}}}\n", "{\"a\":1}\n".repeat(1_000)), 1);
     let mut source = open(&events(), SyncMode::FullRefresh, None);
 
-    let count: u32 = [WIDE, WIDE].iter().map(|limits| columns(&source.next(*limits).unwrap()).iter().map(|columns| columns.rows).sum::<u32>()).sum();
+    let count: u32 = [WIDE, WIDE]
+        .iter()
+        .map(|limits| columns(&source.next(*limits).unwrap()).iter().map(|columns| columns.rows).sum::<u32>())
+        .sum();
 
     assert_eq!(count, 1_001);
     let logs = testing::logs();
@@ -117,7 +142,9 @@ fn exact_numbers_stay_exact() {
 #[test]
 fn columns_can_be_declared_renamed_and_formatted() {
     testing::put_input("e.jsonl", r#"{"a":{"when":"31/01/1970"},"keep":{"x":1}}"#, 1);
-    let config = config(r#"{"streams": {"e": {"files": "e.jsonl", "columns": {"a_when": {"format": "%d/%m/%Y", "rename": "day"}, "keep": {"type": "json"}, "later": {"type": "text"}}}}}"#);
+    let config = config(
+        r#"{"streams": {"e": {"files": "e.jsonl", "columns": {"a_when": {"format": "%d/%m/%Y", "rename": "day"}, "keep": {"type": "json"}, "later": {"type": "text"}}}}}"#,
+    );
 
     assert_eq!(read_all(&config).0, [r#"{"day":"1970-01-31","keep":{"x":1},"later":null}"#]);
 }

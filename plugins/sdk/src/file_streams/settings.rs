@@ -105,7 +105,9 @@ pub fn guess_pii(name: &str, field_type: FieldType) -> Option<PiiClass> {
     let ends_with = |wanted: &[&str]| words.last().is_some_and(|word| wanted.contains(&word.as_str()));
 
     let is_text = field_type == FieldType::Text;
-    if has(&["dob", "birthdate", "birthday", "birth"]) && matches!(field_type, FieldType::Text | FieldType::Date | FieldType::Timestamp) {
+    if has(&["dob", "birthdate", "birthday", "birth"])
+        && matches!(field_type, FieldType::Text | FieldType::Date | FieldType::Timestamp)
+    {
         return Some(PiiClass::BirthDate);
     }
     if is_text && has(&["email", "mail", "emails"]) {
@@ -117,7 +119,9 @@ pub fn guess_pii(name: &str, field_type: FieldType) -> Option<PiiClass> {
     if may_be_digits && is_phone {
         return Some(PiiClass::Phone);
     }
-    if may_be_digits && ends_with(&["postcode", "postal", "zip", "zipcode", "postalcode"]) || (may_be_digits && has(&["postal", "zip", "post"]) && ends_with(&["code"])) {
+    let is_postcode = ends_with(&["postcode", "postal", "zip", "zipcode", "postalcode"])
+        || (has(&["postal", "zip", "post"]) && ends_with(&["code"]));
+    if may_be_digits && is_postcode {
         return Some(PiiClass::Address);
     }
     if !is_text {
@@ -130,8 +134,26 @@ pub fn guess_pii(name: &str, field_type: FieldType) -> Option<PiiClass> {
         return Some(PiiClass::Address);
     }
     const PERSON: [&str; 20] = [
-        "first", "last", "full", "given", "family", "middle", "maiden", "display", "customer", "contact", "billing",
-        "shipping", "recipient", "name", "names", "firstname", "lastname", "surname", "fullname", "nickname",
+        "first",
+        "last",
+        "full",
+        "given",
+        "family",
+        "middle",
+        "maiden",
+        "display",
+        "customer",
+        "contact",
+        "billing",
+        "shipping",
+        "recipient",
+        "name",
+        "names",
+        "firstname",
+        "lastname",
+        "surname",
+        "fullname",
+        "nickname",
     ];
     let has_name = has(&["name", "names", "firstname", "lastname", "surname", "fullname", "nickname"]);
     (has_name && is_made_of(&PERSON)).then_some(PiiClass::Name)
