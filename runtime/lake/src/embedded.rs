@@ -36,7 +36,7 @@ use crate::canonical::{canonical_batch, canonical_schema};
 use crate::failures;
 use crate::lake::{Lake, LakeFile, LakeOptions, LakeQuery, LakeTable, LakeWriter};
 use crate::limits::SPILL_BYTES_MAX;
-use crate::session;
+use crate::session::{self, Resources};
 use crate::writer::{FINISHED, FileWriter, PARTIAL, check_name};
 
 /// Where queries find the files: a store of its own, so that no path of the machine can be named.
@@ -66,7 +66,11 @@ impl EmbeddedLake {
             .map_err(|error| failures::running(&DataFusionError::ObjectStore(Box::new(error))))?;
         let url = ObjectStoreUrl::parse(STORE).map_err(|error| failures::running(&error))?;
         runtime.register_object_store(url.as_ref(), Arc::new(files));
-        let base = session::base_state(options.threads, Some(Arc::clone(&runtime)));
+        let base = session::base_state(Resources {
+            runtime: Arc::clone(&runtime),
+            threads: options.threads,
+            memory_bytes: options.memory_bytes,
+        });
         Ok(Self { dir, base, runtime })
     }
 

@@ -40,7 +40,7 @@ impl Default for Expressions {
 impl Expressions {
     #[must_use]
     pub fn new() -> Self {
-        Self { state: session::base_state(1, None) }
+        Self { state: session::expression_state() }
     }
 
     /// Plans an expression over the columns of one row.

@@ -31,7 +31,7 @@ pub trait Lake: Send + Sync {
     /// `E0730` for a name that is not one or that exists, `E0731` when the file cannot be made.
     fn create_file(&self, name: &str, schema: SchemaRef) -> Result<Box<dyn LakeWriter>>;
 
-    /// Runs a query and collects its rows. For small results; see [`Lake::stream`].
+    /// Runs a query and collects its rows, no batch at all when there are none. For small results; see [`Lake::stream`].
     ///
     /// Result columns of every backend have the Arrow types of `FieldType`; lists and structs stay as they are.
     /// # Errors

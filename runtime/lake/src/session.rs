@@ -17,13 +17,34 @@ use crate::limits::QUERY_BATCH_ROWS;
 
 const CATALOG: &str = "lake";
 const SCHEMA: &str = "files";
+/// A sort sets memory aside for merging what it spilled; DataFusion's 10 MB per partition would use a small pool up.
+const SORT_SHARES: usize = 16;
 
-/// The settings every session shares; `threads` is at least 1.
-pub(crate) fn base_state(threads: usize, runtime: Option<Arc<RuntimeEnv>>) -> SessionState {
-    let mut builder = SessionStateBuilder::new().with_default_features().with_config(config(threads));
-    if let Some(runtime) = runtime {
-        builder = builder.with_runtime_env(runtime);
-    }
+/// What queries may use.
+pub(crate) struct Resources {
+    pub(crate) runtime: Arc<RuntimeEnv>,
+    pub(crate) threads: usize,
+    /// Of all queries together, for the runtime's memory pool.
+    pub(crate) memory_bytes: usize,
+}
+
+/// The settings of sessions that run queries.
+pub(crate) fn base_state(resources: Resources) -> SessionState {
+    let threads = resources.threads.max(1);
+    let mut config = config().with_target_partitions(threads);
+    let merge_bytes = resources.memory_bytes / (threads * SORT_SHARES);
+    let execution = &mut config.options_mut().execution;
+    execution.sort_spill_reservation_bytes = merge_bytes.min(execution.sort_spill_reservation_bytes);
+    with_functions(SessionStateBuilder::new().with_config(config).with_runtime_env(resources.runtime))
+}
+
+/// The settings of a session that plans expressions and runs no query.
+pub(crate) fn expression_state() -> SessionState {
+    with_functions(SessionStateBuilder::new().with_config(config().with_target_partitions(1)))
+}
+
+fn with_functions(builder: SessionStateBuilder) -> SessionState {
+    let mut builder = builder.with_default_features();
     let scalar = builder.scalar_functions().get_or_insert_default();
     scalar.retain(|function| {
         function.signature().volatility != Volatility::Volatile && !functions::REPLACED.contains(&function.name())
@@ -32,9 +53,8 @@ pub(crate) fn base_state(threads: usize, runtime: Option<Arc<RuntimeEnv>>) -> Se
     builder.build()
 }
 
-fn config(threads: usize) -> SessionConfig {
+fn config() -> SessionConfig {
     let mut config = SessionConfig::new()
-        .with_target_partitions(threads.max(1))
         .with_batch_size(QUERY_BATCH_ROWS)
         .with_collect_statistics(true)
         .with_create_default_catalog_and_schema(false)

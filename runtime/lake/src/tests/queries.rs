@@ -35,6 +35,44 @@ async fn a_file_without_a_column_reads_as_null_there() {
 }
 
 #[tokio::test]
+async fn a_column_whose_type_changed_reads_in_the_type_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = lake(&dir);
+    let (old, new) = (schema(&[("code", FieldType::Integer)]), schema(&[("code", FieldType::Text)]));
+    write(&lake, "old", &batch(&old, vec![integers(&[1])]));
+    write(&lake, "new", &batch(&new, vec![texts(&[Some("2b")])]));
+
+    let tables = |schema| vec![table("t", schema, &["old", "new"])];
+    let as_text = run(&lake, r#"SELECT code FROM "t" ORDER BY code"#, tables(&new)).await;
+    let as_number = run(&lake, r#"SELECT code FROM "t" ORDER BY code"#, tables(&old)).await;
+
+    assert_eq!(as_text.unwrap(), ["1", "2b"]);
+    assert_eq!(as_number.unwrap_err().code, "E0733");
+}
+
+#[tokio::test]
+async fn tables_that_differ_only_in_metadata_go_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = lake(&dir);
+    let marked = customers().project(&[1, 7]).unwrap();
+    let plain =
+        Schema::new(marked.fields().iter().map(|field| field.as_ref().clone().with_metadata([].into())).collect::<Vec<_>>());
+    let (marked, plain): (SchemaRef, SchemaRef) = (Arc::new(marked), Arc::new(plain));
+    write(&lake, "a", &batch(&marked, vec![texts(&[Some("a@b.co")]), decimals(&[1_000_000])]));
+    write(&lake, "b", &batch(&plain, vec![texts(&[Some("a@b.co")]), decimals(&[2_000_000])]));
+    let sql = r#"SELECT u.email, sum(u.net), max(m.net) FROM
+                 (SELECT email, net FROM "marked" UNION ALL SELECT email, net FROM "plain") u
+                 JOIN "memory" m ON m.email = u.email GROUP BY u.email"#;
+
+    let tables = [("marked", &marked), ("plain", &plain)].map(|(name, schema)| table(name, schema, &["a", "b"]));
+    let mut query = select(sql, tables.to_vec());
+    let kept = batch(&plain, vec![texts(&[Some("a@b.co")]), decimals(&[5_000_000])]);
+    query.memory = vec![("memory".to_owned(), marked, vec![kept])];
+
+    assert_eq!(rows(&lake.query(query).await.unwrap()), ["a@b.co|6.000000|5.000000"]);
+}
+
+#[tokio::test]
 async fn the_newest_version_of_each_record_is_found_across_files() {
     let dir = tempfile::tempdir().unwrap();
     let lake = lake(&dir);
@@ -225,4 +263,32 @@ async fn a_query_that_needs_too_much_memory_says_so() {
     let error = lake.query(select(sql, Vec::new())).await.unwrap_err();
 
     assert_eq!(error.code, "E0734", "{error}");
+}
+
+#[tokio::test]
+async fn a_sort_that_does_not_fit_into_memory_is_spilled_and_its_traces_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 16 << 20, threads: 2 };
+    let lake = EmbeddedLake::open(options).unwrap();
+    let mut last = i64::MAX;
+    let mut spilled = false;
+
+    let sql = "SELECT value AS x, lpad('', 100, CAST(value AS VARCHAR)) AS y FROM generate_series(1, 250000) ORDER BY value DESC";
+    let mut visit = |rows: RecordBatch| {
+        for value in arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(rows.column(0)).values() {
+            assert!(*value < last);
+            last = *value;
+        }
+        spilled |= dir
+            .path()
+            .join("lake/tmp")
+            .read_dir()
+            .unwrap()
+            .any(|entry| entry.unwrap().path().read_dir().unwrap().next().is_some());
+        Ok(())
+    };
+    let count = lake.stream(select(sql, Vec::new()), &mut visit).await.unwrap();
+
+    assert_eq!((count, last, spilled), (250_000, 1, true));
+    assert_eq!(dir.path().join("lake/tmp").read_dir().unwrap().count(), 0);
 }
