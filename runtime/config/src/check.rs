@@ -72,7 +72,7 @@ pub trait ExpressionPlanner {
 /// Checks a plan against the world outside the files; sorted by file and position, at most 50 per file.
 #[must_use]
 pub fn check(plan: &Plan, catalog: &dyn Catalog, planner: &dyn ExpressionPlanner, sources: &Sources) -> Vec<Diagnostic> {
-    let mut checker = Checker { plan, catalog, planner, sources, found: Vec::new() };
+    let mut checker = Checker { plan, catalog, planner, sources, found: Vec::new(), has_missing_streams: false };
     checker.connections();
     let ingests = checker.ingests();
     let attributes = checker.mappings(&ingests);
@@ -83,7 +83,7 @@ pub fn check(plan: &Plan, catalog: &dyn Catalog, planner: &dyn ExpressionPlanner
             checker.activation(pipeline, destination, &ingests, &columns);
         }
     }
-    mistake::finish(checker.found, &sources.texts)
+    mistake::finish(checker.found, sources)
 }
 
 struct Checker<'a> {
@@ -92,6 +92,8 @@ struct Checker<'a> {
     planner: &'a dyn ExpressionPlanner,
     sources: &'a Sources,
     found: Vec<Diagnostic>,
+    /// A stream that the plan names does not exist: what depends on it is no mistake of its own.
+    has_missing_streams: bool,
 }
 
 /// What an expression must yield.

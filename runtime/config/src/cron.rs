@@ -2,6 +2,7 @@
 //! wants seconds, counts weekdays from 1 = Sunday, joins the two day fields with "and", skips a gap and repeats an
 //! hour at clock changes). Five fields only, so nothing fires more often than once a minute.
 
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use chrono::{DateTime, Duration, MappedLocalTime, NaiveDateTime, TimeZone, Utc};
@@ -12,6 +13,8 @@ use cron::{Schedule, TimeUnitSpec};
 const CLOCK_CHANGE_HOURS_MAX: i64 = 3;
 /// Minutes looked at to find the end of a gap: a zone that crosses the date line skips a day.
 const GAP_MINUTES_MAX: i64 = 26 * 60;
+/// Months as crontab writes them, from 1.
+const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 /// Days of the week as crontab writes them, from 0.
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
@@ -37,9 +40,8 @@ impl Cron {
         let &[minute, hour, day, month, weekday] = fields.as_slice() else {
             return Err(format!("a schedule has five fields, this has {}", fields.len()));
         };
-        let fields = [("minute", minute), ("hour", hour), ("day of month", day), ("month", month)];
-        for (name, field) in fields {
-            check_field(name, field)?;
+        for (name, field, values) in [("minute", minute, 0..=59), ("hour", hour, 0..=23), ("day of month", day, 1..=31), ("month", month, 1..=12)] {
+            check_field(name, field, &values)?;
         }
         let weekdays = translate_weekdays(weekday)?;
         let days: Vec<(&str, &str)> = match (day.starts_with('*'), weekday.starts_with('*')) {
@@ -113,16 +115,21 @@ fn first_line(text: &str) -> &str {
 }
 
 /// Refuses what crontab does not have (`L`, `W`, `#`, `?`, `5/15`) and what the crate would take by chance.
-fn check_field(name: &str, field: &str) -> Result<(), String> {
+fn check_field(name: &str, field: &str, values: &RangeInclusive<u8>) -> Result<(), String> {
+    let (low, high) = (values.start(), values.end());
     for part in field.split(',') {
         let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
         if step.is_some_and(|step| !matches!(step.parse::<u8>(), Ok(1..))) {
             return Err(format!("the step in `{field}` ({name}) is not a number from 1"));
         }
-        let word = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric());
+        let is_name = |word: &str| {
+            let lower = word.to_ascii_lowercase();
+            (name == "month" && MONTHS.contains(&lower.as_str())) || (name == "day of week" && WEEKDAYS.contains(&lower.as_str()))
+        };
+        let word = |word: &str| is_name(word) || (word.chars().all(|c| c.is_ascii_digit()) && word.parse().is_ok_and(|number| values.contains(&number)));
         let is_range = range.split_once('-').is_some_and(|(low, high)| word(low) && word(high));
         if range != "*" && !is_range && (step.is_some() || !word(range)) {
-            return Err(format!("`{field}` is not a {name}: write numbers, ranges, lists, `*` and `*/5`"));
+            return Err(format!("`{part}` is not a {name}: write {low} to {high}, ranges `1-5`, lists `1,3`, `*` or `*/5`"));
         }
     }
     Ok(())
@@ -130,7 +137,7 @@ fn check_field(name: &str, field: &str) -> Result<(), String> {
 
 /// Crontab's weekdays as the crate counts them: a list of 1 = Sunday … 7 = Saturday, or `*`.
 fn translate_weekdays(field: &str) -> Result<String, String> {
-    check_field("day of week", field)?;
+    check_field("day of week", field, &(0..=7))?;
     let mut days = [false; 7];
     for part in field.split(',') {
         let (range, step) = part.split_once('/').map_or((part, "1"), |(range, step)| (range, step));

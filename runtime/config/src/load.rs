@@ -41,7 +41,14 @@ pub struct Loaded {
 #[must_use]
 pub fn load(root: &Path, inputs: &Inputs<'_>) -> Loaded {
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
-    let mut loader = Loader { root: &root, inputs, parts: Parts::default(), sources: Sources::default(), diagnostics: Vec::new() };
+    let mut loader = Loader {
+        root: &root,
+        inputs,
+        schemas: FileKind::ALL.into_iter().map(|kind| (kind, kind.schema())).collect(),
+        parts: Parts::default(),
+        sources: Sources::default(),
+        diagnostics: Vec::new(),
+    };
     if !root.join(PROJECT_FILE).is_file() {
         let at = Location::file_start(PROJECT_FILE);
         let diagnostic = Diagnostic::error(mistake::NO_PROJECT, format!("no `{PROJECT_FILE}` in this folder"), at);
@@ -54,7 +61,7 @@ pub fn load(root: &Path, inputs: &Inputs<'_>) -> Loaded {
     loader.profiles();
     let Loader { parts, sources, mut diagnostics, .. } = loader;
     diagnostics.extend(links::check(&parts, &sources));
-    let diagnostics = finish(diagnostics, &sources.texts);
+    let diagnostics = finish(diagnostics, &sources);
     let plan = if diagnostics.is_empty() { parts.into_plan() } else { None };
     Loaded { plan, diagnostics, sources }
 }
@@ -109,6 +116,7 @@ impl Parts {
 struct Loader<'a> {
     root: &'a Path,
     inputs: &'a Inputs<'a>,
+    schemas: BTreeMap<FileKind, serde_json::Value>,
     parts: Parts,
     sources: Sources,
     diagnostics: Vec<Diagnostic>,
@@ -183,7 +191,8 @@ impl Loader<'_> {
         self.sources.texts.insert(file.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
         let text = prescan::scan(&bytes, report)?;
         let mut tree = yaml::parse(text, report)?;
-        references::resolve(&mut tree, Some(&kind.schema()), self.inputs, report);
+        references::resolve(&mut tree, self.schemas.get(&kind), self.inputs, report);
+        self.sources.hidden.append(&mut report.hidden);
         Some(tree)
     }
 
@@ -207,7 +216,8 @@ impl Loader<'_> {
 
     fn lower(&mut self, kind: FileKind, mut tree: Node, report: &mut FileReport) {
         let whole = tree.clone();
-        if !shape::check(&mut tree, &kind.schema(), shape::FILE, report) {
+        let fits = self.schemas.get(&kind).is_some_and(|schema| shape::check(&mut tree, schema, shape::FILE, report));
+        if !fits {
             return;
         }
         match kind {

@@ -8,6 +8,7 @@ use affluent_model::diagnostic::{Diagnostic, Location};
 use affluent_model::limits::DIAGNOSTICS_PER_FILE_MAX;
 
 use crate::node::Place;
+use crate::sources::Sources;
 
 /// Characters of a message at most (security D-45).
 const MESSAGE_CHARACTERS_MAX: usize = 500;
@@ -80,11 +81,19 @@ pub(crate) const SCHEDULE_EMPTY: &str = "E0352";
 pub(crate) struct FileReport {
     file: PathBuf,
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Places of the maps from which something wrong was taken: what they lack then is no mistake of its own.
+    damaged: Vec<Place>,
+    /// Values that came from the environment.
+    pub(crate) hidden: Vec<String>,
 }
 
 impl FileReport {
     pub(crate) fn new(file: &Path) -> Self {
-        Self { file: file.to_owned(), diagnostics: Vec::new() }
+        Self { file: file.to_owned(), diagnostics: Vec::new(), damaged: Vec::new(), hidden: Vec::new() }
+    }
+
+    pub(crate) fn damage(&mut self, place: Place) {
+        self.damaged.push(place);
     }
 
     pub(crate) fn location(&self, place: Place) -> Location {
@@ -97,12 +106,20 @@ impl FileReport {
 
     /// Adds a mistake without help.
     pub(crate) fn add(&mut self, code: &'static str, place: Place, message: impl Into<String>) {
-        self.push(Diagnostic::error(code, message, place.in_file(&self.file)));
+        if !self.follows_from_damage(code, place) {
+            self.push(Diagnostic::error(code, message, place.in_file(&self.file)));
+        }
     }
 
     /// Adds a mistake with one line of help.
     pub(crate) fn add_help(&mut self, code: &'static str, place: Place, message: impl Into<String>, help: impl Into<String>) {
-        self.push(Diagnostic::error(code, message, place.in_file(&self.file)).help(help));
+        if !self.follows_from_damage(code, place) {
+            self.push(Diagnostic::error(code, message, place.in_file(&self.file)).help(help));
+        }
+    }
+
+    fn follows_from_damage(&self, code: &str, place: Place) -> bool {
+        matches!(code, MISSING_KEY | COMBINATION | SCHEDULE_EMPTY) && self.damaged.contains(&place)
     }
 
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
@@ -116,7 +133,7 @@ impl FileReport {
 
 /// Sorts by file and position, keeps the first [`DIAGNOSTICS_PER_FILE_MAX`] of each file, fills in the lines'
 /// text and makes every text safe for a terminal.
-pub(crate) fn finish(mut diagnostics: Vec<Diagnostic>, texts: &BTreeMap<PathBuf, String>) -> Vec<Diagnostic> {
+pub(crate) fn finish(mut diagnostics: Vec<Diagnostic>, sources: &Sources) -> Vec<Diagnostic> {
     diagnostics.sort_by(|a, b| (&a.at, a.code, &a.message).cmp(&(&b.at, b.code, &b.message)));
     diagnostics.dedup();
     let mut counts: BTreeMap<PathBuf, usize> = BTreeMap::new();
@@ -126,13 +143,13 @@ pub(crate) fn finish(mut diagnostics: Vec<Diagnostic>, texts: &BTreeMap<PathBuf,
         *count <= DIAGNOSTICS_PER_FILE_MAX
     });
     for diagnostic in &mut diagnostics {
-        diagnostic.message = printable(&diagnostic.message, MESSAGE_CHARACTERS_MAX);
+        diagnostic.message = printable(&sources.without_hidden(&diagnostic.message), MESSAGE_CHARACTERS_MAX);
         for help in &mut diagnostic.help {
-            *help = printable(help, MESSAGE_CHARACTERS_MAX);
+            *help = printable(&sources.without_hidden(help), MESSAGE_CHARACTERS_MAX);
         }
         // The line of a misplaced secret may hold the secret itself.
         if diagnostic.code != SECRET_PLACE {
-            let line = texts.get(&diagnostic.at.file).and_then(|text| text.lines().nth(diagnostic.at.line.saturating_sub(1)));
+            let line = sources.text(&diagnostic.at.file).and_then(|text| text.lines().nth(diagnostic.at.line.saturating_sub(1)));
             diagnostic.line_text = line.map_or_else(String::new, |line| printable(line, LINE_CHARACTERS_MAX));
         }
     }

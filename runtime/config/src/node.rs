@@ -23,7 +23,7 @@ impl Place {
     pub(crate) const START: Self = Self { line: 1, column: 1, length: 1 };
 
     pub(crate) fn in_file(self, file: &Path) -> Location {
-        Location { file: file.to_owned(), line: self.line, column: self.column, length: self.length }
+        Location { file: file.to_owned(), line: self.line.max(1), column: self.column.max(1), length: self.length }
     }
 }
 

@@ -253,3 +253,84 @@ impl<'a> Scanner<'a> {
         0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::yaml;
+
+    /// Codes of what the pre-scan refuses.
+    fn refused(text: &str) -> Vec<&'static str> {
+        let mut report = FileReport::new(Path::new("a.yaml"));
+        scan(text.as_bytes(), &mut report);
+        report.diagnostics.iter().map(|diagnostic| diagnostic.code).collect()
+    }
+
+    #[test]
+    fn deep_brackets_are_refused_at_once_however_many_and_wherever() {
+        let many = "[".repeat(900 << 10);
+        let cases = [
+            "[".repeat(16 << 10),
+            many.clone(),
+            format!("a: {many}"),
+            format!("--- {many}"),
+            format!("a: it\"s\n{many}"),
+            format!("a: |\n  text\n{many}"),
+            "{ a: ".repeat(65),
+            "[\n".repeat(65),
+            format!("--- {}", "[a, ".repeat(65)),
+            format!("a: \"{many}\""),
+            format!("- {}", "- ".repeat(100_000)),
+        ];
+        for case in cases {
+            assert_eq!(refused(&case), [mistake::TOO_BIG], "{}", case.chars().take(20).collect::<String>());
+        }
+    }
+
+    #[test]
+    fn many_brackets_side_by_side_and_large_files_are_refused() {
+        assert_eq!(refused(&format!("a: [{}]", "x, ".repeat(20_001))), [mistake::TOO_BIG]);
+        assert_eq!(refused(&"# comment\n".repeat(120_000)), [mistake::TOO_BIG]);
+    }
+
+    #[test]
+    fn brackets_tags_and_stars_inside_texts_and_comments_are_no_tokens() {
+        let fine = [
+            "where: a != b AND c * d > 0 # !not [a tag",
+            "where: \"a[1] !tag *star &anchor\"",
+            "where: 'it''s [fine] !x'",
+            "where: |\n  [[[ !x *y\n  more\nnext: 1",
+            "where: >-\n    a\n    !b\nnext: [1, 2]",
+            "where: a\n  != b\n  *c",
+            "map: { a: \"b|c\", d: x!y, e: 'f' }",
+            "- |\n [x\n- 2",
+            "a: |2\n    !more\n  !less\nb: 1",
+        ];
+        for text in fine {
+            assert_eq!(refused(text), Vec::<&str>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn tags_are_found_wherever_a_value_may_start() {
+        for text in ["!a b", "a: !b c", "- !b c", "[!b c]", "{ a: !b c }", "a: &x !b c", "a:\n  !b\n  c: 1", "? !b c\n: d", "a: !!binary x"] {
+            assert_eq!(refused(text), [mistake::TAG], "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "[\\[\\]{}:,\\-#'\"|>&*!? \n\tab1é]{0,200}") {
+            let mut report = FileReport::new(Path::new("a.yaml"));
+            if let Some(text) = scan(text.as_bytes(), &mut report) {
+                yaml::parse(text, &mut report);
+            }
+        }
+    }
+}

@@ -82,6 +82,7 @@ fn replace(node: &mut Node, schema: Option<&Schema>, inputs: &Inputs<'_>, report
         None
     } else if let Some(name) = named("env") {
         let value = name.as_deref().and_then(|name| (inputs.environment)(name));
+        report.hidden.extend(value.clone());
         found(value, default, name.as_deref(), "environment variable", "set it, or add `default:`", place, report)
     } else {
         let name = named("var").flatten();

@@ -183,3 +183,115 @@ fn pattern(kind: &str) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use affluent_model::manifest::PluginKind;
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::mistake::FileReport;
+    use crate::{prescan, yaml};
+
+    fn manifest(name: &str, config_schema: Value) -> Manifest {
+        serde_json::from_value(json!({
+            "manifest_version": 1, "name": name, "version": "1.0.0", "kinds": [PluginKind::Source], "config_schema": config_schema
+        }))
+        .unwrap()
+    }
+
+    fn shop() -> Manifest {
+        let column = json!({ "type": "object", "properties": { "size": { "type": "integer" } }, "additionalProperties": false });
+        manifest("acme/shop", json!({
+            "type": "object",
+            "properties": { "shop": { "type": "string" }, "columns": { "type": "array", "items": { "$ref": "#/$defs/Column" } } },
+            "required": ["shop"],
+            "additionalProperties": false,
+            "$defs": { "Column": column }
+        }))
+    }
+
+    fn json_of(text: &str) -> Value {
+        let mut report = FileReport::new(Path::new("a.yaml"));
+        let node = yaml::parse(prescan::scan(text.as_bytes(), &mut report).unwrap(), &mut report).unwrap();
+        Value::deserialize(&node).unwrap()
+    }
+
+    /// Messages of the published schema of a kind of file for a text.
+    fn mistakes(kind: &str, text: &str) -> Vec<String> {
+        let schemas = json_schemas(&[shop(), manifest("csv", json!({ "type": "object" }))]);
+        let (_, schema) = schemas.iter().find(|(name, _)| *name == format!("{kind}.schema.json")).unwrap();
+        let validator = jsonschema::draft202012::new(schema).unwrap();
+        validator.iter_errors(&json_of(text)).map(|error| format!("{}: {error}", error.instance_path())).collect()
+    }
+
+    fn yaml_files(folder: &Path) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+        let mut files = Vec::new();
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                files.extend(yaml_files(&path));
+            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+                files.push(path);
+            }
+        }
+        files
+    }
+
+    fn kind_of(file: &Path) -> Option<&str> {
+        let folder = file.parent()?.file_name()?.to_str()?;
+        match (folder, file.file_stem()?.to_str()?) {
+            (_, "affluent") => Some("project"),
+            ("connections", _) => Some("connection"),
+            ("pipelines", _) => Some("pipeline"),
+            ("profiles", stem) => Some(stem),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn every_file_of_the_examples_fits_the_published_schemas() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut files = yaml_files(&root.join("pipelines"));
+        files.extend(yaml_files(&root.join("tests/config/checked-fine")));
+        assert!(files.len() > 10);
+        for file in files {
+            let Some(kind) = kind_of(&file) else { continue };
+            let text = std::fs::read_to_string(&file).unwrap();
+            assert_eq!(mistakes(kind, &text), Vec::<String>::new(), "{}", file.display());
+        }
+    }
+
+    #[test]
+    fn a_plugins_own_schema_checks_its_config() {
+        let start = "version: 1\nconnection: shop\nplugin: acme/shop\n";
+
+        assert_eq!(mistakes("connection", &format!("{start}config: {{ shop: acme, columns: [{{ size: 3 }}] }}")), Vec::<String>::new());
+        assert_eq!(mistakes("connection", &format!("{start}config: {{ shop: {{ env: SHOP }}, columns: [{{ size: {{ var: n }} }}] }}")), Vec::<String>::new());
+        assert_eq!(mistakes("connection", &format!("{start}config: {{ shop: acme, columns: [{{ length: 3 }}] }}")).len(), 1);
+        assert_eq!(mistakes("connection", &format!("{start}config: {{}}")).len(), 1);
+    }
+
+    #[test]
+    fn references_may_stand_for_scalars_and_for_nothing_else() {
+        let start = "version: 1\nconnection: shop\nplugin: csv\n";
+
+        assert_eq!(mistakes("connection", &format!("{start}limits: {{ burst: {{ var: burst, default: 3 }} }}")), Vec::<String>::new());
+        assert_eq!(mistakes("connection", &format!("{start}limits: {{ env: LIMITS }}")).len(), 1);
+        assert_ne!(mistakes("connection", "version: { env: VERSION }\nconnection: shop\nplugin: csv\n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_schemas_hold_no_words_of_our_own_and_every_key_is_described() {
+        for (name, schema) in json_schemas(&[shop()]) {
+            let text = schema.to_string();
+            assert!(!text.contains("\"x-"), "{name}");
+            let properties = schema["properties"].as_object().unwrap();
+            for (key, property) in properties {
+                assert!(property.get("description").is_some(), "{name}: {key}");
+            }
+        }
+    }
+}

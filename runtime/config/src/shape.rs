@@ -232,7 +232,12 @@ fn check_map(node: &mut Node, schema: &Schema, what: &str, report: &mut FileRepo
             _ => true,
         }
     });
-    check_present(&given, entries, schema, place, what, report)
+    let is_damaged = entries.len() < given.len();
+    let stays = check_present(&given, entries, schema, place, what, report);
+    if is_damaged {
+        report.damage(place);
+    }
+    stays
 }
 
 fn check_key(key: &Node, kind: Option<&str>, what: &str, report: &mut FileReport) -> bool {

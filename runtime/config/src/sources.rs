@@ -23,6 +23,8 @@ pub(crate) enum Subject {
 pub struct Sources {
     pub(crate) texts: BTreeMap<PathBuf, String>,
     pub(crate) trees: BTreeMap<Subject, (PathBuf, Node)>,
+    /// Values that came from the environment: no message shows them.
+    pub(crate) hidden: Vec<String>,
 }
 
 impl Sources {
@@ -30,6 +32,13 @@ impl Sources {
     #[must_use]
     pub fn text(&self, file: &Path) -> Option<&str> {
         self.texts.get(file).map(String::as_str)
+    }
+
+    /// The text with every value from the environment left out. Values of one or two characters say nothing, and leaving
+    /// them out would garble every word.
+    pub(crate) fn without_hidden(&self, text: &str) -> String {
+        let worth_hiding = self.hidden.iter().filter(|value| value.chars().count() > 2);
+        worth_hiding.fold(text.to_owned(), |text, value| text.replace(value.as_str(), "‹hidden›"))
     }
 
     /// Where the value at `path` stands, or what of the path exists.

@@ -23,7 +23,7 @@ pub(crate) fn parse(text: &str, report: &mut FileReport) -> Option<Node> {
     let mut builder = Builder { lines, report };
     let result = Seed { builder: &mut builder }.deserialize(serde_yaml::Deserializer::from_str(text));
     let error = match result {
-        Ok(node) => return builder.finished(node),
+        Ok(node) => return Some(node),
         Err(error) => error,
     };
     let place = error.location().map_or(Place::START, |at| builder.place(at.line(), at.column(), None));
@@ -63,10 +63,6 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn finished(&self, node: Node) -> Option<Node> {
-        self.report.is_clean().then_some(node)
-    }
-
     /// The place of a scalar; its length is read off the line.
     fn place(&self, line: usize, column: usize, text: Option<&str>) -> Place {
         let rest: String = match self.lines.get(line.saturating_sub(1)) {
@@ -144,6 +140,21 @@ fn quoted_length(rest: &str, quote: char) -> usize {
     rest.trim_end().chars().count()
 }
 
+/// The place of an empty collection until something near it lends its own.
+const UNKNOWN: Place = Place { line: 0, column: 0, length: 1 };
+
+/// Empty collections in a list get the place of the item before them, or of the first that has one.
+fn place_empty(items: &mut [Node]) {
+    let first = items.iter().map(|item| item.place).find(|place| *place != UNKNOWN);
+    let mut before = first.unwrap_or(UNKNOWN);
+    for item in items {
+        if item.place == UNKNOWN {
+            item.place = before;
+        }
+        before = item.place;
+    }
+}
+
 struct Seed<'b, 'a> {
     builder: &'b mut Builder<'a>,
 }
@@ -165,9 +176,13 @@ impl<'de> DeserializeSeed<'de> for Seed<'_, '_> {
             _ => None,
         };
         let place = self.builder.place(line, column, text);
-        let node = Node::new(value, place);
+        let mut node = Node::new(value, place);
         match problem {
-            Some(problem) => self.builder.report.add_help(mistake::NUMBER_FORM, place, problem, "put it in quotes if it is text"),
+            Some(problem) => {
+                self.builder.report.add_help(mistake::NUMBER_FORM, place, problem, "put it in quotes if it is text");
+                // Nothing is left of it, and the check of shapes skips what is hidden and nothing.
+                node.hidden = true;
+            }
             None => self.builder.check_number(&node),
         }
         Ok(node)
@@ -239,7 +254,8 @@ impl<'de> Visitor<'de> for NodeVisitor<'_, '_> {
         while let Some(item) = access.next_element_seed(Seed { builder: self.builder })? {
             items.push(item);
         }
-        let place = items.first().map_or(Place::START, |item| item.place);
+        place_empty(&mut items);
+        let place = items.first().map_or(UNKNOWN, |item| item.place);
         Ok(Node::new(Value::List(items), place))
     }
 
@@ -249,14 +265,14 @@ impl<'de> Visitor<'de> for NodeVisitor<'_, '_> {
         while let Some(key) = access.next_key_seed(Seed { builder: self.builder })? {
             place = place.or(Some(key.place));
             let mut value = access.next_value_seed(Seed { builder: self.builder })?;
-            if matches!(value.value, Value::List(_) | Value::Map(_)) {
+            if matches!(value.value, Value::List(_) | Value::Map(_)) || value.place == UNKNOWN {
                 value.place = key.place;
             }
             if let Some(key) = self.builder.key_of(key, &mut seen) {
                 entries.push((key, value));
             }
         }
-        Ok(Node::new(Value::Map(entries), place.unwrap_or(Place::START)))
+        Ok(Node::new(Value::Map(entries), place.unwrap_or(UNKNOWN)))
     }
 
     /// A tag that the pre-scan let through: only its value counts.

@@ -2,8 +2,8 @@
 //! part of a message: a config may hold what came from the environment.
 
 use affluent_model::diagnostic::{Diagnostic, Location};
-use jsonschema::error::ValidationErrorKind;
-use jsonschema::{Draft, ValidationError};
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use jsonschema::{Draft, JsonType, ValidationError};
 use serde_json::Value;
 
 use crate::mistake;
@@ -67,7 +67,7 @@ fn explained(error: &ValidationError<'_>, what: &str) -> (String, Option<String>
         ValidationErrorKind::Required { property } => {
             (format!("missing key `{}` in `{what}`", property.as_str().unwrap_or_default()), None)
         }
-        ValidationErrorKind::Type { .. } => (format!("`{what}` has the wrong type: {}", error.masked_with("it")), None),
+        ValidationErrorKind::Type { kind: TypeKind::Single(kind) } => (format!("`{what}` must be {}", type_words(*kind)), None),
         ValidationErrorKind::Enum { options } => {
             let words: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             (format!("`{what}` has a value that is not allowed"), Some(format!("allowed: {}", words.join(", "))))
@@ -79,6 +79,18 @@ fn explained(error: &ValidationError<'_>, what: &str) -> (String, Option<String>
         }
         ValidationErrorKind::Pattern { pattern } => (format!("`{what}` does not have the form `{pattern}`"), None),
         _ => (format!("`{what}` is not accepted: {}", error.masked_with("it")), None),
+    }
+}
+
+fn type_words(kind: JsonType) -> &'static str {
+    match kind {
+        JsonType::Array => "a list",
+        JsonType::Boolean => "`true` or `false`",
+        JsonType::Integer => "a whole number",
+        JsonType::Null => "nothing",
+        JsonType::Number => "a number",
+        JsonType::Object => "a map",
+        JsonType::String => "text",
     }
 }
 

@@ -28,8 +28,7 @@ impl Checker<'_> {
     pub(super) fn grants(&mut self, plan: &DestinationPlan, subject: &Subject, leaving: Leaving) {
         for (name, at) in &leaving.columns {
             if !plan.grants.contains(name) {
-                let mut grants: Vec<&str> = plan.grants.iter().map(String::as_str).collect();
-                grants.push(name);
+                let grants: Vec<&str> = leaving.columns.keys().map(String::as_str).collect();
                 let message = format!("`{name}` is personal and leaves without a grant");
                 let help = format!("if it should leave, write `grants: [{}]`", grants.join(", "));
                 self.add(mistake::NOT_GRANTED, message, at.clone(), help);

@@ -70,6 +70,7 @@ impl Checker<'_> {
         if let Some(class) = class.filter(|class| self.policy(*class) == PiiPolicy::Drop) {
             let message = format!("the attribute `{name}` would always be empty: the project drops values of the class `{}`", class.as_str());
             self.add(mistake::PERSONAL_USE, message, at, "remove the attribute, or change `pii` in affluent.yaml");
+            attributes.incomplete = true;
             return;
         }
         let Some(known) = attributes.get(name) else {
@@ -103,5 +104,6 @@ impl Checker<'_> {
         let offer = format!("child streams of `{}` are", ingest.stream);
         let message = format!("`{lines}` is not a child stream of `{}`", ingest.stream);
         self.add(mistake::UNKNOWN_STREAM, message, at, near::suggestion(lines, &offer, &children));
+        self.has_missing_streams = true;
     }
 }

@@ -2,7 +2,7 @@
 //! fit their schemas, secrets they know.
 
 use affluent_model::manifest::{Manifest, PluginKind};
-use affluent_model::plan::{Connection, Pipeline, PipelineDestination, PipelineSource, TransformStep};
+use affluent_model::plan::{Connection, FileGrants, Pipeline, PipelineDestination, PipelineSource, TransformStep};
 
 use super::config_schema::{self, ConfigPlace};
 use super::Checker;
@@ -40,6 +40,10 @@ impl Checker<'_> {
         let place = ConfigPlace { subject, path: vec!["config".to_owned()], plugin: &connection.plugin, sources: self.sources };
         self.found.extend(config_schema::check(&manifest.config_schema, &connection.config, &place));
         self.secrets(connection, &manifest, &place.subject);
+        if !manifest.files && connection.files != FileGrants::default() {
+            let at = self.sources.locate_key(&place.subject, &[], "files");
+            self.add(mistake::COMBINATION, format!("the plugin `{}` does not work on files", connection.plugin), at, "remove `files`");
+        }
     }
 
     fn secrets(&mut self, connection: &Connection, manifest: &Manifest, subject: &Subject) {

@@ -62,8 +62,7 @@ impl<'a> Checker<'a> {
             }
         }
         self.listed_children(streams, offered);
-        let columns = schemas.iter().map(|(name, schema)| (name.clone(), Columns { fields: schema.fields.clone(), incomplete: false }));
-        let columns = columns.collect();
+        let columns = schemas.iter().map(|(name, schema)| (name.clone(), columns_of(schema, streams))).collect();
         let mut following = Following { pipeline, subject, schemas, columns, used: BTreeSet::new() };
         for (number, step) in pipeline.transforms.iter().enumerate() {
             self.transform(&mut following, number, step);
@@ -88,6 +87,7 @@ impl<'a> Checker<'a> {
             let message = format!("unknown stream `{}` in source `{connection}`", read.name);
             let help = near::suggestion(&read.name, &format!("`{connection}` offers"), &names);
             self.add(mistake::UNKNOWN_STREAM, message, read.at.clone(), help);
+            self.has_missing_streams = true;
             return None;
         };
         if !schema.sync_modes.contains(&read.sync) {
@@ -232,6 +232,18 @@ impl<'a> Checker<'a> {
 
 fn parent_of(schema: &StreamSchema) -> Option<&String> {
     schema.parent.as_ref().map(|parent| &parent.stream)
+}
+
+/// The columns of a stream. One that only looks personal is taken for personal, so that the missing class is one mistake
+/// and not many.
+fn columns_of(schema: &StreamSchema, streams: &[StreamRead]) -> Columns {
+    let read_as = parent_of(schema).filter(|parent| streams.iter().any(|read| read.name == **parent)).unwrap_or(&schema.name);
+    let is_declared = |name: &str| streams.iter().any(|read| read.name == *read_as && read.pii.contains_key(name));
+    let mut fields = schema.fields.clone();
+    for field in fields.iter_mut().filter(|field| field.pii.is_none() && !is_declared(&field.name)) {
+        field.pii = promised_class(field);
+    }
+    Columns { fields, incomplete: false }
 }
 
 fn classified(schema: &StreamSchema, read: &StreamRead) -> StreamSchema {

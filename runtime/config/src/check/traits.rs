@@ -41,9 +41,9 @@ impl Checker<'_> {
         columns
     }
 
-    /// True when a source of profiles could not be asked for its streams.
+    /// True when a source of profiles could not be asked for its streams, or lacks one that a pipeline reads.
     pub(super) fn has_unasked_sources(&self) -> bool {
-        self.plan.pipelines.values().any(|pipeline| match (&pipeline.source, &pipeline.destination) {
+        self.has_missing_streams || self.plan.pipelines.values().any(|pipeline| match (&pipeline.source, &pipeline.destination) {
             (PipelineSource::Connection { connection, .. }, PipelineDestination::Profiles { .. }) => {
                 self.catalog.streams(connection).is_none()
             }
