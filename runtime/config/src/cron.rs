@@ -40,7 +40,9 @@ impl Cron {
         let &[minute, hour, day, month, weekday] = fields.as_slice() else {
             return Err(format!("a schedule has five fields, this has {}", fields.len()));
         };
-        for (name, field, values) in [("minute", minute, 0..=59), ("hour", hour, 0..=23), ("day of month", day, 1..=31), ("month", month, 1..=12)] {
+        for (name, field, values) in
+            [("minute", minute, 0..=59), ("hour", hour, 0..=23), ("day of month", day, 1..=31), ("month", month, 1..=12)]
+        {
             check_field(name, field, &values)?;
         }
         let weekdays = translate_weekdays(weekday)?;
@@ -51,7 +53,8 @@ impl Cron {
         let mut schedules = Vec::with_capacity(days.len());
         for (day, weekdays) in days {
             let line = format!("0 {minute} {hour} {day} {month} {weekdays}");
-            schedules.push(Schedule::from_str(&line).map_err(|error| format!("not a schedule: {}", first_line(&error.to_string())))?);
+            schedules
+                .push(Schedule::from_str(&line).map_err(|error| format!("not a schedule: {}", first_line(&error.to_string())))?);
         }
         let every_hour = schedules.iter().all(|schedule| schedule.hours().count() == 24);
         let cron = Self { schedules, every_hour };
@@ -126,7 +129,10 @@ fn check_field(name: &str, field: &str, values: &RangeInclusive<u8>) -> Result<(
             let lower = word.to_ascii_lowercase();
             (name == "month" && MONTHS.contains(&lower.as_str())) || (name == "day of week" && WEEKDAYS.contains(&lower.as_str()))
         };
-        let word = |word: &str| is_name(word) || (word.chars().all(|c| c.is_ascii_digit()) && word.parse().is_ok_and(|number| values.contains(&number)));
+        let word = |word: &str| {
+            is_name(word)
+                || (word.chars().all(|c| c.is_ascii_digit()) && word.parse().is_ok_and(|number| values.contains(&number)))
+        };
         let is_range = range.split_once('-').is_some_and(|(low, high)| word(low) && word(high));
         if range != "*" && !is_range && (step.is_some() || !word(range)) {
             return Err(format!("`{part}` is not a {name}: write {low} to {high}, ranges `1-5`, lists `1,3`, `*` or `*/5`"));
@@ -172,6 +178,8 @@ fn weekday(word: &str) -> Result<usize, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// The next `count` instants after `after`, as UTC texts.
@@ -217,12 +225,17 @@ mod tests {
     fn a_run_every_quarter_of_an_hour_never_stops_in_the_repeated_hour() {
         let quarters = fires("*/15 * * * *", "Europe/Paris", "2026-10-25T00:30:00Z", 5);
 
-        assert_eq!(quarters, ["2026-10-25T00:45Z", "2026-10-25T01:00Z", "2026-10-25T01:15Z", "2026-10-25T01:30Z", "2026-10-25T01:45Z"]);
+        assert_eq!(
+            quarters,
+            ["2026-10-25T00:45Z", "2026-10-25T01:00Z", "2026-10-25T01:15Z", "2026-10-25T01:30Z", "2026-10-25T01:45Z"]
+        );
     }
 
     #[test]
     fn weekdays_count_from_sunday_as_zero_or_seven() {
-        for (field, day) in [("0", "2026-11-29"), ("7", "2026-11-29"), ("5", "2026-11-27"), ("fri", "2026-11-27"), ("MON", "2026-11-23")] {
+        for (field, day) in
+            [("0", "2026-11-29"), ("7", "2026-11-29"), ("5", "2026-11-27"), ("fri", "2026-11-27"), ("MON", "2026-11-23")]
+        {
             let next = fires(&format!("0 7 * * {field}"), "UTC", "2026-11-22T12:00:00Z", 1);
             assert_eq!(next, [format!("{day}T07:00Z")], "{field}");
         }
@@ -247,8 +260,25 @@ mod tests {
     #[test]
     fn what_is_not_crontab_is_refused() {
         for wrong in [
-            "", "* * * *", "0 * * * * *", "@daily", "60 * * * *", "* 24 * * *", "0 0 0 * *", "0 0 * 13 *", "0 0 * * 8", "0 0 30 2 *",
-            "0 0 31 4,6 *", "0 0 L * *", "0 0 ? * *", "5/15 * * * *", "*/0 * * * *", "0 0 * * 5-2", "0 0 * * mon#2", "-1 * * * *", "a b c d e",
+            "",
+            "* * * *",
+            "0 * * * * *",
+            "@daily",
+            "60 * * * *",
+            "* 24 * * *",
+            "0 0 0 * *",
+            "0 0 * 13 *",
+            "0 0 * * 8",
+            "0 0 30 2 *",
+            "0 0 31 4,6 *",
+            "0 0 L * *",
+            "0 0 ? * *",
+            "5/15 * * * *",
+            "*/0 * * * *",
+            "0 0 * * 5-2",
+            "0 0 * * mon#2",
+            "-1 * * * *",
+            "a b c d e",
         ] {
             assert!(Cron::parse(wrong).is_err(), "{wrong}");
         }
@@ -258,5 +288,22 @@ mod tests {
     fn an_unknown_time_zone_has_no_next_run() {
         assert_eq!(Cron::parse("0 0 * * *").unwrap().next_after(0, "Europe/Pariss"), None);
         assert!(is_timezone("Europe/Paris") && !is_timezone("Europe/Pariss"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn a_daily_run_fires_once_on_every_date_of_its_zone(minute in 0..60, hour in 0..24, zone in 0..4usize, day in 0..3_650i64) {
+            let zone = ["Europe/Paris", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"][zone];
+            let cron = Cron::parse(&format!("{minute} {hour} * * *")).unwrap();
+            let tz: Tz = zone.parse().unwrap();
+            let date = |us: i64| DateTime::from_timestamp_micros(us).unwrap().with_timezone(&tz).date_naive();
+
+            let first = cron.next_after((15_000 + day) * 86_400_000_000, zone).unwrap();
+            let second = cron.next_after(first, zone).unwrap();
+
+            prop_assert_eq!(date(second), date(first).succ_opt().unwrap());
+        }
     }
 }

@@ -103,7 +103,8 @@ impl<'a> Links<'a> {
             let name = &identifier.name;
             let at = self.sources.locate_key(subject, &["destination", "profiles", stream, "identifiers"], name);
             let help = near::suggestion(name, "profiles/identity.yaml has", &known);
-            self.found.push(Diagnostic::error(mistake::UNKNOWN_IDENTIFIER, format!("unknown identifier `{name}`"), at).help(help));
+            self.found
+                .push(Diagnostic::error(mistake::UNKNOWN_IDENTIFIER, format!("unknown identifier `{name}`"), at).help(help));
         }
     }
 
@@ -117,7 +118,8 @@ impl<'a> Links<'a> {
     }
 
     fn purpose(&mut self, purpose: &str, at: Location) {
-        let mapped: BTreeSet<&str> = self.mappings().flat_map(|mapping| &mapping.consent).map(|consent| consent.purpose.as_str()).collect();
+        let mapped: BTreeSet<&str> =
+            self.mappings().flat_map(|mapping| &mapping.consent).map(|consent| consent.purpose.as_str()).collect();
         if mapped.contains(purpose) || self.parts.declared.incomplete.contains(&FileKind::Pipeline) {
             return;
         }
@@ -127,10 +129,14 @@ impl<'a> Links<'a> {
     }
 
     fn mappings(&self) -> impl Iterator<Item = &'a ProfileMapping> {
-        self.parts.pipelines.values().filter_map(|pipeline| match &pipeline.destination {
-            PipelineDestination::Profiles { streams, .. } => Some(streams.values()),
-            PipelineDestination::Connection(_) => None,
-        }).flatten()
+        self.parts
+            .pipelines
+            .values()
+            .filter_map(|pipeline| match &pipeline.destination {
+                PipelineDestination::Profiles { streams, .. } => Some(streams.values()),
+                PipelineDestination::Connection(_) => None,
+            })
+            .flatten()
     }
 
     fn after(&mut self, subject: &Subject, name: &str) {
@@ -144,7 +150,9 @@ impl<'a> Links<'a> {
     }
 
     fn circle_of_pipelines(&mut self) {
-        let after = |pipeline: &'a Pipeline| pipeline.schedule.as_ref().map(|schedule| schedule.after.iter().map(String::as_str).collect());
+        let after = |pipeline: &'a Pipeline| {
+            pipeline.schedule.as_ref().map(|schedule| schedule.after.iter().map(String::as_str).collect())
+        };
         let edges: BTreeMap<&str, Vec<&str>> =
             self.parts.pipelines.values().map(|pipeline| (pipeline.name.as_str(), after(pipeline).unwrap_or_default())).collect();
         for circle in circles(&edges) {
@@ -174,7 +182,8 @@ impl<'a> Links<'a> {
 
     fn survivorship(&mut self) {
         let Some(identity) = &self.parts.identity else { return };
-        let attributes: BTreeSet<&str> = self.mappings().flat_map(|mapping| &mapping.attributes).map(|attribute| attribute.name.as_str()).collect();
+        let attributes: BTreeSet<&str> =
+            self.mappings().flat_map(|mapping| &mapping.attributes).map(|attribute| attribute.name.as_str()).collect();
         let all_known = !self.parts.declared.incomplete.contains(&FileKind::Pipeline);
         for (attribute, strategy) in &identity.survivorship {
             if all_known && !attributes.contains(attribute.as_str()) {
@@ -193,11 +202,17 @@ impl<'a> Links<'a> {
 
     /// Attributes, computed traits and identifiers stand side by side in segments and mappings.
     fn names_of_columns(&mut self) {
-        let attributes: BTreeSet<&str> = self.mappings().flat_map(|mapping| &mapping.attributes).map(|attribute| attribute.name.as_str()).collect();
+        let attributes: BTreeSet<&str> =
+            self.mappings().flat_map(|mapping| &mapping.attributes).map(|attribute| attribute.name.as_str()).collect();
         for computed in &self.parts.traits {
             if attributes.contains(computed.name.as_str()) {
                 let message = format!("`{}` is an attribute already", computed.name);
-                self.add(mistake::DUPLICATE_NAME, message, computed.at.clone(), "give the computed trait another name".to_owned());
+                self.add(
+                    mistake::DUPLICATE_NAME,
+                    message,
+                    computed.at.clone(),
+                    "give the computed trait another name".to_owned(),
+                );
             }
         }
     }

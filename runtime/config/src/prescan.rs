@@ -15,7 +15,12 @@ const CHARACTERS_REPORTED_MAX: usize = 10;
 /// The text, when nothing in the bytes is refused; else the mistakes are in `report`.
 pub(crate) fn scan<'a>(bytes: &'a [u8], report: &mut FileReport) -> Option<&'a str> {
     if bytes.len() > YAML_BYTES_MAX {
-        report.add_help(mistake::TOO_BIG, Place::START, format!("larger than {YAML_BYTES_MAX} bytes"), "split it into several files");
+        report.add_help(
+            mistake::TOO_BIG,
+            Place::START,
+            format!("larger than {YAML_BYTES_MAX} bytes"),
+            "split it into several files",
+        );
         return None;
     }
     let text = match std::str::from_utf8(bytes) {
@@ -60,7 +65,12 @@ fn scan_characters(text: &str, report: &mut FileReport) {
             }
             let place = Place { line: index + 1, column: column + 1, length: 1 };
             let message = format!("hidden character U+{:04X}", u32::from(character));
-            report.add_help(mistake::CHARACTER, place, message, "remove it; in a double-quoted text it can be written as an escape");
+            report.add_help(
+                mistake::CHARACTER,
+                place,
+                message,
+                "remove it; in a double-quoted text it can be written as an escape",
+            );
         }
     }
 }
@@ -99,16 +109,7 @@ struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     fn new(report: &'a mut FileReport) -> Self {
-        Self {
-            report,
-            state: State::Start,
-            flow_depth: 0,
-            flow_tokens: 0,
-            openers: 0,
-            aliases: 0,
-            plain_indent: 0,
-            block: None,
-        }
+        Self { report, state: State::Start, flow_depth: 0, flow_tokens: 0, openers: 0, aliases: 0, plain_indent: 0, block: None }
     }
 
     /// False when a limit was passed and the rest is not looked at.
@@ -218,7 +219,8 @@ impl<'a> Scanner<'a> {
 
     /// What begins at a character where a value may start; returns how many more characters it took.
     fn start(&mut self, line: usize, column: usize, character: char, characters: &[char], indent: usize) -> usize {
-        let is_indicator = matches!(character, '[' | '{' | ']' | '}' | ',') && (self.flow_depth > 0 || self.state == State::After);
+        let is_indicator =
+            matches!(character, '[' | '{' | ']' | '}' | ',') && (self.flow_depth > 0 || self.state == State::After);
         let is_key_end = character == ':' && self.state == State::Start;
         if self.state != State::Start || character.is_whitespace() || is_indicator || is_key_end {
             return 0;
@@ -243,7 +245,12 @@ impl<'a> Scanner<'a> {
             '*' => {
                 self.aliases += 1;
                 if self.aliases == YAML_ALIASES_MAX + 1 {
-                    self.report.add_help(mistake::ALIASES, place, format!("more than {YAML_ALIASES_MAX} aliases"), "write the values out");
+                    self.report.add_help(
+                        mistake::ALIASES,
+                        place,
+                        format!("more than {YAML_ALIASES_MAX} aliases"),
+                        "write the values out",
+                    );
                 }
                 self.state = State::After;
                 return word - 1;
@@ -317,7 +324,17 @@ mod tests {
 
     #[test]
     fn tags_are_found_wherever_a_value_may_start() {
-        for text in ["!a b", "a: !b c", "- !b c", "[!b c]", "{ a: !b c }", "a: &x !b c", "a:\n  !b\n  c: 1", "? !b c\n: d", "a: !!binary x"] {
+        for text in [
+            "!a b",
+            "a: !b c",
+            "- !b c",
+            "[!b c]",
+            "{ a: !b c }",
+            "a: &x !b c",
+            "a:\n  !b\n  c: 1",
+            "? !b c\n: d",
+            "a: !!binary x",
+        ] {
             assert_eq!(refused(text), [mistake::TAG], "{text}");
         }
     }

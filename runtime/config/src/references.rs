@@ -42,7 +42,11 @@ pub(crate) fn resolve(node: &mut Node, schema: Option<&Schema>, inputs: &Inputs<
 }
 
 fn child_schema<'a>(schema: &'a Schema, key: &str) -> Option<&'a Schema> {
-    branches(schema).find_map(|branch| branch.get("properties").and_then(|properties| properties.get(key)).or_else(|| branch.get("additionalProperties"))).filter(|schema| schema.is_object())
+    branches(schema)
+        .find_map(|branch| {
+            branch.get("properties").and_then(|properties| properties.get(key)).or_else(|| branch.get("additionalProperties"))
+        })
+        .filter(|schema| schema.is_object())
 }
 
 /// A map of `env`, `var` or `secret`, maybe with `default`, and nothing else.
@@ -68,7 +72,8 @@ fn wants_keys_of(node: &Node, schema: Option<&Schema>) -> bool {
             listed || any
         })
     };
-    let free_form = branches(schema).any(|branch| branch.get("type") == Some(&Schema::from("object")) && branch.get("properties").is_none());
+    let free_form =
+        branches(schema).any(|branch| branch.get("type") == Some(&Schema::from("object")) && branch.get("properties").is_none());
     free_form || node.entries().iter().filter_map(|(key, _)| key.text()).filter(|key| *key != "default").any(is_named)
 }
 
@@ -77,7 +82,8 @@ fn replace(node: &mut Node, schema: Option<&Schema>, inputs: &Inputs<'_>, report
     let default = node.get("default").cloned();
     let named = |kind: &str| node.get(kind).map(|name| name.text().map(str::to_owned));
     let found = if named("secret").is_some() {
-        let help = "secrets stand under `secrets:` of a connection; the plugin never sees them, the host adds them to its requests";
+        let help =
+            "secrets stand under `secrets:` of a connection; the plugin never sees them, the host adds them to its requests";
         report.add_help(mistake::SECRET_PLACE, place, "a secret cannot stand here", help);
         None
     } else if let Some(name) = named("env") {

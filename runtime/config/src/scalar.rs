@@ -97,7 +97,8 @@ pub(crate) fn rate(text: &str) -> Result<(u32, u64), String> {
     let wrong = || "is not a rate".to_owned();
     let (requests, time) = text.split_once('/').ok_or_else(wrong)?;
     let requests: u32 = requests.parse().map_err(|_| wrong())?;
-    let per_ms = if time.starts_with(|c: char| c.is_ascii_digit()) { duration_ms(time) } else { duration_ms(&format!("1{time}")) };
+    let per_ms =
+        if time.starts_with(|c: char| c.is_ascii_digit()) { duration_ms(time) } else { duration_ms(&format!("1{time}")) };
     let per_ms = per_ms.map_err(|_| wrong())?;
     if requests == 0 || per_ms == 0 {
         return Err("is a rate of zero: nothing would ever be sent".to_owned());
@@ -139,7 +140,9 @@ fn host(text: &str) -> Result<(), String> {
 fn address(text: &str) -> Result<(), String> {
     let wrong = "is not an address with an optional prefix length and port";
     let (range, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((inner, rest)) => (format!("{inner}{}", rest.split(':').next().unwrap_or_default()), rest.split_once(':').map(|(_, port)| port)),
+        Some((inner, rest)) => {
+            (format!("{inner}{}", rest.split(':').next().unwrap_or_default()), rest.split_once(':').map(|(_, port)| port))
+        }
         None if text.matches(':').count() == 1 => {
             let (range, port) = text.split_once(':').unwrap_or((text, ""));
             (range.to_owned(), Some(port))

@@ -204,13 +204,16 @@ mod tests {
 
     fn shop() -> Manifest {
         let column = json!({ "type": "object", "properties": { "size": { "type": "integer" } }, "additionalProperties": false });
-        manifest("acme/shop", json!({
-            "type": "object",
-            "properties": { "shop": { "type": "string" }, "columns": { "type": "array", "items": { "$ref": "#/$defs/Column" } } },
-            "required": ["shop"],
-            "additionalProperties": false,
-            "$defs": { "Column": column }
-        }))
+        manifest(
+            "acme/shop",
+            json!({
+                "type": "object",
+                "properties": { "shop": { "type": "string" }, "columns": { "type": "array", "items": { "$ref": "#/$defs/Column" } } },
+                "required": ["shop"],
+                "additionalProperties": false,
+                "$defs": { "Column": column }
+            }),
+        )
     }
 
     fn json_of(text: &str) -> Value {
@@ -268,8 +271,14 @@ mod tests {
     fn a_plugins_own_schema_checks_its_config() {
         let start = "version: 1\nconnection: shop\nplugin: acme/shop\n";
 
-        assert_eq!(mistakes("connection", &format!("{start}config: {{ shop: acme, columns: [{{ size: 3 }}] }}")), Vec::<String>::new());
-        assert_eq!(mistakes("connection", &format!("{start}config: {{ shop: {{ env: SHOP }}, columns: [{{ size: {{ var: n }} }}] }}")), Vec::<String>::new());
+        assert_eq!(
+            mistakes("connection", &format!("{start}config: {{ shop: acme, columns: [{{ size: 3 }}] }}")),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            mistakes("connection", &format!("{start}config: {{ shop: {{ env: SHOP }}, columns: [{{ size: {{ var: n }} }}] }}")),
+            Vec::<String>::new()
+        );
         assert_eq!(mistakes("connection", &format!("{start}config: {{ shop: acme, columns: [{{ length: 3 }}] }}")).len(), 1);
         assert_eq!(mistakes("connection", &format!("{start}config: {{}}")).len(), 1);
     }
@@ -278,7 +287,10 @@ mod tests {
     fn references_may_stand_for_scalars_and_for_nothing_else() {
         let start = "version: 1\nconnection: shop\nplugin: csv\n";
 
-        assert_eq!(mistakes("connection", &format!("{start}limits: {{ burst: {{ var: burst, default: 3 }} }}")), Vec::<String>::new());
+        assert_eq!(
+            mistakes("connection", &format!("{start}limits: {{ burst: {{ var: burst, default: 3 }} }}")),
+            Vec::<String>::new()
+        );
         assert_eq!(mistakes("connection", &format!("{start}limits: {{ env: LIMITS }}")).len(), 1);
         assert_ne!(mistakes("connection", "version: { env: VERSION }\nconnection: shop\nplugin: csv\n"), Vec::<String>::new());
     }

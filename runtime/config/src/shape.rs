@@ -110,7 +110,12 @@ fn expected_words(schema: &Schema) -> String {
 fn wrong_type(node: &Node, schema: &Schema, what: &str, report: &mut FileReport) {
     if schema.get("x-affluent") == Some(&Schema::from("secrets")) {
         let help = "write `{ secret: name }` or `{ env: NAME }`; if this was a real secret, replace it at the vendor";
-        report.add_help(mistake::SECRET_PLACE, node.place, format!("`{what}` must be a reference, never the secret itself"), help);
+        report.add_help(
+            mistake::SECRET_PLACE,
+            node.place,
+            format!("`{what}` must be a reference, never the secret itself"),
+            help,
+        );
         return;
     }
     let found = node.shown().map_or_else(|| node.kind().to_owned(), |shown| format!("{} {shown}", node.kind()));
@@ -265,12 +270,23 @@ fn later(schema: &Schema) -> impl Iterator<Item = &str> {
 
 fn unknown_key(key: &Node, schema: &Schema, what: &str, report: &mut FileReport) {
     let name = key.text().unwrap_or_default();
-    let mut keys: Vec<&str> = schema.get("properties").and_then(Schema::as_object).into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+    let mut keys: Vec<&str> =
+        schema.get("properties").and_then(Schema::as_object).into_iter().flatten().map(|(key, _)| key.as_str()).collect();
     keys.sort_unstable();
     if later(schema).any(|later| later == name) {
-        report.add_help(mistake::LATER, key.place, format!("`{name}` is not supported yet"), format!("allowed: {}", keys.join(", ")));
+        report.add_help(
+            mistake::LATER,
+            key.place,
+            format!("`{name}` is not supported yet"),
+            format!("allowed: {}", keys.join(", ")),
+        );
     } else {
-        report.add_help(mistake::UNKNOWN_KEY, key.place, format!("unknown key `{name}` in {}", named(what)), near::suggestion(name, "allowed:", &keys));
+        report.add_help(
+            mistake::UNKNOWN_KEY,
+            key.place,
+            format!("unknown key `{name}` in {}", named(what)),
+            near::suggestion(name, "allowed:", &keys),
+        );
     }
 }
 
@@ -279,7 +295,14 @@ fn named(what: &str) -> String {
 }
 
 /// Whether the map has what it needs; `given` are the keys before wrong entries were taken out.
-fn check_present(given: &[String], entries: &[(Node, Node)], schema: &Schema, place: Place, what: &str, report: &mut FileReport) -> bool {
+fn check_present(
+    given: &[String],
+    entries: &[(Node, Node)],
+    schema: &Schema,
+    place: Place,
+    what: &str,
+    report: &mut FileReport,
+) -> bool {
     let mut complete = true;
     let is_later = later(schema).any(|later| given.iter().any(|key| key == later));
     for key in schema.get("required").and_then(Schema::as_array).into_iter().flatten().filter_map(Schema::as_str) {
@@ -295,7 +318,11 @@ fn check_present(given: &[String], entries: &[(Node, Node)], schema: &Schema, pl
     match properties {
         Some(properties) if is_few || is_many => {
             let keys: Vec<&str> = properties.keys().map(String::as_str).collect();
-            report.add(mistake::COMBINATION, place, format!("{} must have exactly one of the keys {}", named(what), keys.join(", ")));
+            report.add(
+                mistake::COMBINATION,
+                place,
+                format!("{} must have exactly one of the keys {}", named(what), keys.join(", ")),
+            );
         }
         None if is_few => report.add(mistake::MISSING_KEY, place, format!("{} is empty", named(what))),
         _ => {}

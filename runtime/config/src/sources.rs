@@ -101,6 +101,11 @@ impl Sources {
         let indent = text.chars().count().checked_sub(content.chars().count())?;
         let written: String = text.chars().skip(indent).collect();
         let room = content.chars().count().saturating_sub(column).max(1);
-        (written == content).then(|| Location { file: expression.at.file.clone(), line, column: indent + column + 1, length: length.clamp(1, room) })
+        (written == content).then(|| Location {
+            file: expression.at.file.clone(),
+            line,
+            column: indent + column + 1,
+            length: length.clamp(1, room),
+        })
     }
 }

@@ -29,7 +29,12 @@ pub(crate) fn parse(text: &str, report: &mut FileReport) -> Option<Node> {
     let place = error.location().map_or(Place::START, |at| builder.place(at.line(), at.column(), None));
     let message = without_position(&error.to_string());
     if message.contains("more than one document") {
-        report.add_help(mistake::DOCUMENTS, place, "more than one document in a file", "split it at `---` into files of their own");
+        report.add_help(
+            mistake::DOCUMENTS,
+            place,
+            "more than one document in a file",
+            "split it at `---` into files of their own",
+        );
     } else if message.contains("repetition limit") {
         report.add_help(mistake::ALIASES, place, "aliases repeat too much of the file", "write the values out");
     } else {
@@ -83,7 +88,12 @@ impl Builder<'_> {
         let raw = self.raw(node.place);
         let digits = raw.trim_start_matches(['+', '-']);
         if ["0x", "0o", "0b"].iter().any(|prefix| digits.starts_with(prefix)) {
-            self.report.add_help(mistake::NUMBER_FORM, node.place, format!("`{raw}` is not a decimal number"), "write it in decimal, or in quotes if it is text");
+            self.report.add_help(
+                mistake::NUMBER_FORM,
+                node.place,
+                format!("`{raw}` is not a decimal number"),
+                "write it in decimal, or in quotes if it is text",
+            );
         }
     }
 

@@ -58,7 +58,10 @@ impl WordPlanner {
     fn plan(text: &str, schema: &Schema) -> Result<PlannedExpression, ExpressionMistake> {
         let unquoted: String = text.split('\'').step_by(2).collect::<Vec<_>>().join("''");
         let mut columns: Vec<String> = Vec::new();
-        for word in unquoted.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| word.starts_with(|c: char| c.is_alphabetic())) {
+        for word in unquoted
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .filter(|word| word.starts_with(|c: char| c.is_alphabetic()))
+        {
             if schema.field_with_name(word).is_ok() {
                 columns.push(word.to_owned());
             } else if !FUNCTIONS.contains(&word.to_lowercase().as_str()) {
@@ -124,7 +127,8 @@ fn rendered(diagnostics: &[Diagnostic]) -> String {
 }
 
 fn projects(folder: &Path) -> Vec<PathBuf> {
-    let mut projects: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    let mut projects: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
     projects.sort();
     projects
 }

@@ -120,15 +120,26 @@ destination: { connection: out, object: file }
 
 #[test]
 fn a_schedule_has_units_words_and_defaults() {
-    let text = |schedule: &str| format!("version: 1\npipeline: copy\nschedule: {schedule}\nsource: {{ connection: out, streams: [a] }}\ndestination: {{ connection: out, object: file }}\n");
-    let full = text("{ cron: \"0 7 * * 1-5\", timezone: Europe/Paris, jitter: 60s, overlap: queue, catch_up: { all: 5 }, timeout: 1h }");
+    let text = |schedule: &str| {
+        format!(
+            "version: 1\npipeline: copy\nschedule: {schedule}\nsource: {{ connection: out, streams: [a] }}\ndestination: {{ connection: out, object: file }}\n"
+        )
+    };
+    let full =
+        text("{ cron: \"0 7 * * 1-5\", timezone: Europe/Paris, jitter: 60s, overlap: queue, catch_up: { all: 5 }, timeout: 1h }");
     let short = text("{ cron: \"0 7 * * *\" }");
 
     let full = plan(&[OUT, ("pipelines/a.yaml", &full)]).unwrap().pipelines["copy"].schedule.clone().unwrap();
     let short = plan(&[OUT, ("pipelines/a.yaml", &short)]).unwrap().pipelines["copy"].schedule.clone().unwrap();
 
-    assert_eq!((full.jitter_ms, full.overlap, full.catch_up, full.timeout_ms), (60_000, Overlap::Queue, CatchUp::All(5), Some(3_600_000)));
-    assert_eq!((short.timezone.as_str(), short.overlap, short.catch_up, short.timeout_ms), ("UTC", Overlap::Skip, CatchUp::Last, None));
+    assert_eq!(
+        (full.jitter_ms, full.overlap, full.catch_up, full.timeout_ms),
+        (60_000, Overlap::Queue, CatchUp::All(5), Some(3_600_000))
+    );
+    assert_eq!(
+        (short.timezone.as_str(), short.overlap, short.catch_up, short.timeout_ms),
+        ("UTC", Overlap::Skip, CatchUp::Last, None)
+    );
 }
 
 #[test]
@@ -144,7 +155,8 @@ destination: { connection: out, object: file }
     let plan = plan(&[OUT, ("pipelines/a.yaml", text)]).unwrap();
 
     let affluent_model::plan::TransformStep::Map { set, .. } = &plan.pipelines["copy"].transforms[0] else { panic!() };
-    let places: Vec<_> = set.iter().map(|named| (named.name.as_str(), named.expression.at.column, named.expression.at.length)).collect();
+    let places: Vec<_> =
+        set.iter().map(|named| (named.name.as_str(), named.expression.at.column, named.expression.at.length)).collect();
     assert_eq!(places, [("z", 33, 7), ("b", 45, 3), ("a", 53, 1)]);
 }
 

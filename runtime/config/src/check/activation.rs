@@ -114,7 +114,8 @@ impl<'a> Checker<'a> {
             leaving.unknown = true;
             return;
         };
-        let personal: Vec<&String> = checked.planned.columns.iter().filter(|name| profiles.get(name).is_some_and(|field| field.pii.is_some())).collect();
+        let personal: Vec<&String> =
+            checked.planned.columns.iter().filter(|name| profiles.get(name).is_some_and(|field| field.pii.is_some())).collect();
         let whole = expression.text.trim().trim_matches('"');
         if personal.iter().any(|name| *name != whole && profiles.get(name).is_some_and(|field| self.is_sealed(field.pii))) {
             self.computed_from_sealed(expression, &personal);
@@ -139,10 +140,20 @@ impl<'a> Checker<'a> {
         }
         if !FORMS.contains(&form) {
             let at = self.sources.inside(expression, word_offset(&expression.text, form), form.chars().count());
-            self.add(mistake::DELIVERY_FORM, format!("unknown delivery form `{form}`"), at, near::suggestion(form, "forms are", &FORMS));
+            self.add(
+                mistake::DELIVERY_FORM,
+                format!("unknown delivery form `{form}`"),
+                at,
+                near::suggestion(form, "forms are", &FORMS),
+            );
         } else if !self.is_sealed(field.pii) {
             let message = format!("`{column}` is not sealed and has no delivery form");
-            self.add(mistake::DELIVERY_FORM, message, expression.at.clone(), "write a function instead, such as `sha256_hex(…)` or `lower(…)`");
+            self.add(
+                mistake::DELIVERY_FORM,
+                message,
+                expression.at.clone(),
+                "write a function instead, such as `sha256_hex(…)` or `lower(…)`",
+            );
         }
     }
 
@@ -150,12 +161,19 @@ impl<'a> Checker<'a> {
         let Some(name) = personal.first() else { return };
         let at = self.sources.inside(expression, word_offset(&expression.text, name), name.chars().count());
         let message = format!("`{name}` is personal and sealed: it leaves whole or not at all");
-        let help = format!("write `{name}` or a form of it, such as `{name}|sha256`; expressions over it belong into a `map` transform");
+        let help =
+            format!("write `{name}` or a form of it, such as `{name}|sha256`; expressions over it belong into a `map` transform");
         self.add(mistake::PERSONAL_USE, message, at, help);
     }
 
     /// Records that go straight to the destination: their values are in the clear, all columns leave unless mapped.
-    fn pass_through(&mut self, plan: &DestinationPlan, ingest: &Ingest<'_>, target: Option<&TargetSchema>, leaving: &mut Leaving) {
+    fn pass_through(
+        &mut self,
+        plan: &DestinationPlan,
+        ingest: &Ingest<'_>,
+        target: Option<&TargetSchema>,
+        leaving: &mut Leaving,
+    ) {
         leaving.unknown |= ingest.columns.incomplete;
         if plan.map.is_empty() && plan.match_by.is_empty() {
             for field in &ingest.columns.fields {

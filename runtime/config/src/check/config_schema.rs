@@ -45,14 +45,17 @@ fn diagnostics(error: &ValidationError<'_>, schema: &Value, place: &ConfigPlace<
     let path = segments(error.instance_path().as_str());
     let what = path.last().map_or("config", String::as_str).to_owned();
     let at = place.locate(&path);
-    if let ValidationErrorKind::AdditionalProperties { unexpected } | ValidationErrorKind::UnevaluatedProperties { unexpected } = error.kind() {
+    if let ValidationErrorKind::AdditionalProperties { unexpected } | ValidationErrorKind::UnevaluatedProperties { unexpected } =
+        error.kind()
+    {
         let keys = known_keys(schema, error.schema_path().as_str());
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         return unexpected
             .iter()
             .map(|key| {
                 let message = format!("unknown key `{key}` in `{what}` of the plugin `{}`", place.plugin);
-                Diagnostic::error(mistake::PLUGIN_CONFIG, message, place.locate_key(&path, key)).help(near::suggestion(key, "allowed:", &keys))
+                Diagnostic::error(mistake::PLUGIN_CONFIG, message, place.locate_key(&path, key))
+                    .help(near::suggestion(key, "allowed:", &keys))
             })
             .collect();
     }

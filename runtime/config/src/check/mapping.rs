@@ -37,11 +37,15 @@ impl Checker<'_> {
         let consent_at = mapping.consent.iter().filter_map(|consent| Some((consent.at.as_ref()?, Want::Time)));
         let order = mapping.order.iter().flat_map(|order| {
             let optional = [order.currency.as_ref(), order.status.as_ref()].into_iter().flatten();
-            [(&order.id, Want::Key), (&order.at, Want::Time), (&order.net, Want::Number)].into_iter().chain(optional.map(|text| (text, Want::Text)))
+            [(&order.id, Want::Key), (&order.at, Want::Time), (&order.net, Want::Number)]
+                .into_iter()
+                .chain(optional.map(|text| (text, Want::Text)))
         });
         let wanted: Vec<_> = keys.map(|key| (key, Want::Key)).chain(consent).chain(consent_at).chain(order).collect();
         for (expression, want) in wanted {
-            if self.row(expression, &schema, want).is_none() && mapping.identifiers.iter().any(|identifier| identifier.expression == *expression) {
+            if self.row(expression, &schema, want).is_none()
+                && mapping.identifiers.iter().any(|identifier| identifier.expression == *expression)
+            {
                 attributes.incomplete = true;
             }
         }
@@ -68,7 +72,10 @@ impl Checker<'_> {
         let name = &attribute.name;
         let at = attribute.expression.at.clone();
         if let Some(class) = class.filter(|class| self.policy(*class) == PiiPolicy::Drop) {
-            let message = format!("the attribute `{name}` would always be empty: the project drops values of the class `{}`", class.as_str());
+            let message = format!(
+                "the attribute `{name}` would always be empty: the project drops values of the class `{}`",
+                class.as_str()
+            );
             self.add(mistake::PERSONAL_USE, message, at, "remove the attribute, or change `pii` in affluent.yaml");
             attributes.incomplete = true;
             return;
@@ -79,7 +86,8 @@ impl Checker<'_> {
         };
         let (known_kind, known_class) = (known.kind, known.pii);
         let Some(common) = common_kind(known_kind, kind) else {
-            let message = format!("the attribute `{name}` is {} here and {} in another mapping", kind.as_str(), known_kind.as_str());
+            let message =
+                format!("the attribute `{name}` is {} here and {} in another mapping", kind.as_str(), known_kind.as_str());
             self.add(mistake::TYPE_CONFLICT, message, at, "cast it in one of them");
             return;
         };
@@ -94,7 +102,9 @@ impl Checker<'_> {
 
     fn lines(&mut self, ingest: &Ingest<'_>, order: &OrderMapping, ingests: &[Ingest<'_>]) {
         let Some(lines) = &order.lines else { return };
-        let children = ingests.iter().filter(|other| std::ptr::eq(other.pipeline, ingest.pipeline) && other.parent.as_deref() == Some(ingest.stream.as_str()));
+        let children = ingests.iter().filter(|other| {
+            std::ptr::eq(other.pipeline, ingest.pipeline) && other.parent.as_deref() == Some(ingest.stream.as_str())
+        });
         let children: Vec<&str> = children.map(|child| child.stream.as_str()).collect();
         if children.contains(&lines.as_str()) {
             return;

@@ -4,8 +4,8 @@
 use affluent_model::manifest::{Manifest, PluginKind};
 use affluent_model::plan::{Connection, FileGrants, Pipeline, PipelineDestination, PipelineSource, TransformStep};
 
-use super::config_schema::{self, ConfigPlace};
 use super::Checker;
+use super::config_schema::{self, ConfigPlace};
 use crate::mistake;
 use crate::near;
 use crate::sources::Subject;
@@ -30,7 +30,12 @@ impl Checker<'_> {
         let known = self.catalog.plugins();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let at = self.sources.locate(subject, path.iter().copied());
-        self.add(mistake::UNKNOWN_PLUGIN, format!("unknown plugin `{plugin}`"), at, near::suggestion(plugin, "plugins are", &known));
+        self.add(
+            mistake::UNKNOWN_PLUGIN,
+            format!("unknown plugin `{plugin}`"),
+            at,
+            near::suggestion(plugin, "plugins are", &known),
+        );
         None
     }
 
@@ -42,7 +47,12 @@ impl Checker<'_> {
         self.secrets(connection, &manifest, &place.subject);
         if !manifest.files && connection.files != FileGrants::default() {
             let at = self.sources.locate_key(&place.subject, &[], "files");
-            self.add(mistake::COMBINATION, format!("the plugin `{}` does not work on files", connection.plugin), at, "remove `files`");
+            self.add(
+                mistake::COMBINATION,
+                format!("the plugin `{}` does not work on files", connection.plugin),
+                at,
+                "remove `files`",
+            );
         }
     }
 
@@ -53,7 +63,8 @@ impl Checker<'_> {
             let message = format!("the plugin `{}` has no secret `{name}`", connection.plugin);
             self.add(mistake::SECRETS, message, at, near::suggestion(name, "its secrets are", &known));
         }
-        for secret in manifest.secrets.iter().filter(|secret| !secret.optional && !connection.secrets.contains_key(&secret.name)) {
+        for secret in manifest.secrets.iter().filter(|secret| !secret.optional && !connection.secrets.contains_key(&secret.name))
+        {
             let at = match connection.secrets.is_empty() {
                 true => connection.at.clone(),
                 false => self.sources.locate(subject, ["secrets"]),

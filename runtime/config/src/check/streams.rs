@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use affluent_model::plan::{NamedExpression, Pipeline, PipelineDestination, PipelineSource, ProfileMapping, StreamRead, TransformStep};
+use affluent_model::plan::{
+    NamedExpression, Pipeline, PipelineDestination, PipelineSource, ProfileMapping, StreamRead, TransformStep,
+};
 use affluent_model::schema::{Field, StreamSchema, SyncMode};
 
 use super::columns::Columns;
@@ -125,7 +127,9 @@ impl<'a> Checker<'a> {
         let index = number.to_string();
         match step {
             TransformStep::Filter { stream, condition } => {
-                let Some(columns) = self.stream_of(following, stream, &["transforms", &index, "filter", "stream"]) else { return };
+                let Some(columns) = self.stream_of(following, stream, &["transforms", &index, "filter", "stream"]) else {
+                    return;
+                };
                 let columns = columns.clone();
                 if !columns.incomplete {
                     self.row(condition, &columns.schema(), Want::Boolean);
@@ -142,7 +146,10 @@ impl<'a> Checker<'a> {
                 for stream in streams {
                     let path = ["transforms", &index, "plugin", "streams"];
                     let Some(columns) = self.stream_of(following, stream, &path).cloned() else { continue };
-                    let schema = following.schemas.get(stream).map(|schema| StreamSchema { fields: columns.fields.clone(), ..schema.clone() });
+                    let schema = following
+                        .schemas
+                        .get(stream)
+                        .map(|schema| StreamSchema { fields: columns.fields.clone(), ..schema.clone() });
                     let fields = schema.and_then(|schema| self.catalog.transformed(&following.pipeline.name, number, &schema));
                     let after = match fields {
                         Some(fields) => Columns { fields, incomplete: columns.incomplete },
@@ -195,7 +202,12 @@ impl<'a> Checker<'a> {
     }
 
     fn drop(&mut self, following: &Following<'_>, stream: &str, drop: &[String], mut columns: Columns, index: &str) -> Columns {
-        let keys: Vec<&String> = following.schemas.get(stream).into_iter().flat_map(|schema| schema.primary_key.iter().chain(schema.parent.as_ref().map(|parent| &parent.field))).collect();
+        let keys: Vec<&String> = following
+            .schemas
+            .get(stream)
+            .into_iter()
+            .flat_map(|schema| schema.primary_key.iter().chain(schema.parent.as_ref().map(|parent| &parent.field)))
+            .collect();
         for name in drop {
             let at = self.sources.locate_name(&following.subject, &["transforms", index, "map", "drop"], name);
             if keys.contains(&name) {
@@ -223,7 +235,12 @@ impl<'a> Checker<'a> {
             for field in schema.fields.iter().filter(open) {
                 let Some(class) = promised_class(field) else { continue };
                 let message = format!("`{}.{}` has no class and looks personal", schema.name, field.name);
-                let help = format!("say `pii: {{ {0}: {1} }}` under the stream `{2}`, or `pii: {{ {0}: none }}` if it is not", field.name, class.as_str(), read.name);
+                let help = format!(
+                    "say `pii: {{ {0}: {1} }}` under the stream `{2}`, or `pii: {{ {0}: none }}` if it is not",
+                    field.name,
+                    class.as_str(),
+                    read.name
+                );
                 self.add(mistake::LOOKS_PERSONAL, message, read.at.clone(), help);
             }
         }

@@ -43,12 +43,13 @@ impl Checker<'_> {
 
     /// True when a source of profiles could not be asked for its streams, or lacks one that a pipeline reads.
     pub(super) fn has_unasked_sources(&self) -> bool {
-        self.has_missing_streams || self.plan.pipelines.values().any(|pipeline| match (&pipeline.source, &pipeline.destination) {
-            (PipelineSource::Connection { connection, .. }, PipelineDestination::Profiles { .. }) => {
-                self.catalog.streams(connection).is_none()
-            }
-            _ => false,
-        })
+        self.has_missing_streams
+            || self.plan.pipelines.values().any(|pipeline| match (&pipeline.source, &pipeline.destination) {
+                (PipelineSource::Connection { connection, .. }, PipelineDestination::Profiles { .. }) => {
+                    self.catalog.streams(connection).is_none()
+                }
+                _ => false,
+            })
     }
 
     fn computed_trait(&mut self, computed: &ComputedTrait, ingests: &[Ingest<'_>]) -> Option<Checked> {
@@ -68,10 +69,15 @@ impl Checker<'_> {
     /// The columns of all records of the stream; `None` when no pipeline leads it into profiles.
     fn stream_columns(&mut self, computed: &ComputedTrait, ingests: &[Ingest<'_>]) -> Option<Columns> {
         let from = computed.from.as_str();
-        let members: Vec<&Ingest<'_>> = ingests.iter().filter(|ingest| ingest.stream == from && is_in_profiles(ingest, ingests)).collect();
+        let members: Vec<&Ingest<'_>> =
+            ingests.iter().filter(|ingest| ingest.stream == from && is_in_profiles(ingest, ingests)).collect();
         if members.is_empty() {
             if !self.has_unasked_sources() {
-                let mut known: Vec<&str> = ingests.iter().filter(|ingest| is_in_profiles(ingest, ingests)).map(|ingest| ingest.stream.as_str()).collect();
+                let mut known: Vec<&str> = ingests
+                    .iter()
+                    .filter(|ingest| is_in_profiles(ingest, ingests))
+                    .map(|ingest| ingest.stream.as_str())
+                    .collect();
                 known.dedup();
                 let at = self.sources.locate(&Subject::Traits, ["traits", &computed.name, "from"]);
                 let help = near::suggestion(from, "streams that lead into profiles are", &known);
@@ -101,7 +107,13 @@ impl Checker<'_> {
         match common_kind(kind, field.kind) {
             Some(common) => columns.put(&field.name, common, pii.or(field.pii)),
             None => {
-                let message = format!("the column `{}` of `{}` is {} in one pipeline and {} in another", field.name, computed.from, kind.as_str(), field.kind.as_str());
+                let message = format!(
+                    "the column `{}` of `{}` is {} in one pipeline and {} in another",
+                    field.name,
+                    computed.from,
+                    kind.as_str(),
+                    field.kind.as_str()
+                );
                 let help = "cast it in a `map` transform of one of the pipelines";
                 self.add(mistake::TYPE_CONFLICT, message, computed.at.clone(), help);
             }

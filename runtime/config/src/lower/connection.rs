@@ -27,7 +27,13 @@ pub(crate) fn lower(raw: RawConnection, node: &Node, report: &mut FileReport) ->
 }
 
 /// A connection inside a pipeline, under the name that the pipeline gives it.
-pub(crate) fn lower_inline(raw: RawInlineConnection, name: String, at: Place, node: &Node, report: &mut FileReport) -> Connection {
+pub(crate) fn lower_inline(
+    raw: RawInlineConnection,
+    name: String,
+    at: Place,
+    node: &Node,
+    report: &mut FileReport,
+) -> Connection {
     let egress = egress(raw.egress.as_ref(), node, report);
     Connection {
         name,

@@ -160,17 +160,18 @@ fn check_combinations(
             }
         }
     }
-    let only_profiles = [
-        ("purpose", raw.purpose.as_ref().map(Placed::place)),
-        ("list", raw.list.as_ref().map(Placed::place)),
-    ];
+    let only_profiles = [("purpose", raw.purpose.as_ref().map(Placed::place)), ("list", raw.list.as_ref().map(Placed::place))];
     for (key, place) in only_profiles {
         if let (Some(place), false) = (place, from_profiles) {
             report.add_help(mistake::COMBINATION, place, format!("`{key}` needs profiles"), "use `source: { profiles: … }`");
         }
     }
     if let (Some(guard), false) = (&raw.guard, mode == WriteMode::Mirror) {
-        report.add(mistake::COMBINATION, guard.place(), format!("`guard` has no meaning in mode `{}`: it removes nothing", mode.as_str()));
+        report.add(
+            mistake::COMBINATION,
+            guard.place(),
+            format!("`guard` has no meaning in mode `{}`: it removes nothing", mode.as_str()),
+        );
     }
 }
 

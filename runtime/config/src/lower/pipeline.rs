@@ -13,8 +13,8 @@ use crate::mistake::{self, FileReport};
 use crate::node::Node;
 use crate::placed::{Named, Placed};
 use crate::raw::pipeline::{
-    RawCatchUp, RawCatchUpWord, RawConnectionUse, RawErrors, RawOverlap, RawPii, RawPipeline, RawSchedule, RawSource,
-    RawStream, RawStreams, RawTransform,
+    RawCatchUp, RawCatchUpWord, RawConnectionUse, RawErrors, RawOverlap, RawPii, RawPipeline, RawSchedule, RawSource, RawStream,
+    RawStreams, RawTransform,
 };
 use crate::scalar;
 
@@ -77,9 +77,16 @@ impl Inline<'_> {
 fn schedule(raw: &Placed<RawSchedule>, report: &mut FileReport) -> Schedule {
     let after = texts(raw.after.as_ref());
     if raw.cron.is_none() && after.is_empty() {
-        report.add_help(mistake::SCHEDULE_EMPTY, raw.place(), "the schedule says neither `cron` nor `after`", "remove it to run by hand only");
+        report.add_help(
+            mistake::SCHEDULE_EMPTY,
+            raw.place(),
+            "the schedule says neither `cron` nor `after`",
+            "remove it to run by hand only",
+        );
     }
-    if raw.cron.is_none() && let Some(timezone) = &raw.timezone {
+    if raw.cron.is_none()
+        && let Some(timezone) = &raw.timezone
+    {
         report.add(mistake::COMBINATION, timezone.place(), "`timezone` without `cron` has no meaning");
     }
     let duration = |text: &Option<Placed<String>>| text.as_ref().and_then(|text| scalar::duration_ms(text).ok());
