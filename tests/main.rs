@@ -1,0 +1,26 @@
+//! Black-box tests of the binary: one test binary, each test a rule. Tests that need the vendors' stand-ins are shown as
+//! ignored where those are absent; `AFFLUENT_SHARED` names their folder (default: `../shared` beside the project).
+
+mod bad_input;
+mod commands;
+mod crash;
+mod keys;
+mod quickstart;
+mod structure;
+mod support;
+mod vendors;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials: Vec<Trial> = Vec::new();
+    trials.extend(structure::trials());
+    trials.extend(commands::trials());
+    trials.extend(quickstart::trials());
+    trials.extend(keys::trials());
+    trials.extend(bad_input::trials());
+    trials.extend(crash::trials());
+    trials.extend(vendors::trials());
+    libtest_mimic::run(&arguments, trials).exit();
+}

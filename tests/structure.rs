@@ -1,0 +1,144 @@
+//! The walls of the architecture, read from the manifests and the sources: an import that may not be fails here.
+
+use std::fs;
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::{files_below, holds, root, rule};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        rule("structure: crates import in one direction", crates_import_in_one_direction),
+        rule("structure: each heavy dependency has one owner", each_heavy_dependency_has_one_owner),
+        rule("structure: serde_yaml is named in one file", serde_yaml_is_named_in_one_file),
+        rule("structure: connectors have no names in the runtime", connectors_have_no_names),
+        rule("structure: there is one arrow major", one_arrow_major),
+        rule("structure: every error code has a page", every_error_code_has_a_page),
+        rule("structure: files stay under 500 lines", files_stay_short),
+        rule("structure: the synchronous crates stay synchronous", synchronous_crates),
+    ]
+}
+
+/// Who may name whom, by folder under `runtime/`.
+const IMPORTS: [(&str, &[&str]); 10] = [
+    ("model", &[]),
+    ("config", &["model"]),
+    ("vault", &["model"]),
+    ("ledger", &["model"]),
+    ("lake", &["model"]),
+    ("profiles", &["model"]),
+    ("host", &["model"]),
+    ("engine", &["model", "config", "vault", "ledger", "lake", "profiles"]),
+    ("server", &["model", "engine"]),
+    ("cli", &["model", "config", "vault", "ledger", "lake", "profiles", "host", "engine", "server"]),
+];
+
+/// Which crate alone may name a dependency (invariant I1).
+const OWNERS: [(&str, &str); 8] = [
+    ("wasmtime", "host"),
+    ("reqwest", "host"),
+    ("governor", "host"),
+    ("aes-gcm", "vault"),
+    ("serde_yaml", "config"),
+    ("datafusion", "lake"),
+    ("rusqlite", "ledger"),
+    ("clap", "cli"),
+];
+
+/// The names under `[dependencies]`, dev-dependencies left out.
+fn dependencies(folder: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join("runtime").join(folder).join("Cargo.toml")).unwrap_or_default();
+    let own = text.split("[dependencies]").nth(1).unwrap_or_default().split("\n[").next().unwrap_or_default().to_owned();
+    own.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn crates_import_in_one_direction() -> Result<(), Failed> {
+    for (folder, allowed) in IMPORTS {
+        for name in dependencies(folder) {
+            let Some(other) = name.strip_prefix("affluent-") else { continue };
+            holds(allowed.contains(&other), format!("runtime/{folder} may not import {name}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn each_heavy_dependency_has_one_owner() -> Result<(), Failed> {
+    for (dependency, owner) in OWNERS {
+        for (folder, _) in IMPORTS {
+            let names = dependencies(folder);
+            holds(folder == owner || !names.iter().any(|name| name == dependency), format!("runtime/{folder} may not name {dependency}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn serde_yaml_is_named_in_one_file() -> Result<(), Failed> {
+    let naming = sources().into_iter().filter(|(_, text)| text.contains("serde_yaml::")).map(|(path, _)| path);
+    let naming: Vec<String> = naming.collect();
+    holds(naming.len() <= 1, format!("serde_yaml is named in {}", naming.join(", ")))
+}
+
+fn connectors_have_no_names() -> Result<(), Failed> {
+    for (path, text) in sources() {
+        let code: String = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+        let is_code = |line: &&str| !line.trim_start().starts_with("//");
+        for line in code.lines().filter(is_code) {
+            for name in ["shopify", "klaviyo", "hubspot", "salesforce", "mailchimp"] {
+                holds(!line.to_lowercase().contains(name), format!("{path} names a connector: {}", line.trim()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn one_arrow_major() -> Result<(), Failed> {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap_or_default();
+    let mut lines = lock.lines();
+    let mut majors = std::collections::BTreeSet::new();
+    while let Some(line) = lines.next() {
+        if line == "name = \"arrow-array\"" {
+            majors.extend(lines.next().and_then(|version| version.split('"').nth(1)).and_then(|version| version.split('.').next()));
+        }
+    }
+    holds(majors.len() == 1, format!("arrow majors in Cargo.lock: {majors:?}"))
+}
+
+fn every_error_code_has_a_page() -> Result<(), Failed> {
+    for (path, text) in sources() {
+        for piece in text.split("\"E0").skip(1) {
+            let digits: String = piece.chars().take_while(char::is_ascii_digit).collect();
+            if digits.len() == 3 && piece.get(3..4) == Some("\"") {
+                let page = root().join(format!("schemas/errors/E0{digits}.md"));
+                holds(page.is_file(), format!("{path} uses E0{digits}, which has no page"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn files_stay_short() -> Result<(), Failed> {
+    for (path, text) in sources() {
+        let lines = text.lines().count();
+        holds(lines <= 500 || path.contains("bindings"), format!("{path} has {lines} lines"))?;
+    }
+    Ok(())
+}
+
+fn synchronous_crates() -> Result<(), Failed> {
+    for folder in ["model", "config", "vault", "profiles"] {
+        holds(!dependencies(folder).iter().any(|name| name == "tokio"), format!("runtime/{folder} may not name tokio"))?;
+    }
+    Ok(())
+}
+
+/// Path and text of every source file of the runtime.
+fn sources() -> Vec<(String, String)> {
+    let runtime = root().join("runtime");
+    let files = files_below(&runtime).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let is_source = |path: &std::path::PathBuf| path.components().any(|part| part.as_os_str() == "src");
+    let read = |path: std::path::PathBuf| {
+        let shown = path.strip_prefix(&runtime).unwrap_or(&path).display().to_string();
+        (shown, fs::read_to_string(&path).unwrap_or_default())
+    };
+    files.filter(is_source).filter(|path| !path.display().to_string().contains("/tests")).map(read).collect()
+}

@@ -1,0 +1,183 @@
+//! Projects in temporary folders, and the binary run on them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A test by the sentence it shows.
+pub fn rule(name: &str, check: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
+    Trial::test(name.replace(' ', "_"), check)
+}
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository is there")
+}
+
+/// The folder of the vendors' stand-ins, where there is one.
+pub fn shared() -> Option<PathBuf> {
+    let folder = std::env::var_os("AFFLUENT_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
+    folder.join("apis/judge.sh").is_file().then_some(folder)
+}
+
+/// Compiled plugins, kept between tests: each project's cache begins as a copy of it.
+fn plugin_cache() -> &'static Path {
+    static CACHE: OnceLock<TempDir> = OnceLock::new();
+    CACHE.get_or_init(|| TempDir::new().expect("a temporary folder")).path()
+}
+
+/// A project in a temporary folder of its own.
+pub struct Project {
+    folder: TempDir,
+}
+
+impl Project {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self { folder: TempDir::new().expect("a temporary folder") }
+    }
+
+    /// A copy of an example under `pipelines/`.
+    pub fn copy_of(example: &str) -> Self {
+        let project = Self::new();
+        copy(&root().join("pipelines").join(example), project.path());
+        let _ = fs::remove_dir_all(project.path().join(".affluent"));
+        let _ = fs::remove_dir_all(project.path().join("out"));
+        project
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> &Self {
+        let path = self.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("folders can be made");
+        fs::write(path, text).expect("files can be written");
+        self
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path().join(name)).unwrap_or_default()
+    }
+
+    /// The binary with these arguments, on this project, not yet started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_affluent"));
+        command.args(arguments).arg("--project").arg(self.path());
+        command.env("NO_COLOR", "1").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub fn affluent(&self, arguments: &[&str]) -> Ended {
+        let cache = self.path().join(".affluent/plugins");
+        if !cache.exists() && plugin_cache().join("plugins").is_dir() {
+            copy(&plugin_cache().join("plugins"), &cache);
+            private(&self.path().join(".affluent"));
+        }
+        let output = self.command(arguments).output().expect("the binary starts");
+        if cache.is_dir() && !plugin_cache().join("plugins").exists() {
+            copy(&cache, &plugin_cache().join("plugins"));
+        }
+        Ended::of(output)
+    }
+
+    /// Runs a command with `--output json` and parses what it prints.
+    pub fn json(&self, arguments: &[&str]) -> (Ended, Value) {
+        let mut all = arguments.to_vec();
+        all.extend(["--output", "json", "--quiet"]);
+        let ended = self.affluent(&all);
+        let value = serde_json::from_str(&ended.stdout).unwrap_or(Value::Null);
+        (ended, value)
+    }
+
+    /// The records in the JSON Lines files below a folder, sorted.
+    pub fn lines_below(&self, folder: &str) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        for file in files_below(&self.path().join(folder)) {
+            lines.extend(fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned));
+        }
+        lines.sort();
+        lines
+    }
+}
+
+fn private(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).expect("own folder");
+}
+
+/// How the binary ended.
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    pub fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Fails with everything that was printed unless the exit code is this one.
+    pub fn expect(self, code: i32) -> Result<Self, Failed> {
+        if self.code == code {
+            return Ok(self);
+        }
+        Err(format!("exit code {} instead of {code}\n--- stdout\n{}\n--- stderr\n{}", self.code, self.stdout, self.stderr).into())
+    }
+
+    /// Fails unless stderr holds the text.
+    pub fn says(self, text: &str) -> Result<Self, Failed> {
+        if self.stderr.contains(text) { Ok(self) } else { Err(format!("stderr lacks `{text}`:\n{}", self.stderr).into()) }
+    }
+}
+
+/// Fails with both values when they differ.
+pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), Failed> {
+    if found == expected { Ok(()) } else { Err(format!("{what}: found {found:?}, expected {expected:?}").into()) }
+}
+
+/// Fails with the reason unless it holds.
+pub fn holds(condition: bool, reason: impl Into<String>) -> Result<(), Failed> {
+    if condition { Ok(()) } else { Err(reason.into().into()) }
+}
+
+/// A folder with everything in it.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("folders can be made");
+    for entry in fs::read_dir(from).expect("the folder is there") {
+        let entry = entry.expect("the folder can be read");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("files can be copied");
+        }
+    }
+}
+
+/// Every file below a folder, sorted.
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let Ok(entries) = fs::read_dir(folder) else { return files };
+    for entry in entries.flatten() {
+        if entry.path().is_dir() {
+            files.extend(files_below(&entry.path()));
+        } else {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    files
+}

@@ -1,0 +1,168 @@
+//! Shopify to Klaviyo against the vendors' stand-ins, which check every request against what the vendors publish.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
+
+use crate::quickstart::report_of;
+use crate::support::{Project, holds, rule, same, shared};
+
+pub fn trials() -> Vec<Trial> {
+    let is_absent = shared().is_none();
+    let trials = vec![rule("vendors: a shop becomes a list, changes alone are sent, and nothing is refused", shop_to_list)];
+    trials.into_iter().map(|trial| trial.with_ignored_flag(is_absent)).collect()
+}
+
+/// A stand-in, ended with the test.
+struct Judge {
+    child: Child,
+    port: u16,
+}
+
+impl Drop for Judge {
+    fn drop(&mut self) {
+        let _ = Command::new("pkill").args(["-TERM", "-P", &self.child.id().to_string()]).status();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Judge {
+    fn start(vendor: &str, flags: &[&str]) -> Result<Self, Failed> {
+        let script = shared().ok_or("no stand-ins")?.join("apis/judge.sh");
+        let port = free_ports()?;
+        let mut command = Command::new(script);
+        command.arg(vendor).arg(port.to_string()).args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let judge = Self { child: command.spawn()?, port };
+        let started = Instant::now();
+        while judge.get("/__judge/summary").map_or(true, |summary| summary["ready"] != true) {
+            holds(started.elapsed() < Duration::from_secs(240), format!("the stand-in of {vendor} does not start"))?;
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Ok(judge)
+    }
+
+    fn request(&self, method: &str, path: &str) -> Result<String, Failed> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        write!(stream, "{method} {path} HTTP/1.0\r\nhost: 127.0.0.1\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()))
+    }
+
+    fn get(&self, path: &str) -> Result<Value, Failed> {
+        Ok(serde_json::from_str(&self.request("GET", path)?)?)
+    }
+}
+
+/// Two free ports in a row; the lower one.
+fn free_ports() -> Result<u16, Failed> {
+    for _ in 0..50 {
+        let first = TcpListener::bind("127.0.0.1:0")?;
+        let port = first.local_addr()?.port();
+        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err("no two free ports in a row".into())
+}
+
+/// The example, pointed at the stand-ins.
+fn example(shopify: &Judge, klaviyo: &Judge) -> Project {
+    let project = Project::copy_of("shopify-to-klaviyo");
+    let egress = |port: u16| format!("egress: {{ private: [\"127.0.0.1:{port}\"], http: true }}\n");
+    let shop = format!(
+        "version: 1\nconnection: shop\nplugin: shopify\nconfig: {{ shop: judge, api_version: \"2026-10\", base_url: \"http://127.0.0.1:{0}\" }}\nsecrets: {{ access_token: {{ secret: shopify/token }} }}\n{1}",
+        shopify.port,
+        egress(shopify.port)
+    );
+    let tool = format!(
+        "version: 1\nconnection: klaviyo\nplugin: klaviyo\nconfig: {{ base_url: \"http://127.0.0.1:{0}/api\" }}\nsecrets: {{ api_key: {{ env: KLAVIYO_KEY_OF_THE_TEST }} }}\n{1}",
+        klaviyo.port,
+        egress(klaviyo.port)
+    );
+    project.write("connections/shop.yaml", &shop).write("connections/klaviyo.yaml", &tool);
+    project.write("secrets/shopify/token", "shpat_test\n");
+    use std::os::unix::fs::PermissionsExt;
+    let token = project.path().join("secrets/shopify/token");
+    std::fs::set_permissions(token, std::fs::Permissions::from_mode(0o600)).expect("own file");
+    project
+}
+
+fn run(project: &Project) -> Result<Value, Failed> {
+    let output = project.command(&["run", "--output", "json", "--quiet"]).env("KLAVIYO_KEY_OF_THE_TEST", "pk_test").output()?;
+    let ended = crate::support::Ended::of(output).expect(0)?;
+    Ok(serde_json::from_str(&ended.stdout)?)
+}
+
+/// Addresses that a profile import or a list change named since request number `from`.
+fn imported(klaviyo: &Judge, from: usize) -> Result<BTreeSet<String>, Failed> {
+    let log = klaviyo.get("/__judge/log")?;
+    let mut emails = BTreeSet::new();
+    for entry in log.as_array().into_iter().flatten().skip(from).filter(|entry| entry["key"] == "POST /api/profile-bulk-import-jobs") {
+        let body = entry["body"].as_str().unwrap_or_default();
+        for piece in body.split("\"email\":\"").skip(1) {
+            emails.extend(piece.split('"').next().map(str::to_owned));
+        }
+    }
+    Ok(emails)
+}
+
+fn shop_to_list() -> Result<(), Failed> {
+    let shopify = Judge::start("shopify", &["--bucket", "20000", "--restore", "20000"])?;
+    let klaviyo = Judge::start("klaviyo", &[])?;
+    let project = example(&shopify, &klaviyo);
+    project.affluent(&["keys", "init"]).expect(0)?;
+    let first = run(&project)?;
+    let truth = shopify.get("/__judge/truth")?;
+    let ingest = report_of(&first, "shopify_to_profiles")?;
+    same("customers read", ingest["streams"][0]["read"].as_u64(), truth["customers"].as_u64())?;
+    same("orders read", ingest["streams"][1]["read"].as_u64(), truth["orders"].as_u64())?;
+    let sent = report_of(&first, "buyers_to_klaviyo")?["activation"]["accepted"].as_u64().unwrap_or(0);
+    holds(sent > 100, format!("{sent} rows were sent"))?;
+    for place in 0..50 {
+        klaviyo.request("POST", &format!("/__judge/optout?email=user{place}@example.com"))?;
+    }
+
+    let second = run(&project)?;
+    let again = &report_of(&second, "buyers_to_klaviyo")?["activation"];
+    same("sent again", (again["accepted"].as_u64(), again["removed"].as_u64()), (Some(0), Some(0)))?;
+
+    let member = imported(&klaviyo, 0)?.into_iter().find_map(|email| {
+        email.strip_prefix("user").and_then(|rest| rest.split('@').next()).and_then(|place| place.parse::<u32>().ok())
+    });
+    let place = member.ok_or("nobody was imported")?;
+    let requests = klaviyo.get("/__judge/log")?.as_array().map_or(0, Vec::len);
+    shopify.request("POST", &format!("/__judge/touch?i={place}&lastName=Touched"))?;
+    let third = run(&project)?;
+    same("sent after one change", report_of(&third, "buyers_to_klaviyo")?["activation"]["accepted"].as_u64(), Some(1))?;
+    let touched = imported(&klaviyo, requests)?;
+    same("who was sent", touched.iter().map(|email| email.to_lowercase()).collect::<Vec<_>>(), vec![format!("user{place}@example.com")])?;
+
+    let text = project.read("profiles/segments.yaml").replace("orders_count >= 1", "orders_count >= 2");
+    project.write("profiles/segments.yaml", &text);
+    let pipeline = project.read("pipelines/buyers_to_klaviyo.yaml").replace("max_remove: 10%", "max_remove: 90%");
+    project.write("pipelines/buyers_to_klaviyo.yaml", &pipeline);
+    let fourth = run(&project)?;
+    let removed = report_of(&fourth, "buyers_to_klaviyo")?["activation"]["removed"].as_u64().unwrap_or(0);
+    holds(removed > 0, "nobody left the list")?;
+    let summary = klaviyo.get("/__judge/summary")?;
+    judged(&klaviyo, &summary)
+}
+
+/// Nothing refused for its shape, nothing the description does not name, nobody opted in again, little throttled.
+fn judged(klaviyo: &Judge, summary: &Value) -> Result<(), Failed> {
+    same("unknown fields", summary["unknownFields"].as_u64(), Some(0))?;
+    same("violations", summary["violations"].as_u64(), Some(0))?;
+    let log = klaviyo.get("/__judge/log")?;
+    let refused: Vec<&Value> = log.as_array().into_iter().flatten().filter(|entry| matches!(entry["status"].as_u64(), Some(400..=428 | 430..=499))).collect();
+    holds(refused.is_empty(), format!("refused for shape: {refused:?}"))?;
+    let all = summary["requests"].as_f64().unwrap_or(1.0);
+    let throttled = summary["byStatus"]["429"].as_f64().unwrap_or(0.0);
+    holds(throttled / all < 0.05, format!("{throttled} of {all} requests were throttled"))
+}
