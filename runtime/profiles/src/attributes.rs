@@ -80,12 +80,12 @@ impl Attribute<'_> {
         null(self.stored)
     }
 
-    /// What a source (by number) gives, as an expression over its row `r`.
+    /// What a source (by number) gives, as an expression over its record `n`.
     pub(crate) fn value(&self, number: usize) -> String {
         match self.given.iter().find(|(giver, _)| *giver == number) {
             None => self.null(),
-            Some((_, given)) if given.sealed || given.kind == self.stored => format!("r.{}", quoted(&given.column)),
-            Some((_, given)) => cast(&format!("r.{}", quoted(&given.column)), self.stored),
+            Some((_, given)) if given.sealed || given.kind == self.stored => format!("n.{}", quoted(&given.column)),
+            Some((_, given)) => cast(&format!("n.{}", quoted(&given.column)), self.stored),
         }
     }
 

@@ -145,23 +145,23 @@ fn has_order_parent(table: &TableSource, sources: &[TableSource]) -> bool {
 fn stream_rows(stream: &str, sources: &[TableSource]) -> Result<String> {
     let shape = shape_of(stream, sources)?;
     let branches = shape.tables.iter().map(|table| {
-        let records = table.current_records(sources)?;
         let columns: String = shape.columns_of(table, sources).collect();
-        Ok(format!("SELECT a.\"profile\" AS \"_profile\"{columns} {}", records.from))
+        Ok(format!("SELECT n.\"_owner\" AS \"_owner\"{columns} FROM ({}) AS n", table.records(sources)?))
     });
-    Ok(union_all(&branches.collect::<Result<Vec<String>>>()?))
+    let records = union_all(&branches.collect::<Result<Vec<String>>>()?);
+    Ok(format!("SELECT a.\"profile\" AS \"_profile\", n.* FROM \"assignments\" AS a JOIN ({records}) AS n ON a.\"node\" = n.\"_owner\""))
 }
 
 impl StreamShape<'_> {
     fn columns_of<'a>(&'a self, table: &'a TableSource, sources: &'a [TableSource]) -> impl Iterator<Item = String> + 'a {
-        let from_order = if has_order_parent(table, sources) { "p" } else { "r" };
-        let has_order = table.has_order || has_order_parent(table, sources);
+        let has_parent_order = has_order_parent(table, sources);
         let canonical = self.canonical.iter().map(move |(name, column, kind)| {
             let value = match *column {
-                "_order_at" if !has_order => "r.\"_at\"".to_owned(),
-                "_at" => "r.\"_at\"".to_owned(),
-                _ if !has_order => null(*kind),
-                _ => cast(&format!("{from_order}.{}", quoted(column)), *kind),
+                "_at" => "n.\"_at\"".to_owned(),
+                _ if table.has_order => cast(&format!("n.\"{column}\""), *kind),
+                _ if has_parent_order => cast(&format!("n.\"_parent{column}\""), *kind),
+                "_order_at" => "n.\"_at\"".to_owned(),
+                _ => null(*kind),
             };
             format!(", {value} AS {}", quoted(name))
         });
@@ -169,12 +169,11 @@ impl StreamShape<'_> {
             let name = quoted(&column.name);
             let value = match table.column(&column.name) {
                 None => null(column.kind),
-                Some(stored) if stored.kind == column.kind => format!("r.{name}"),
-                Some(_) => cast(&format!("r.{name}"), column.kind),
+                Some(stored) if stored.kind == column.kind => format!("n.{name}"),
+                Some(_) => cast(&format!("n.{name}"), column.kind),
             };
             format!(", {value} AS {name}")
         });
         canonical.chain(own)
     }
 }
-

@@ -94,55 +94,53 @@ struct Parts<'a> {
     passes: Vec<TraitPass>,
 }
 
-/// One kind of row in the list.
-enum Rows<'a> {
-    /// One per profile, without anything else.
-    Existence,
-    /// The records of a source; `node` is the expression of a record's identity node.
-    Records { number: usize, node: &'a str },
-    /// The results of a trait pass.
-    Pass { number: usize },
-}
-
 impl Parts<'_> {
     fn branches(&self) -> Result<Vec<String>> {
-        let mut branches = vec![format!("{} FROM (SELECT DISTINCT \"profile\" FROM \"assignments\") AS a", self.row(&Rows::Existence))];
-        for (number, source) in self.sources.iter().enumerate().filter(|(_, source)| !source.attributes.is_empty()) {
-            let records = source.current_records(self.sources)?;
-            branches.push(format!("{} {}", self.row(&Rows::Records { number, node: &records.node }), records.from));
-        }
+        let existence = "(SELECT DISTINCT \"profile\" FROM \"assignments\") AS a";
+        let mut branches = vec![format!("{} FROM {existence}", self.row_without_record(None))];
+        branches.extend(self.records()?);
         for (number, pass) in self.passes.iter().enumerate() {
-            branches.push(format!("{} FROM ({}) AS a", self.row(&Rows::Pass { number }), pass.query));
+            branches.push(format!("{} FROM ({}) AS a", self.row_without_record(Some(number)), pass.query));
         }
         Ok(branches)
     }
 
-    /// `SELECT …` with all columns of the list.
-    fn row(&self, rows: &Rows<'_>) -> String {
-        let [node_column, others @ ..] = &LINEAGE;
-        let mut columns = vec!["a.\"profile\" AS \"_profile\"".to_owned()];
-        columns.push(match rows {
-            Rows::Existence => format!("{} AS \"_source\"", null(FieldType::Integer)),
-            Rows::Records { number, .. } => format!("{} AS \"_source\"", cast(&number.to_string(), FieldType::Integer)),
-            Rows::Pass { number } => format!("{} AS \"_source\"", cast(&self.pass_source(*number).to_string(), FieldType::Integer)),
-        });
-        columns.push(match rows {
-            Rows::Records { node, .. } => format!("{node} AS {}", node_column.0),
-            _ => format!("{} AS {}", null(node_column.1), node_column.0),
-        });
-        columns.extend(others.iter().map(|(column, kind)| match rows {
-            Rows::Records { .. } => format!("r.{column} AS {column}"),
-            _ => format!("{} AS {column}", null(*kind)),
-        }));
-        columns.extend(self.attributes.iter().enumerate().map(|(place, attribute)| match rows {
-            Rows::Records { number, .. } => format!("{} AS {}", attribute.value(*number), value_column(place)),
-            _ => format!("{} AS {}", attribute.null(), value_column(place)),
-        }));
-        columns.extend(self.traits.iter().enumerate().map(|(place, one)| match rows {
-            Rows::Pass { number } if self.pass_of(one) == Some(*number) => format!("a.{} AS {}", quoted(&one.name), trait_column(place)),
-            _ => format!("NULL AS {}", trait_column(place)),
+    /// `SELECT …` of a row that says that profile `a` exists or what a trait pass found for it.
+    fn row_without_record(&self, pass: Option<usize>) -> String {
+        let source = pass.map_or_else(|| null(FieldType::Integer), |pass| cast(&self.pass_source(pass).to_string(), FieldType::Integer));
+        let mut columns = vec!["a.\"profile\" AS \"_profile\"".to_owned(), format!("{source} AS \"_source\"")];
+        columns.extend(LINEAGE.iter().map(|(_, column, kind)| format!("{} AS \"{column}\"", null(*kind))));
+        let attributes = self.attributes.iter().enumerate();
+        columns.extend(attributes.map(|(place, attribute)| format!("{} AS {}", attribute.null(), value_column(place))));
+        columns.extend(self.traits.iter().enumerate().map(|(place, one)| {
+            let is_here = pass.is_some() && self.pass_of(one) == pass;
+            let value = if is_here { format!("a.{}", quoted(&one.name)) } else { "NULL".to_owned() };
+            format!("{value} AS {}", trait_column(place))
         }));
         format!("SELECT {}", columns.join(", "))
+    }
+
+    /// The records of all sources that give attributes, with their profiles; they find those together, because each
+    /// search holds all assignments in memory.
+    fn records(&self) -> Result<Option<String>> {
+        let givers = self.sources.iter().enumerate().filter(|(_, source)| !source.attributes.is_empty());
+        let records = givers.map(|(number, source)| {
+            let lineage = LINEAGE.iter().map(|(stored, column, _)| format!(", n.\"{stored}\" AS \"{column}\"")).collect::<String>();
+            let attributes = self.attributes.iter().enumerate();
+            let values = attributes.map(|(place, attribute)| format!(", {} AS {}", attribute.value(number), value_column(place)));
+            let number = cast(&number.to_string(), FieldType::Integer);
+            let from = source.records(self.sources)?;
+            Ok(format!("SELECT {number} AS \"_source\"{lineage}{} FROM ({from}) AS n", values.collect::<String>()))
+        });
+        let records = records.collect::<Result<Vec<String>>>()?;
+        if records.is_empty() {
+            return Ok(None);
+        }
+        let traits: String = (0..self.traits.len()).map(|place| format!(", NULL AS {}", trait_column(place))).collect();
+        Ok(Some(format!(
+            "SELECT a.\"profile\" AS \"_profile\", n.*{traits} FROM \"assignments\" AS a JOIN (\n{}\n) AS n ON a.\"node\" = n.\"_node\"",
+            union_all(&records)
+        )))
     }
 
     /// The number that rows of a trait pass have for a source: after those of the sources.
@@ -176,12 +174,12 @@ impl Parts<'_> {
     }
 }
 
-/// Where a record's values come from; the node first.
-const LINEAGE: [(&str, FieldType); 4] = [
-    ("\"_node\"", FieldType::Integer),
-    ("\"_pk\"", FieldType::Text),
-    ("\"_at\"", FieldType::Timestamp),
-    ("\"_seq\"", FieldType::Integer),
+/// Where a record's values come from: column of the record, column of the list, type.
+const LINEAGE: [(&str, &str, FieldType); 4] = [
+    ("_owner", "_node", FieldType::Integer),
+    ("_pk", "_pk", FieldType::Text),
+    ("_at", "_at", FieldType::Timestamp),
+    ("_seq", "_seq", FieldType::Integer),
 ];
 
 /// The column of a trait before it has its name.

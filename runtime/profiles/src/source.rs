@@ -4,7 +4,7 @@
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
 
-use crate::sql::{null, quoted};
+use crate::sql::quoted;
 
 /// One column of a lake table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,50 +67,49 @@ impl TableSource {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// The records of known profiles as they are now: the row as `r`, its parent's as `p` where the stream has one, its
-    /// profile as `a`.
+    /// The query of the records as they are now, with all columns of the table, the identity node of their owner as
+    /// `_owner`, and their order's columns as `_parent_order_*` where the parent stream has orders.
+    ///
+    /// The narrow side of each join stands first, because that is the one a hash join holds in memory. Every join has a
+    /// `SELECT` of its own and plain columns for keys: DataFusion 55 makes one flat list of joins that follow each other,
+    /// and loses a key there that is made of two tables.
     ///
     /// # Errors
     /// `E0765` when the parent is not among the sources, is the table itself, or is named by a sealed column.
-    pub(crate) fn current_records(&self, sources: &[Self]) -> Result<CurrentRecords> {
-        let (tables, node) = self.joined(sources, PARENTS_MAX)?;
-        let from = format!("FROM {tables} JOIN \"assignments\" AS a ON a.\"node\" = {node}{}", self.is_current());
-        Ok(CurrentRecords { from, node })
+    pub(crate) fn records(&self, sources: &[Self]) -> Result<String> {
+        self.records_within(sources, PARENTS_MAX)
     }
 
-    /// This table joined with its parent, and the expression of a row's identity node.
-    fn joined(&self, sources: &[Self], parents_left: usize) -> Result<(String, String)> {
-        let own = format!("{} AS r", quoted(&self.table));
-        let Some(link) = &self.parent else { return Ok((own, "r.\"_node\"".to_owned())) };
+    fn records_within(&self, sources: &[Self], parents_left: usize) -> Result<String> {
+        let own = self.current_versions();
+        let Some(link) = &self.parent else { return Ok(format!("SELECT r.*, r.\"_node\" AS \"_owner\" {own}")) };
         let parent = self.parent_source(sources, link)?;
         let Some(parents_left) = parents_left.checked_sub(1) else { return Err(self.parent_error("is its own parent")) };
-        let (tables, node) = parent.joined(sources, parents_left)?;
-        let order = ORDER_COLUMNS.map(|(column, _, kind)| match parent.has_order {
-            true => format!("r.{0} AS {0}", quoted(column)),
-            false => format!("{} AS {}", null(kind), quoted(column)),
-        });
-        let columns = format!("r.\"_pk\" AS \"_pk\", r.\"_epoch\" AS \"_epoch\", {node} AS \"_node\", {}", order.join(", "));
+        let parents = parent.records_within(sources, parents_left)?;
+        let order = ORDER_COLUMNS.iter().filter(|_| parent.has_order);
+        let order: String = order.map(|(column, _, _)| format!(", p.\"{column}\" AS \"_parent{column}\"")).collect();
         let key = format!("CAST(r.{} AS VARCHAR)", quoted(&link.field));
-        let tables = format!(
-            "{own} JOIN (SELECT {columns} FROM {tables}{}) AS p ON {key} = p.\"_pk\" AND r.\"_epoch\" = p.\"_epoch\"",
-            parent.is_current()
-        );
-        Ok((tables, "coalesce(r.\"_node\", p.\"_node\")".to_owned()))
+        Ok(format!(
+            "SELECT r.*, coalesce(r.\"_node\", p.\"_owner\") AS \"_owner\"{order} FROM ({parents}) AS p JOIN (SELECT r.* {own}) AS r \
+             ON {key} = p.\"_pk\" AND r.\"_epoch\" = p.\"_epoch\""
+        ))
     }
 
-    /// `FROM … WHERE …` of the latest versions that are not deleted, as `r`; whether a parent still has them is not
-    /// looked at.
+    /// `FROM … WHERE …` with the latest version of every record that is not deleted, as `r`. Whether a parent still has
+    /// it is not looked at.
+    ///
+    /// Deletions are sorted out among the latest versions, not among the rows: a filter there would let the planner take
+    /// the rows for few, and hold them in memory.
     pub(crate) fn current_versions(&self) -> String {
-        format!("FROM {} AS r{}", quoted(&self.table), self.is_current())
-    }
-
-    fn is_current(&self) -> String {
-        let mut condition = " WHERE r.\"_deleted\" IS NOT TRUE".to_owned();
-        if self.has_primary_key && !self.has_one_version {
-            let latest = format!("SELECT max(\"_seq\") FROM {} GROUP BY \"_pk\"", quoted(&self.table));
-            condition.push_str(&format!(" AND r.\"_seq\" IN ({latest})"));
+        let table = quoted(&self.table);
+        if !self.has_primary_key || self.has_one_version {
+            return format!("FROM {table} AS r WHERE r.\"_deleted\" IS NOT TRUE");
         }
-        condition
+        let latest = format!(
+            "SELECT max(\"_seq\") AS \"_latest\" FROM {table} GROUP BY \"_pk\" \
+             HAVING max(\"_seq\") > coalesce(max(\"_seq\") FILTER (WHERE \"_deleted\"), -1)"
+        );
+        format!("FROM ({latest}) AS m JOIN {table} AS r ON r.\"_seq\" = m.\"_latest\" WHERE true")
     }
 
     /// The table that this one's rows belong to.
@@ -128,15 +127,6 @@ impl TableSource {
         Error::configuration("E0765", format!("the parent of `{}` {problem}", self.table))
             .help("map the parent stream into profiles too, and let the child hold its key as it is")
     }
-}
-
-/// Where the current records of a table come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CurrentRecords {
-    /// `FROM … WHERE …`.
-    pub(crate) from: String,
-    /// Expression of a record's identity node.
-    pub(crate) node: String,
 }
 
 /// Generations of parents; streams have one or two.
