@@ -32,7 +32,8 @@ pub trait Catalog {
     /// Objects of a destination; `None` when it was not or could not be asked.
     fn targets(&self, connection: &str) -> Option<&[TargetSchema]>;
 
-    /// The manifest of a plugin; `None` when there is no such plugin.
+    /// The manifest of a plugin, of connections and of plugin steps alike; `None` when there is no such plugin, or when it
+    /// could not be asked.
     fn manifest(&self, plugin: &str) -> Option<&Manifest>;
 
     /// Names of the plugins at hand, sorted.

@@ -1,5 +1,5 @@
 //! Project files → an immutable [`Plan`](affluent_model::plan::Plan), or every mistake at once with file, line,
-//! column and what to do. Two phases: [`load`] needs the files alone; [`check`](check::check) needs what plugins say
+//! column and what to do. Two phases: [`load`] needs the files alone; [`check`](fn@check) needs what plugins say
 //! of their streams and objects, and a planner of SQL expressions. It opens no network connection, runs no plugin,
 //! sees no secret, and fills in every default in one place.
 

@@ -33,7 +33,7 @@ pub struct Loaded {
     pub plan: Option<Plan>,
     /// Sorted by file and position, at most 50 per file.
     pub diagnostics: Vec<Diagnostic>,
-    /// Needed by [`crate::check`] to say where things stand.
+    /// Needed by [`crate::check()`] to say where things stand.
     pub sources: Sources,
 }
 

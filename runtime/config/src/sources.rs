@@ -18,7 +18,7 @@ pub(crate) enum Subject {
     Segments,
 }
 
-/// Texts and trees of a project's files; needed again when [`crate::check`] reports mistakes.
+/// Texts and trees of a project's files; needed again when [`crate::check()`] reports mistakes.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     pub(crate) texts: BTreeMap<PathBuf, String>,

@@ -13,10 +13,13 @@ use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqA
 use crate::mistake::{self, FileReport};
 use crate::node::{Node, Place, Value};
 
+/// Bytes of a line that are looked at for the length of a scalar.
+const REST_BYTES_MAX: usize = 4_096;
+
 /// Parses a document whose bytes passed the pre-scan. Mistakes go to `report`; `None` when there is no usable tree.
 pub(crate) fn parse(text: &str, report: &mut FileReport) -> Option<Node> {
-    let lines: Vec<&str> = text.lines().collect();
-    if lines.iter().all(|line| is_blank(line)) {
+    let lines: Vec<(&str, bool)> = text.lines().map(|line| (line, line.is_ascii())).collect();
+    if lines.iter().all(|(line, _)| is_blank(line)) {
         report.add_help(mistake::EMPTY, Place::START, "the file is empty", "start it with `version: 1`, or remove the file");
         return None;
     }
@@ -63,24 +66,35 @@ fn position(error: &impl fmt::Display) -> Option<(usize, usize)> {
 }
 
 struct Builder<'a> {
-    lines: Vec<&'a str>,
+    /// Each with whether a character is a byte in it.
+    lines: Vec<(&'a str, bool)>,
     report: &'a mut FileReport,
 }
 
 impl Builder<'_> {
     /// The place of a scalar; its length is read off the line.
     fn place(&self, line: usize, column: usize, text: Option<&str>) -> Place {
-        let rest: String = match self.lines.get(line.saturating_sub(1)) {
-            Some(line) => line.chars().skip(column.saturating_sub(1)).collect(),
-            None => String::new(),
+        let length = scalar_length(self.rest(line, column), text);
+        Place { line: line.max(1), column: column.max(1), length: length.max(1) }
+    }
+
+    /// What follows on a line from a column on, cut at [`REST_BYTES_MAX`]: a file of one long line with many scalars must
+    /// not be walked once per scalar.
+    fn rest(&self, line: usize, column: usize) -> &str {
+        let Some((line, is_ascii)) = self.lines.get(line.saturating_sub(1)) else { return "" };
+        let skipped = column.saturating_sub(1);
+        let start = match is_ascii {
+            true => Some(skipped),
+            false if line.len() <= REST_BYTES_MAX => line.char_indices().nth(skipped).map(|(index, _)| index),
+            false => None,
         };
-        Place { line: line.max(1), column: column.max(1), length: scalar_length(&rest, text).max(1) }
+        let rest = start.and_then(|start| line.get(start..)).unwrap_or_default();
+        rest.get(..REST_BYTES_MAX).unwrap_or(rest)
     }
 
     /// The raw text of a plain scalar, for forms that YAML turns into numbers.
     fn raw(&self, place: Place) -> String {
-        let line = self.lines.get(place.line.saturating_sub(1)).copied().unwrap_or_default();
-        line.chars().skip(place.column.saturating_sub(1)).take(place.length).collect()
+        self.rest(place.line, place.column).chars().take(place.length).collect()
     }
 
     fn check_number(&mut self, node: &Node) {

@@ -22,13 +22,17 @@ impl Checker<'_> {
         }
     }
 
-    /// The manifest of a plugin; an unknown one is reported at `path`.
+    /// The manifest of a plugin; a name that no plugin at hand has is reported at `path`.
     fn manifest(&mut self, plugin: &str, subject: &Subject, path: &[&str]) -> Option<Manifest> {
         if let Some(manifest) = self.catalog.manifest(plugin) {
             return Some(manifest.clone());
         }
         let known = self.catalog.plugins();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        if known.contains(&plugin) {
+            // It is there and could not be asked: that failure is the caller's to report.
+            return None;
+        }
         let at = self.sources.locate(subject, path.iter().copied());
         self.add(
             mistake::UNKNOWN_PLUGIN,
