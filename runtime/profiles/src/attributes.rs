@@ -122,7 +122,8 @@ impl Attribute<'_> {
 
     /// The value under its name, and its lineage.
     pub(crate) fn columns(&self, place: usize, sources: &[TableSource]) -> String {
-        let table = self.by_source(place, |number, _| sources.get(number).map_or_else(String::new, |source| source.table.clone()));
+        let table =
+            self.by_source(place, |number, _| sources.get(number).map_or_else(String::new, |source| source.table.clone()));
         let field = self.by_source(place, |_, given| given.column.clone());
         format!(
             "\"_{place}\" AS {}, CASE WHEN \"_{place}\" IS NOT NULL THEN named_struct('table', {table}, 'record', \"_{place}_record\", \
@@ -134,7 +135,8 @@ impl Attribute<'_> {
 
     /// A text that depends on the table the value comes from.
     fn by_source(&self, place: usize, text: impl Fn(usize, &AttributeSource) -> String) -> String {
-        let texts: Vec<(usize, String)> = self.given.iter().map(|(number, given)| (*number, literal(&text(*number, given)))).collect();
+        let texts: Vec<(usize, String)> =
+            self.given.iter().map(|(number, given)| (*number, literal(&text(*number, given)))).collect();
         match texts.as_slice() {
             [(_, only)] => only.clone(),
             _ => {

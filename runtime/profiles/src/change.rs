@@ -7,7 +7,8 @@ use crate::sql::{any_of, quoted};
 #[must_use]
 pub fn changed_sql(previous: &str, current: &str, columns: &[String]) -> String {
     // In parentheses: the parser takes all that follows `IS DISTINCT FROM` for its right side.
-    let differences: Vec<String> = columns.iter().map(|column| format!("(b.{0} IS DISTINCT FROM n.{0})", quoted(column))).collect();
+    let differences: Vec<String> =
+        columns.iter().map(|column| format!("(b.{0} IS DISTINCT FROM n.{0})", quoted(column))).collect();
     format!(
         "SELECT count(*) FILTER (WHERE b.\"profile\" IS NULL) AS \"created\", \
          count(*) FILTER (WHERE b.\"profile\" IS NOT NULL AND n.\"profile\" IS NOT NULL AND ({})) AS \"changed\", \

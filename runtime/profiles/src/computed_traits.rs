@@ -25,7 +25,9 @@ pub(crate) fn trait_passes(traits: &[PreparedTrait], sources: &[TableSource]) ->
     for one in traits {
         let is_shared = |first: &&PreparedTrait| {
             let is_aggregate = |measure: &PreparedMeasure| matches!(measure, PreparedMeasure::Aggregate { .. });
-            (&first.from, first.window_ms) == (&one.from, one.window_ms) && is_aggregate(&first.measure) && is_aggregate(&one.measure)
+            (&first.from, first.window_ms) == (&one.from, one.window_ms)
+                && is_aggregate(&first.measure)
+                && is_aggregate(&one.measure)
         };
         match passes.iter_mut().find(|(first, _)| is_shared(first)) {
             Some((_, members)) => members.push(one),
@@ -88,7 +90,8 @@ struct StreamShape<'a> {
 /// `E0760`, `E0762`.
 pub(crate) fn columns_of_stream(stream: &str, sources: &[TableSource]) -> Result<Vec<TableColumn>> {
     let shape = shape_of(stream, sources)?;
-    let canonical = shape.canonical.iter().map(|(name, _, kind)| TableColumn { name: (*name).to_owned(), kind: *kind, sealed: false });
+    let canonical =
+        shape.canonical.iter().map(|(name, _, kind)| TableColumn { name: (*name).to_owned(), kind: *kind, sealed: false });
     Ok(canonical.chain(shape.own.iter().cloned()).collect())
 }
 
@@ -149,7 +152,9 @@ fn stream_rows(stream: &str, sources: &[TableSource]) -> Result<String> {
         Ok(format!("SELECT n.\"_owner\" AS \"_owner\"{columns} FROM ({}) AS n", table.records(sources)?))
     });
     let records = union_all(&branches.collect::<Result<Vec<String>>>()?);
-    Ok(format!("SELECT a.\"profile\" AS \"_profile\", n.* FROM \"assignments\" AS a JOIN ({records}) AS n ON a.\"node\" = n.\"_owner\""))
+    Ok(format!(
+        "SELECT a.\"profile\" AS \"_profile\", n.* FROM \"assignments\" AS a JOIN ({records}) AS n ON a.\"node\" = n.\"_owner\""
+    ))
 }
 
 impl StreamShape<'_> {

@@ -11,10 +11,16 @@ use crate::sql::{cast, null, quoted, union_all};
 /// own); at the same time, denied wins.
 #[must_use]
 pub fn consent_sql(purpose: &str, kind: &str, sources: &[TableSource]) -> String {
-    let speaks = |source: &&TableSource| source.consent.iter().any(|known| known == purpose) && source.identifiers.iter().any(|known| known == kind);
+    let speaks = |source: &&TableSource| {
+        source.consent.iter().any(|known| known == purpose) && source.identifiers.iter().any(|known| known == kind)
+    };
     let said: Vec<String> = sources.iter().filter(speaks).map(|source| statements(purpose, kind, source)).collect();
     if said.is_empty() {
-        return format!("SELECT {} AS \"value\", {} AS \"granted\" WHERE false", null(FieldType::Binary), null(FieldType::Boolean));
+        return format!(
+            "SELECT {} AS \"value\", {} AS \"granted\" WHERE false",
+            null(FieldType::Binary),
+            null(FieldType::Boolean)
+        );
     }
     // One number per statement, later ones greater and, at the same time, denied greater than granted: a plain maximum.
     format!(

@@ -107,13 +107,7 @@ pub fn resolve(input: &ResolveInput<'_>) -> Resolution {
     }
 }
 
-fn link(
-    proposal: &Proposal,
-    input: &ResolveInput<'_>,
-    rules: &RuleSet,
-    nodes: &NodeOrder,
-    values: &ValueIndex,
-) -> Link {
+fn link(proposal: &Proposal, input: &ResolveInput<'_>, rules: &RuleSet, nodes: &NodeOrder, values: &ValueIndex) -> Link {
     let (first, second) = (nodes.id(input.nodes, proposal.nodes.0), nodes.id(input.nodes, proposal.nodes.1));
     let (kind, value) = values.identifier(input.edges, proposal.value);
     Link {

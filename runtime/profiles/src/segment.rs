@@ -51,7 +51,8 @@ mod tests {
 
     #[test]
     fn members_of_excluded_segments_are_left_out_and_theirs_too() {
-        let segments = [segment("vip", "spent > 9", &["staff"]), segment("staff", "is_staff", &["test"]), segment("test", "x", &[])];
+        let segments =
+            [segment("vip", "spent > 9", &["staff"]), segment("staff", "is_staff", &["test"]), segment("test", "x", &[])];
 
         let sql = segment_sql("vip", &segments).unwrap();
 

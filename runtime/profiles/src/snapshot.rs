@@ -107,7 +107,8 @@ impl Parts<'_> {
 
     /// `SELECT …` of a row that says that profile `a` exists or what a trait pass found for it.
     fn row_without_record(&self, pass: Option<usize>) -> String {
-        let source = pass.map_or_else(|| null(FieldType::Integer), |pass| cast(&self.pass_source(pass).to_string(), FieldType::Integer));
+        let source =
+            pass.map_or_else(|| null(FieldType::Integer), |pass| cast(&self.pass_source(pass).to_string(), FieldType::Integer));
         let mut columns = vec!["a.\"profile\" AS \"_profile\"".to_owned(), format!("{source} AS \"_source\"")];
         columns.extend(LINEAGE.iter().map(|(_, column, kind)| format!("{} AS \"{column}\"", null(*kind))));
         let attributes = self.attributes.iter().enumerate();
@@ -125,7 +126,8 @@ impl Parts<'_> {
     fn records(&self) -> Result<Option<String>> {
         let givers = self.sources.iter().enumerate().filter(|(_, source)| !source.attributes.is_empty());
         let records = givers.map(|(number, source)| {
-            let lineage = LINEAGE.iter().map(|(stored, column, _)| format!(", n.\"{stored}\" AS \"{column}\"")).collect::<String>();
+            let lineage =
+                LINEAGE.iter().map(|(stored, column, _)| format!(", n.\"{stored}\" AS \"{column}\"")).collect::<String>();
             let attributes = self.attributes.iter().enumerate();
             let values = attributes.map(|(place, attribute)| format!(", {} AS {}", attribute.value(number), value_column(place)));
             let number = cast(&number.to_string(), FieldType::Integer);

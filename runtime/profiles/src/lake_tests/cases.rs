@@ -68,7 +68,8 @@ fn column(head: &str) -> TableColumn {
 
 fn source(name: &str, columns: &[TableColumn]) -> TableSource {
     let (connection, stream) = name.split_once('.').unwrap_or(("", name));
-    let after = |prefix: &'static str| columns.iter().filter_map(move |column| column.name.strip_prefix(prefix)).map(str::to_owned);
+    let after =
+        |prefix: &'static str| columns.iter().filter_map(move |column| column.name.strip_prefix(prefix)).map(str::to_owned);
     TableSource {
         table: name.to_owned(),
         connection: connection.to_owned(),

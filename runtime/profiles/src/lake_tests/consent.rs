@@ -40,7 +40,8 @@ fn a_grant_stays_with_the_address_it_was_given_for() {
 
 #[test]
 fn what_an_older_version_or_a_deleted_record_said_is_forgotten() {
-    let shop = table("shop.customers", &format!("{HEAD} _deleted\n1 a 1 ann true 5 false\n2 a 1 ann - - false\n3 b 2 bob true 5 true"));
+    let shop =
+        table("shop.customers", &format!("{HEAD} _deleted\n1 a 1 ann true 5 false\n2 a 1 ann - - false\n3 b 2 bob true 5 true"));
 
     assert!(said(&[shop]).is_empty());
 }

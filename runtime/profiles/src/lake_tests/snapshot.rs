@@ -112,7 +112,8 @@ fn types_that_differ_between_tables_meet_in_the_wider_one() {
 
 #[test]
 fn a_profile_without_records_is_a_row_too() {
-    let orders = table("shop.orders", "_seq _pk _node _order_id _order_at _order_currency _order_net _order_status\n1 a 1 a 1 EUR 5 paid");
+    let orders =
+        table("shop.orders", "_seq _pk _node _order_id _order_at _order_currency _order_net _order_status\n1 a 1 a 1 EUR 5 paid");
     let traits = [aggregate("orders", "orders", "count(*)"), aggregate("spent", "orders", "sum(\"net\")")];
     let snapshot = snapshot_sql(&sources(std::slice::from_ref(&orders)), &traits, &BTreeMap::new()).unwrap();
 

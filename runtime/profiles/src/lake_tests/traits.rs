@@ -14,7 +14,11 @@ fn orders(name: &str, own: &str, rows: &str) -> Case {
 
 /// Two orders of profile A, one of B.
 fn shop_orders() -> Case {
-    orders("shop.orders", "status", "1 o1 1 1001 10 EUR 5 paid open\n2 o2 2 1002 90 EUR 7 paid done\n3 o3 3 1003 80 USD 9 void open")
+    orders(
+        "shop.orders",
+        "status",
+        "1 o1 1 1001 10 EUR 5 paid open\n2 o2 2 1002 90 EUR 7 paid done\n3 o3 3 1003 80 USD 9 void open",
+    )
 }
 
 fn computed(traits: &[PreparedTrait], cases: &[Case]) -> Vec<String> {

@@ -137,9 +137,9 @@ impl<'a> Components<'a> {
     }
 
     fn unique_refusal(&self, merged: &[ValueRank]) -> Option<Refusal> {
-        (0..).zip(self.rules.kinds.iter().zip(self.kind_values)).find_map(|(rank, (kind, range))| {
-            (kind.unique && count_in(merged, range) > 1).then_some(Refusal::Unique(rank))
-        })
+        (0..)
+            .zip(self.rules.kinds.iter().zip(self.kind_values))
+            .find_map(|(rank, (kind, range))| (kind.unique && count_in(merged, range) > 1).then_some(Refusal::Unique(rank)))
     }
 
     /// Where the merged values lie: in the list of one of the two where that has them all, else appended.

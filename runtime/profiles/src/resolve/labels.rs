@@ -51,9 +51,8 @@ pub(super) fn label(nodes: &[ResolveNode], order: &NodeOrder, partition: &Partit
 /// The existing profiles, ascending, each with the component of its founder: the node its id was made of, else its
 /// oldest node.
 fn heirs(nodes: &[ResolveNode], order: &NodeOrder, partition: &Partition) -> Vec<Heir> {
-    let mut members: Vec<(ProfileId, ProfileId, u32)> = ranked(nodes, order, partition)
-        .filter_map(|(node, component)| Some((node.profile?, own_id(node), component)))
-        .collect();
+    let mut members: Vec<(ProfileId, ProfileId, u32)> =
+        ranked(nodes, order, partition).filter_map(|(node, component)| Some((node.profile?, own_id(node), component))).collect();
     members.sort_unstable();
     let profiles = members.chunk_by(|a, b| a.0 == b.0);
     profiles

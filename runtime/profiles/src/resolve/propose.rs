@@ -127,5 +127,7 @@ fn narrowed(mut members: Vec<Member>, kind: KindRank, index: &ValueIndex) -> Vec
     }
     split.sort_unstable();
     let groups = split.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).filter(|group| group.len() > 1).enumerate();
-    groups.flat_map(|(group, members)| members.iter().map(move |(_, _, member)| Member { group: narrow(group), ..*member })).collect()
+    groups
+        .flat_map(|(group, members)| members.iter().map(move |(_, _, member)| Member { group: narrow(group), ..*member }))
+        .collect()
 }

@@ -1,6 +1,6 @@
 //! Identity rules made ready for resolution: identifier kinds by rank (best priority first) and match rules over ranks.
 
-use affluent_model::plan::{IdentityRules, IdentifierRule};
+use affluent_model::plan::{IdentifierRule, IdentityRules};
 
 /// Position of an identifier kind in order of priority.
 pub(super) type KindRank = u16;
