@@ -1,0 +1,200 @@
+//! The host itself: plugins by name behind the model's `Connectors`. Each open reader, writer or transform is an
+//! instance of its own, with a store of its own and the grants of its connection.
+
+use std::sync::Arc;
+
+use affluent_model::connector::{
+    BoxFuture, Connectors, Destination, DestinationRequest, Failure, Source, SourceRequest, Transform, TransformRequest,
+};
+use affluent_model::manifest::{Manifest, PluginKind, TargetSchema};
+use affluent_model::plan::Connection;
+use affluent_model::schema::StreamSchema;
+use affluent_model::{Error, Result};
+use serde::Serialize;
+use wasmtime::component::Instance as Guest;
+
+use crate::codec::Encoder;
+use crate::component::LoadedPlugin;
+use crate::deadline::CallTime;
+use crate::destination::PluginDestination;
+use crate::egress::wait::Waits;
+use crate::egress::{Egress, EgressParts, Network};
+use crate::failure::{configuration_failure, host_failure};
+use crate::instance::Instance;
+use crate::options::HostOptions;
+use crate::plugins::Plugins;
+use crate::source::PluginSource;
+use crate::state::{Caller, Services};
+use crate::transform::PluginTransform;
+
+/// Runs plugins. One per process: connections share their rate budgets through it.
+pub struct Host {
+    options: Arc<HostOptions>,
+    plugins: Plugins,
+    network: Arc<Network>,
+}
+
+impl Host {
+    /// Starts the sandbox; loads no plugin yet.
+    ///
+    /// # Errors
+    /// A bug when this machine cannot run the sandbox.
+    pub fn new(options: HostOptions) -> Result<Self> {
+        let options = Arc::new(options);
+        let plugins = Plugins::new(Arc::clone(&options))?;
+        Ok(Self { options, plugins, network: Arc::default() })
+    }
+
+    /// SHA-256 of a plugin's component, hex; what a lock file pins.
+    ///
+    /// # Errors
+    /// As [`Connectors::manifest`].
+    pub async fn digest(&self, plugin: &str) -> Result<String, Failure> {
+        Ok(self.plugins.load(plugin).await?.digest.clone())
+    }
+
+    /// An instance with the grants of a connection.
+    async fn connect(
+        &self,
+        connection: &Arc<Connection>,
+        pipeline: &str,
+    ) -> Result<(Arc<LoadedPlugin>, Instance, Guest), Failure> {
+        let plugin = self.plugins.load(&connection.plugin).await?;
+        let caller = Caller {
+            options: Arc::clone(&self.options),
+            plugin: plugin.name.clone(),
+            connection: connection.name.clone(),
+            pipeline: pipeline.to_owned(),
+        };
+        let time = Arc::new(CallTime::default());
+        let mut services = Services::for_connection(caller.clone(), connection, &plugin.manifest);
+        if let Some(secrets) = services.secrets.clone()
+            && !plugin.manifest.hosts.is_empty()
+        {
+            let waits = Waits { options: Arc::clone(&self.options), time: Arc::clone(&time) };
+            let (manifest, network) = (Arc::clone(&plugin.manifest), Arc::clone(&self.network));
+            let egress = Egress::new(EgressParts { caller, manifest, connection, network, secrets, waits });
+            services.egress = Some(egress.map_err(|error| refused(error, connection))?);
+        }
+        let (instance, guest) = Instance::start(&plugin, services, time).await?;
+        Ok((plugin, instance, guest))
+    }
+
+    async fn check_connection(&self, connection: Arc<Connection>) -> Result<(), Failure> {
+        let (plugin, mut instance, guest) = self.connect(&connection, "").await?;
+        let config = to_json(&connection.config)?;
+        let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| {
+            plugin.plugin.load(&mut *store, &guest)?.call_check(&mut *store, &config).await
+        });
+        let called = called.await;
+        instance.settle_reported(called).map(drop)
+    }
+
+    async fn list_streams(&self, connection: Arc<Connection>) -> Result<Vec<StreamSchema>, Failure> {
+        let (plugin, mut instance, guest) = self.connect(&connection, "").await?;
+        let Some(indices) = &plugin.source else { return Err(not_a(&plugin, PluginKind::Source)) };
+        let config = to_json(&connection.config)?;
+        let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| {
+            indices.load(&mut *store, &guest)?.call_discover(&mut *store, &config).await
+        });
+        let called = called.await;
+        let json = instance.settle_reported(called)?;
+        instance.parse("a list of streams", &json)
+    }
+
+    async fn list_targets(&self, connection: Arc<Connection>) -> Result<Vec<TargetSchema>, Failure> {
+        let (plugin, mut instance, guest) = self.connect(&connection, "").await?;
+        let Some(indices) = &plugin.destination else { return Err(not_a(&plugin, PluginKind::Destination)) };
+        let config = to_json(&connection.config)?;
+        let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| {
+            indices.load(&mut *store, &guest)?.call_discover(&mut *store, &config).await
+        });
+        let called = called.await;
+        let json = instance.settle_reported(called)?;
+        instance.parse("a list of objects", &json)
+    }
+
+    async fn start_source(&self, request: SourceRequest) -> Result<Box<dyn Source>, Failure> {
+        let (plugin, mut instance, guest) = self.connect(&request.connection, &request.pipeline).await?;
+        let Some(indices) = &plugin.source else { return Err(not_a(&plugin, PluginKind::Source)) };
+        let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| indices.load(store, &guest)).await;
+        let exported = instance.settle(called)?;
+        Ok(Box::new(PluginSource::open(instance, exported, &request).await?))
+    }
+
+    async fn start_destination(&self, request: DestinationRequest) -> Result<Box<dyn Destination>, Failure> {
+        let (plugin, mut instance, guest) = self.connect(&request.connection, &request.pipeline).await?;
+        let Some(indices) = &plugin.destination else { return Err(not_a(&plugin, PluginKind::Destination)) };
+        let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| indices.load(store, &guest)).await;
+        let exported = instance.settle(called)?;
+        let encoder = Encoder::of(&plugin.manifest.formats.accepts);
+        Ok(Box::new(PluginDestination::open(instance, exported, encoder, &request).await?))
+    }
+
+    async fn start_transform(&self, request: TransformRequest) -> Result<Box<dyn Transform>, Failure> {
+        let plugin = self.plugins.load(&request.plugin).await?;
+        let Some(indices) = &plugin.transform else { return Err(not_a(&plugin, PluginKind::Transform)) };
+        let services = Services::for_transform(&self.options, &plugin.name, &request.pipeline);
+        let (mut instance, guest) = Instance::start(&plugin, services, Arc::default()).await?;
+        let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| indices.load(store, &guest)).await;
+        let exported = instance.settle(called)?;
+        let encoder = Encoder::of(&plugin.manifest.formats.accepts);
+        Ok(Box::new(PluginTransform::open(instance, exported, encoder, &request).await?))
+    }
+}
+
+impl Connectors for Host {
+    fn manifest<'a>(&'a self, plugin: &'a str) -> BoxFuture<'a, Result<Arc<Manifest>, Failure>> {
+        Box::pin(async move { Ok(Arc::clone(&self.plugins.load(plugin).await?.manifest)) })
+    }
+
+    fn plugins(&self) -> Vec<String> {
+        self.plugins.names()
+    }
+
+    fn check(&self, connection: Arc<Connection>) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(self.check_connection(connection))
+    }
+
+    fn discover_streams(&self, connection: Arc<Connection>) -> BoxFuture<'_, Result<Vec<StreamSchema>, Failure>> {
+        Box::pin(self.list_streams(connection))
+    }
+
+    fn discover_targets(&self, connection: Arc<Connection>) -> BoxFuture<'_, Result<Vec<TargetSchema>, Failure>> {
+        Box::pin(self.list_targets(connection))
+    }
+
+    fn open_source(&self, request: SourceRequest) -> BoxFuture<'_, Result<Box<dyn Source>, Failure>> {
+        Box::pin(self.start_source(request))
+    }
+
+    fn open_destination(&self, request: DestinationRequest) -> BoxFuture<'_, Result<Box<dyn Destination>, Failure>> {
+        Box::pin(self.start_destination(request))
+    }
+
+    fn open_transform(&self, request: TransformRequest) -> BoxFuture<'_, Result<Box<dyn Transform>, Failure>> {
+        Box::pin(self.start_transform(request))
+    }
+}
+
+/// A value of ours as JSON for a guest.
+///
+/// # Errors
+/// A bug: all of them can be written.
+pub(crate) fn to_json(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|error| {
+        let error = Error::bug(format!("a value for a plugin is no JSON: {error}"));
+        host_failure(affluent_model::connector::FailureKind::Internal, "json", error)
+    })
+}
+
+fn not_a(plugin: &LoadedPlugin, kind: PluginKind) -> Failure {
+    let kinds: Vec<&str> = plugin.manifest.kinds.iter().map(|kind| kind.as_str()).collect();
+    let message = format!("plugin `{}` is no {}, it is a {}", plugin.name, kind.as_str(), kinds.join(" and "));
+    configuration_failure("E0504", message, "name another plugin in the connection")
+}
+
+fn refused(error: Error, connection: &Connection) -> Failure {
+    let error = error.at(format!("connection {}", connection.name));
+    host_failure(affluent_model::connector::FailureKind::Config, "egress", error)
+}

@@ -1,0 +1,230 @@
+//! One try of one request: leave from the budget, the checks, up to three redirects, the answer within its limits, and
+//! the verdict whether another try may help.
+
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use url::Url;
+
+use super::address::AddressPolicy;
+use super::body::{BodyLimits, BodyReader};
+use super::budget;
+use super::client::check_literal;
+use super::error::transport_error;
+use super::redact::{Scrubber, StreamScrubber};
+use super::request::Outgoing;
+use super::{Answer, AnswerBody, Ask, BodyMode, Egress, retry};
+use crate::bindings::affluent::plugin::http::HttpError;
+use crate::options::{LogEvent, LogLevel};
+
+/// Redirects followed within one request (security B-23).
+const REDIRECTS_MAX: u32 = 3;
+/// A whole request; bulk exports that are read piece by piece have an hour (security B-24).
+const TIMEOUT_MAX: Duration = Duration::from_secs(120);
+const STREAM_TIMEOUT: Duration = Duration::from_secs(3_600);
+/// Headers of an answer (security B-24).
+const HEADERS_MAX: usize = 100;
+const HEADER_BYTES_MAX: usize = 32 << 10;
+
+/// What became of a try.
+pub(super) enum Attempt {
+    Done(Answer),
+    /// 401: the credential may have been renewed since.
+    Unauthorized(Answer),
+    Again {
+        pause: Option<Duration>,
+        give_up: GiveUp,
+    },
+}
+
+/// What the guest gets when there is no further try.
+pub(super) enum GiveUp {
+    Answer(Answer),
+    /// The remote asked to wait; the answer is for guests that repeat by themselves.
+    Throttled(Answer),
+    Error(HttpError),
+}
+
+impl GiveUp {
+    pub(super) fn into_result(self, retry_safe: bool, pause: Option<Duration>) -> Result<Answer, HttpError> {
+        match self {
+            Self::Answer(answer) => Ok(answer),
+            Self::Throttled(answer) if !retry_safe => Ok(answer),
+            Self::Throttled(_) => {
+                let wait_ms = pause.map_or(1_000, |pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
+                Err(HttpError::RateLimited(wait_ms))
+            }
+            Self::Error(error) => Err(error),
+        }
+    }
+}
+
+/// The guest's own limit, within the host's.
+pub(super) fn timeout(asked_ms: Option<u32>) -> Duration {
+    asked_ms.map_or(TIMEOUT_MAX, |ms| Duration::from_millis(u64::from(ms.max(1)))).min(TIMEOUT_MAX)
+}
+
+impl Egress {
+    /// Errors here are final; those that another try may cure are in [`Attempt::Again`].
+    pub(super) async fn attempt(&self, outgoing: &Outgoing, auth: Option<&str>, ask: Ask) -> Result<Attempt, HttpError> {
+        self.check_destination(&outgoing.url)?;
+        let wanted = budget::Ask { method: outgoing.method.as_str(), path: outgoing.url.path(), cost: ask.cost };
+        let leave = self.budget.acquire(wanted, &self.waits).await?;
+        if self.waits.is_cancelled() {
+            self.budget.settle(leave, None);
+            return Err(HttpError::Cancelled);
+        }
+        let answer = self.exchange(outgoing.clone(), auth, ask).await;
+        let body = answer.as_ref().ok().and_then(|(answer, _)| match &answer.body {
+            AnswerBody::Whole(body) => Some(body.as_slice()),
+            AnswerBody::Stream(_) => None,
+        });
+        let throttled = self.budget.settle(leave, body);
+        match answer {
+            Ok((answer, retry_after)) => Ok(self.judge(answer, retry_after, throttled)),
+            Err(error @ (HttpError::Connect(_) | HttpError::Timeout)) => {
+                Ok(Attempt::Again { pause: None, give_up: GiveUp::Error(error) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn judge(&self, answer: Answer, retry_after: Option<Duration>, throttled: Option<Duration>) -> Attempt {
+        if throttled.is_some() && answer.status == 200 {
+            return Attempt::Again { pause: throttled, give_up: GiveUp::Throttled(answer) };
+        }
+        match answer.status {
+            401 => Attempt::Unauthorized(answer),
+            429 | 503 if answer.status == 429 || retry_after.is_some() => {
+                // The other instances on the account hold back too.
+                if let Some(pause) = retry_after {
+                    self.budget.pause_for(pause);
+                }
+                Attempt::Again { pause: retry_after, give_up: GiveUp::Throttled(answer) }
+            }
+            status if retry::is_worth_repeating(status) => Attempt::Again { pause: retry_after, give_up: GiveUp::Answer(answer) },
+            _ => Attempt::Done(answer),
+        }
+    }
+
+    /// Sends, follows redirects, reads the answer.
+    async fn exchange(&self, mut next: Outgoing, auth: Option<&str>, ask: Ask) -> Result<(Answer, Option<Duration>), HttpError> {
+        let origin = next.url.origin();
+        let mut redirects = 0;
+        loop {
+            let auth = auth.filter(|_| next.url.origin() == origin);
+            let policy = self.check_destination(&next.url)?;
+            let started = self.caller.options.clock.monotonic();
+            let response = self.send_once(&next, auth, &policy, ask).await?;
+            let status = response.status().as_u16();
+            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+            if let Some(to) = next.redirected(status, location) {
+                self.log_request(&next, status, 0, started);
+                redirects += 1;
+                if redirects > REDIRECTS_MAX {
+                    return Err(HttpError::Invalid("more than three redirects".to_owned()));
+                }
+                next = to;
+                continue;
+            }
+            let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let retry_after = retry_after.and_then(|value| retry::retry_after(value, self.caller.options.clock.now_us()));
+            let (answer, bytes) = self.read(response, ask.mode).await?;
+            self.log_request(&next, status, bytes, started);
+            return Ok((answer, retry_after));
+        }
+    }
+
+    async fn send_once(
+        &self,
+        outgoing: &Outgoing,
+        auth: Option<&str>,
+        policy: &AddressPolicy,
+        ask: Ask,
+    ) -> Result<reqwest::Response, HttpError> {
+        let client = self.network.clients.get(policy).map_err(|error| HttpError::Connect(error.message))?;
+        let mut outgoing = outgoing.clone();
+        if let Some(slot) = auth {
+            self.add_credential(&mut outgoing, slot)?;
+        }
+        let timeout = if ask.mode == BodyMode::Stream { STREAM_TIMEOUT } else { ask.timeout };
+        let mut request = client.request(outgoing.method, outgoing.url.clone()).headers(outgoing.headers).timeout(timeout);
+        request = request.header(reqwest::header::ACCEPT_ENCODING, "gzip");
+        if let Some(body) = outgoing.body {
+            request = request.body(body);
+        }
+        let sent = tokio::time::timeout(ask.timeout, request.send()).await.map_err(|_| HttpError::Timeout)?;
+        sent.map_err(|error| match transport_error(&error) {
+            HttpError::Denied(reason) => self.deny(outgoing.url.host_str().unwrap_or_default(), reason),
+            error => error,
+        })
+    }
+
+    fn add_credential(&self, outgoing: &mut Outgoing, slot_name: &str) -> Result<(), HttpError> {
+        let Some(slot) = self.manifest.auth.get(slot_name) else {
+            return Err(HttpError::Invalid(format!(
+                "auth slot `{}` is not in the manifest",
+                crate::failure::clean_code(slot_name)
+            )));
+        };
+        let secret = self.secrets.get(&slot.secret).map_err(|error| HttpError::Denied(error.message))?;
+        let Some(secret) = secret else {
+            return Err(HttpError::Invalid(format!("auth slot `{slot_name}` names a secret that the manifest does not list")));
+        };
+        if let Some(encoded) = outgoing.add_credential(slot, &secret)? {
+            self.secrets.remember(&format!("{slot_name} as sent"), encoded);
+        }
+        Ok(())
+    }
+
+    /// The checks of scheme, host and address; names are checked again when they are resolved.
+    fn check_destination(&self, url: &Url) -> Result<AddressPolicy, HttpError> {
+        let host = url.host_str().unwrap_or_default();
+        self.grants.permits(url).map_err(|reason| self.deny(host, reason))?;
+        let port = url.port_or_known_default().unwrap_or(443);
+        let policy = AddressPolicy { private: self.private.clone(), port, private_only: url.scheme() == "http" };
+        check_literal(url, &policy).map_err(|refused| self.deny(host, refused.to_string()))?;
+        Ok(policy)
+    }
+
+    async fn read(&self, response: reqwest::Response, mode: BodyMode) -> Result<(Answer, u64), HttpError> {
+        let status = response.status().as_u16();
+        let headers = clean_headers(response.headers(), &self.secrets.scrubber())?;
+        let limits = if mode == BodyMode::Whole { BodyLimits::WHOLE } else { BodyLimits::STREAM };
+        let mut reader = BodyReader::new(response, limits, StreamScrubber::new(self.secrets.scrubber()))?;
+        // An answer that will be judged is read whole; a stream is for the guest.
+        if mode == BodyMode::Stream && (200..300).contains(&status) {
+            return Ok((Answer { status, headers, body: AnswerBody::Stream(Box::new(reader)) }, 0));
+        }
+        let body = reader.read_all().await?;
+        Ok((Answer { status, headers, body: AnswerBody::Whole(body) }, reader.wire_bytes()))
+    }
+
+    fn log_request(&self, outgoing: &Outgoing, status: u16, bytes: u64, started: Duration) {
+        let elapsed = self.caller.options.clock.monotonic().saturating_sub(started);
+        let scrubber = self.secrets.scrubber();
+        let event = LogEvent::Request {
+            method: outgoing.method.to_string(),
+            host: outgoing.url.host_str().unwrap_or_default().to_owned(),
+            path: scrubber.clean_text(outgoing.url.path()),
+            status,
+            bytes,
+            elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        };
+        self.caller.log(LogLevel::Debug, event);
+    }
+}
+
+/// The headers that a guest may see: no cookies, no secret.
+fn clean_headers(headers: &HeaderMap, scrubber: &Scrubber) -> Result<Vec<(String, String)>, HttpError> {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if headers.len() > HEADERS_MAX || bytes > HEADER_BYTES_MAX {
+        return Err(HttpError::TooLarge(u64::try_from(HEADER_BYTES_MAX).unwrap_or(u64::MAX)));
+    }
+    let shown = headers.iter().filter(|(name, value)| {
+        !name.as_str().starts_with("set-cookie")
+            && !matches!(name.as_str(), "content-encoding")
+            && !scrubber.is_in(value.as_bytes())
+    });
+    Ok(shown.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect())
+}

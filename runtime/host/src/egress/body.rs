@@ -1,0 +1,161 @@
+//! Reads an answer's body in pieces: inflates it here, counts bytes before and after, and stops at the limits while
+//! reading, so that neither a large answer nor a small one that inflates without end fills memory (security B-24).
+
+use std::io::{self, Write};
+
+use flate2::write::MultiGzDecoder;
+
+use super::redact::StreamScrubber;
+use crate::bindings::affluent::plugin::http::HttpError;
+
+/// Bytes out per byte in, once there is more than [`RATIO_FREE_BYTES`].
+const RATIO_MAX: u64 = 200;
+const RATIO_FREE_BYTES: u64 = 1 << 20;
+/// One inflated piece of a stream: what a network read can inflate to is bounded by it.
+const PIECE_BYTES_MAX: usize = 64 << 20;
+
+/// How much may be read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyLimits {
+    pub(crate) wire: u64,
+    pub(crate) plain: u64,
+}
+
+impl BodyLimits {
+    /// Whole bodies: 32 MiB on the wire (B-24), 16 MiB for the guest (the contract's default).
+    pub(crate) const WHOLE: Self = Self { wire: 32 << 20, plain: 16 << 20 };
+    /// Bodies read piece by piece: bulk exports.
+    pub(crate) const STREAM: Self = Self { wire: 8 << 30, plain: 64 << 30 };
+}
+
+/// An answer's body on its way in.
+pub(crate) struct BodyReader {
+    response: reqwest::Response,
+    gzip: Option<MultiGzDecoder<CappedBuffer>>,
+    scrubber: StreamScrubber,
+    limits: BodyLimits,
+    wire_bytes: u64,
+    plain_bytes: u64,
+    ended: bool,
+}
+
+impl BodyReader {
+    /// # Errors
+    /// `too-large` when the announced length is over the limit; `invalid` for an encoding that was not asked for.
+    pub(crate) fn new(response: reqwest::Response, limits: BodyLimits, scrubber: StreamScrubber) -> Result<Self, HttpError> {
+        if response.content_length().is_some_and(|length| length > limits.wire) {
+            return Err(HttpError::TooLarge(limits.wire));
+        }
+        let encoding =
+            response.headers().get(reqwest::header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
+        let gzip = match encoding.as_deref() {
+            None | Some(b"" | b"identity") => None,
+            Some(b"gzip" | b"x-gzip") => Some(MultiGzDecoder::new(CappedBuffer::default())),
+            Some(_) => return Err(HttpError::Invalid("the answer has a content encoding that was not asked for".to_owned())),
+        };
+        Ok(Self { response, gzip, scrubber, limits, wire_bytes: 0, plain_bytes: 0, ended: false })
+    }
+
+    /// The next piece, never empty; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, HttpError> {
+        while !self.ended {
+            let piece = match self.response.chunk().await {
+                Ok(Some(chunk)) => self.take(&chunk)?,
+                Ok(None) => self.finish()?,
+                Err(error) => return Err(super::error::transport_error(&error)),
+            };
+            if !piece.is_empty() {
+                return Ok(Some(piece));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The rest of the body.
+    pub(crate) async fn read_all(&mut self) -> Result<Vec<u8>, HttpError> {
+        let mut body = Vec::new();
+        while let Some(piece) = self.next().await? {
+            if body.is_empty() { body = piece } else { body.extend_from_slice(&piece) }
+        }
+        Ok(body)
+    }
+
+    /// Bytes that came over the wire so far.
+    pub(crate) fn wire_bytes(&self) -> u64 {
+        self.wire_bytes
+    }
+
+    fn take(&mut self, chunk: &[u8]) -> Result<Vec<u8>, HttpError> {
+        self.wire_bytes = self.wire_bytes.saturating_add(length(chunk));
+        if self.wire_bytes > self.limits.wire {
+            return Err(HttpError::TooLarge(self.limits.wire));
+        }
+        let rest = self.limits.plain.saturating_sub(self.plain_bytes);
+        let plain = match &mut self.gzip {
+            Some(decoder) => {
+                decoder.get_mut().capacity = usize::try_from(rest).unwrap_or(usize::MAX).min(PIECE_BYTES_MAX);
+                decoder.write_all(chunk).and_then(|()| decoder.flush()).map_err(|error| inflate_error(&error, self.limits))?;
+                std::mem::take(&mut decoder.get_mut().bytes)
+            }
+            None => chunk.to_vec(),
+        };
+        self.count(&plain)?;
+        Ok(self.scrubber.push(plain))
+    }
+
+    fn finish(&mut self) -> Result<Vec<u8>, HttpError> {
+        self.ended = true;
+        let mut last = Vec::new();
+        if let Some(mut decoder) = self.gzip.take()
+            && self.wire_bytes > 0
+        {
+            decoder.try_finish().map_err(|error| inflate_error(&error, self.limits))?;
+            last = std::mem::take(&mut decoder.get_mut().bytes);
+            self.count(&last)?;
+        }
+        let mut shown = self.scrubber.push(last);
+        shown.extend(self.scrubber.finish());
+        Ok(shown)
+    }
+
+    fn count(&mut self, plain: &[u8]) -> Result<(), HttpError> {
+        self.plain_bytes = self.plain_bytes.saturating_add(length(plain));
+        let swollen = self.plain_bytes > RATIO_FREE_BYTES && self.plain_bytes / RATIO_MAX > self.wire_bytes;
+        if self.plain_bytes > self.limits.plain || swollen {
+            return Err(HttpError::TooLarge(self.limits.plain));
+        }
+        Ok(())
+    }
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+fn inflate_error(error: &io::Error, limits: BodyLimits) -> HttpError {
+    if error.kind() == io::ErrorKind::StorageFull {
+        return HttpError::TooLarge(limits.plain);
+    }
+    HttpError::Connect("the answer is cut off or its compression is broken".to_owned())
+}
+
+/// Takes what is inflated up to a capacity.
+#[derive(Debug, Default)]
+struct CappedBuffer {
+    bytes: Vec<u8>,
+    capacity: usize,
+}
+
+impl Write for CappedBuffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len().saturating_add(bytes.len()) > self.capacity {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! What instances are linked against: the few WASI interfaces that toolchains cannot avoid (no file system, no sockets,
+//! security B-8) and the contract's own. Built once; what a component may import of it is decided in `component`.
+
+use affluent_model::{Error, Result};
+use wasmtime::Engine;
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime_wasi::cli::{WasiCli, WasiCliView};
+use wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async;
+use wasmtime_wasi::p2::bindings::{cli, random};
+use wasmtime_wasi::random::WasiRandom;
+
+use crate::bindings::affluent::plugin;
+use crate::state::State;
+
+/// WASI only: for the manifest, where everything else traps.
+///
+/// # Errors
+/// A bug when interfaces clash.
+pub(crate) fn wasi_linker(engine: &Engine) -> Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    add_wasi(&mut linker).map_err(|error| clash(&error))?;
+    Ok(linker)
+}
+
+/// WASI and the contract.
+///
+/// # Errors
+/// A bug when interfaces clash.
+pub(crate) fn plugin_linker(engine: &Engine) -> Result<Linker<State>> {
+    let mut linker = wasi_linker(engine)?;
+    add_contract(&mut linker).map_err(|error| clash(&error))?;
+    Ok(linker)
+}
+
+fn add_wasi(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    // io, clocks, random, stdin, stdout, stderr.
+    add_to_linker_proxy_interfaces_async(linker)?;
+    cli::exit::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::environment::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_input::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_output::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_stdin::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_stdout::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::terminal_stderr::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    random::insecure::add_to_linker::<State, WasiRandom>(linker, |state| wasmtime_wasi::random::WasiRandomView::random(state))?;
+    random::insecure_seed::add_to_linker::<State, WasiRandom>(linker, |state| {
+        wasmtime_wasi::random::WasiRandomView::random(state)
+    })
+}
+
+fn add_contract(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    plugin::types::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    plugin::runtime::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    plugin::kv::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    plugin::crypto::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    plugin::http::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    plugin::files::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
+}
+
+impl plugin::types::Host for State {}
+
+fn clash(error: &wasmtime::Error) -> Error {
+    Error::bug(format!("the host's interfaces clash: {error}"))
+}

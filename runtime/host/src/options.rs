@@ -1,0 +1,189 @@
+//! What the caller gives the host: folders, clock, randomness, secrets, the durable store of plugins, and where log
+//! lines and refusals go. The host reads no environment variable and asks the operating system for nothing of this.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use affluent_model::Result;
+use affluent_model::connector::BoxFuture;
+use affluent_model::limits::{ATTEMPTS_MAX, BACKOFF_FIRST_MS, BACKOFF_LONGEST_MS};
+use affluent_model::plan::Connection;
+
+use crate::secret::Secret;
+
+/// Time, as the host sees it.
+pub trait Clock: Send + Sync {
+    /// Microseconds since 1970-01-01T00:00:00 UTC.
+    fn now_us(&self) -> i64;
+
+    /// Time since some fixed instant; never goes back.
+    fn monotonic(&self) -> Duration;
+
+    /// Ends after `duration` of this clock.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+}
+
+/// The machine's clock; sleeps in tokio's timer.
+#[derive(Debug)]
+pub struct SystemClock(Instant);
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for SystemClock {
+    fn now_us(&self) -> i64 {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// Fills a buffer with random bytes; must be fit for keys.
+pub type RandomSource = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+
+/// Gives the value of a secret of a connection by the name that the manifest uses.
+pub type SecretResolver = Arc<dyn Fn(&Connection, &str) -> Result<Secret> + Send + Sync>;
+
+/// Takes the log lines of plugins; must not block.
+pub type LogCallback = Arc<dyn Fn(LogLine) + Send + Sync>;
+
+/// Takes refusals; must not block.
+pub type AuditCallback = Arc<dyn Fn(AuditEvent) + Send + Sync>;
+
+/// The small durable store of plugins. `owner` is `<connection>/<plugin>`; values are at most 64 KiB.
+pub trait KeyValue: Send + Sync {
+    /// # Errors
+    /// When the store cannot be read.
+    fn get(&self, pipeline: &str, owner: &str, key: &str) -> Result<Option<Vec<u8>>>;
+
+    /// Durable when it returns.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn put(&self, pipeline: &str, owner: &str, key: &str, value: &[u8]) -> Result<()>;
+
+    /// # Errors
+    /// When the store cannot be written.
+    fn delete(&self, pipeline: &str, owner: &str, key: &str) -> Result<()>;
+}
+
+/// How important a log line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// What a log line reports.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LogEvent {
+    /// A line of the plugin: at most 1 KiB, control characters escaped, known secrets blotted out.
+    Message {
+        text: String,
+        fields: Vec<(String, String)>,
+    },
+    /// How far the plugin is, in its own units.
+    Progress {
+        done: u64,
+        total: Option<u64>,
+        note: Option<String>,
+    },
+    Metric {
+        name: String,
+        value: f64,
+        labels: Vec<(String, String)>,
+    },
+    /// A request that left; `path` without the query.
+    Request {
+        method: String,
+        host: String,
+        path: String,
+        status: u16,
+        bytes: u64,
+        elapsed_ms: u64,
+    },
+    /// Something of the host itself, such as lines dropped over the limit.
+    Host {
+        text: String,
+    },
+}
+
+/// One line for the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogLine {
+    pub level: LogLevel,
+    pub plugin: String,
+    /// Empty for transforms.
+    pub connection: String,
+    /// Empty outside of a pipeline.
+    pub pipeline: String,
+    pub event: LogEvent,
+}
+
+/// Something a plugin asked for and did not get (security B-27).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEvent {
+    pub plugin: String,
+    pub connection: String,
+    pub pipeline: String,
+    /// `egress`, `files`, `secret` or `import`.
+    pub action: &'static str,
+    /// The host, file or interface that was asked for; never a URL's query.
+    pub object: String,
+    pub reason: String,
+}
+
+/// Waits between attempts of one request (delivery.md §4): full jitter over a doubling ceiling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    pub first_ms: u64,
+    pub longest_ms: u64,
+    pub attempts_max: u32,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { first_ms: BACKOFF_FIRST_MS, longest_ms: BACKOFF_LONGEST_MS, attempts_max: ATTEMPTS_MAX }
+    }
+}
+
+/// Everything the host needs from outside.
+pub struct HostOptions {
+    /// Searched in this order, after `embedded`.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// Components inside the binary: (name, bytes).
+    pub embedded: &'static [(&'static str, &'static [u8])],
+    /// For compiled code; created with mode 0700. `None` = compile at every start.
+    pub cache_dir: Option<PathBuf>,
+    /// File grants are relative to it.
+    pub project_root: PathBuf,
+    pub clock: Arc<dyn Clock>,
+    pub random: RandomSource,
+    pub secrets: SecretResolver,
+    pub key_value: Arc<dyn KeyValue>,
+    pub log: LogCallback,
+    pub audit: AuditCallback,
+    /// Set when the run is being stopped: waits end, guests are told.
+    pub cancelled: Arc<AtomicBool>,
+    pub backoff: Backoff,
+    /// Longest time of one call of a guest, its waits for the rate budget not counted.
+    pub call_timeout_max: Duration,
+}
+
+/// Ten minutes: the longest `limits.call_timeout_s` that a manifest gets.
+pub const CALL_TIMEOUT_MAX: Duration = Duration::from_secs(600);

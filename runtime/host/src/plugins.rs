@@ -1,0 +1,233 @@
+//! Finds plugins by name, in the binary and in the plugin folders, and keeps those that were loaded. A file that has
+//! changed is loaded again; compiled code comes from the cache where it can.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use affluent_model::Result;
+use affluent_model::connector::Failure;
+use tokio::sync::Mutex;
+use wasmtime::component::Component;
+
+use crate::cache::CodeCache;
+use crate::component::{self, Linkers, LoadedPlugin};
+use crate::engine::TickingEngine;
+use crate::failure::configuration_failure;
+use crate::limits::COMPONENT_BYTES_MAX;
+use crate::linker::{plugin_linker, wasi_linker};
+use crate::options::{HostOptions, LogEvent, LogLevel};
+use crate::state::Services;
+
+/// How cargo names the artefact of a plugin in a checkout.
+const ARTEFACT_PREFIX: &str = "affluent_plugin_";
+/// Edits between a wrong name and one that is proposed instead.
+const NEAR_EDITS_MAX: usize = 2;
+
+/// The plugins at hand.
+pub(crate) struct Plugins {
+    options: Arc<HostOptions>,
+    engine: TickingEngine,
+    linkers: Linkers,
+    cache: Option<CodeCache>,
+    loaded: Mutex<HashMap<String, (Stamp, Arc<LoadedPlugin>)>>,
+}
+
+/// Tells one version of a plugin's bytes from another without reading them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stamp {
+    Embedded,
+    File { path: PathBuf, length: u64, modified: Option<SystemTime> },
+}
+
+impl Plugins {
+    /// # Errors
+    /// When the sandbox cannot start.
+    pub(crate) fn new(options: Arc<HostOptions>) -> Result<Self> {
+        let engine = TickingEngine::start()?;
+        let linkers = Linkers { wasi: wasi_linker(&engine.engine)?, plugin: plugin_linker(&engine.engine)? };
+        let cache =
+            options.cache_dir.as_ref().and_then(|folder| match CodeCache::open(folder, &engine.engine, &options.random) {
+                Ok(cache) => Some(cache),
+                Err(error) => {
+                    warn(&options, "", format!("compiled plugins are not kept: {error}"));
+                    None
+                }
+            });
+        Ok(Self { options, engine, linkers, cache, loaded: Mutex::default() })
+    }
+
+    /// Loads a plugin by its name, `shopify` or `acme/order-tagger`.
+    ///
+    /// # Errors
+    /// `E0500` when there is none, with near names; those of [`component::load`].
+    pub(crate) async fn load(&self, name: &str) -> Result<Arc<LoadedPlugin>, Failure> {
+        let stamp = self.find(name)?;
+        // Held while loading: a second caller waits instead of compiling the same again.
+        let mut loaded = self.loaded.lock().await;
+        if let Some((known, plugin)) = loaded.get(name)
+            && *known == stamp
+        {
+            return Ok(Arc::clone(plugin));
+        }
+        let bytes = self.read(name, &stamp)?;
+        component::check_bytes(name, &bytes)?;
+        let digest = component::digest(&bytes);
+        let compiled = self.compile(name, &digest, bytes).await?;
+        let plugin = Arc::new(component::load(name, digest, &compiled, &self.linkers, &self.options).await?);
+        loaded.insert(name.to_owned(), (stamp, Arc::clone(&plugin)));
+        Ok(plugin)
+    }
+
+    /// The names of all plugins, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: BTreeSet<String> = self.options.embedded.iter().map(|(name, _)| (*name).to_owned()).collect();
+        for folder in &self.options.plugin_dirs {
+            names.extend(names_in(folder, ""));
+            for (inner, path) in folders_in(folder) {
+                names.extend(names_in(&path, &format!("{inner}/")));
+            }
+        }
+        names.into_iter().collect()
+    }
+
+    fn find(&self, name: &str) -> Result<Stamp, Failure> {
+        if self.options.embedded.iter().any(|(known, _)| *known == name) {
+            return Ok(Stamp::Embedded);
+        }
+        let candidates = if is_plain_name(name) { file_names(name) } else { Vec::new() };
+        for folder in &self.options.plugin_dirs {
+            for candidate in &candidates {
+                let path = folder.join(candidate);
+                if let Ok(metadata) = fs::metadata(&path)
+                    && metadata.is_file()
+                {
+                    return Ok(Stamp::File { path, length: metadata.len(), modified: metadata.modified().ok() });
+                }
+            }
+        }
+        Err(self.unknown(name))
+    }
+
+    fn unknown(&self, name: &str) -> Failure {
+        let names = self.names();
+        let shown = crate::failure::clean_text(name, 128);
+        let near = names.iter().find(|known| strsim::damerau_levenshtein(known, name) <= NEAR_EDITS_MAX);
+        let listed = if names.is_empty() { "there are none".to_owned() } else { format!("there are {}", names.join(", ")) };
+        let help = near.map_or_else(|| listed.clone(), |near| format!("did you mean `{near}`? {listed}"));
+        configuration_failure("E0500", format!("unknown plugin `{shown}`"), &help)
+    }
+
+    fn read(&self, name: &str, stamp: &Stamp) -> Result<Vec<u8>, Failure> {
+        match stamp {
+            Stamp::Embedded => {
+                let embedded = self.options.embedded.iter().find(|(known, _)| *known == name);
+                Ok(embedded.map(|(_, bytes)| bytes.to_vec()).unwrap_or_default())
+            }
+            // The rest of a file that is too large makes it too large, whatever its length was.
+            Stamp::File { path, .. } => read_at_most(path, COMPONENT_BYTES_MAX + 1).map_err(|error| {
+                configuration_failure("E0501", format!("plugin `{name}` cannot be read: {error}"), "check the file's permissions")
+            }),
+        }
+    }
+
+    async fn compile(&self, name: &str, digest: &str, bytes: Vec<u8>) -> Result<Component, Failure> {
+        let engine = self.engine.engine.clone();
+        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.load(&engine, digest)) {
+            return Ok(component);
+        }
+        let compiled = tokio::task::spawn_blocking(move || Component::new(&engine, bytes)).await;
+        let refused = |detail: String| {
+            let message =
+                format!("plugin `{name}` is no valid WebAssembly component: {}", crate::failure::clean_text(&detail, 512));
+            configuration_failure("E0501", message, "build it for wasm32-wasip2")
+        };
+        let component = compiled.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(error.to_string()))?;
+        if let Some(Err(error)) = self.cache.as_ref().map(|cache| cache.store(digest, &component)) {
+            warn(&self.options, name, format!("compiled code could not be kept: {error}"));
+        }
+        Ok(component)
+    }
+}
+
+fn warn(options: &Arc<HostOptions>, plugin: &str, text: String) {
+    Services::none(options, plugin).caller().log(LogLevel::Warn, LogEvent::Host { text });
+}
+
+fn read_at_most(path: &Path, bytes_max: usize) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(u64::try_from(bytes_max).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Letters, digits, `-` and `_`, with at most one `/` between two such words.
+fn is_plain_name(name: &str) -> bool {
+    let is_word = |word: &str| {
+        !word.is_empty()
+            && word.len() <= 64
+            && word.chars().all(|character| character.is_ascii_alphanumeric() || matches!(character, '-' | '_'))
+    };
+    match name.split_once('/') {
+        Some((owner, plugin)) => is_word(owner) && is_word(plugin),
+        None => is_word(name),
+    }
+}
+
+fn file_names(name: &str) -> Vec<String> {
+    vec![format!("{name}.wasm"), format!("{ARTEFACT_PREFIX}{}.wasm", name.replace('-', "_"))]
+}
+
+fn names_in(folder: &Path, prefix: &str) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let name = |entry: fs::DirEntry| {
+        let file_name = entry.file_name().into_string().ok()?;
+        let stem = file_name.strip_suffix(".wasm")?;
+        let stem = stem.strip_prefix(ARTEFACT_PREFIX).map_or_else(|| stem.to_owned(), |artefact| artefact.replace('_', "-"));
+        is_plain_name(&stem).then(|| format!("{prefix}{stem}"))
+    };
+    entries.flatten().filter_map(name).collect()
+}
+
+fn folders_in(folder: &Path) -> Vec<(String, PathBuf)> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let folders = entries.flatten().filter(|entry| entry.path().is_dir());
+    folders
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
+        .filter(|(name, _)| is_plain_name(name))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::TestHost;
+
+    #[test]
+    fn names_come_from_all_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("acme")).unwrap();
+        for file in ["csv.wasm", "affluent_plugin_order_tagger.wasm", "acme/x.wasm", "notes.txt", "a b.wasm"] {
+            fs::write(folder.path().join(file), b"").unwrap();
+        }
+        let plugins = Plugins::new(TestHost::new().with_plugins(folder.path()).options()).unwrap();
+
+        assert_eq!(plugins.names(), ["acme/x", "csv", "order-tagger"]);
+    }
+
+    #[tokio::test]
+    async fn a_misspelt_name_is_answered_with_the_near_one() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("klaviyo.wasm"), b"").unwrap();
+        let plugins = Plugins::new(TestHost::new().with_plugins(folder.path()).options()).unwrap();
+
+        let failure = plugins.load("klavyio").await.err().unwrap();
+
+        assert_eq!((failure.error.code, failure.error.help.as_str()), ("E0500", "did you mean `klaviyo`? there are klaviyo"));
+        for name in ["../klaviyo", "/etc/passwd", "a/b/c", "", "klaviyo.wasm"] {
+            assert_eq!(plugins.load(name).await.err().unwrap().error.code, "E0500", "{name}");
+        }
+    }
+}
