@@ -55,14 +55,20 @@ fn broken_csv() -> Result<(), Failed> {
     let csv = "id,email,age\n1,ann@x.test,30\n2,bob@x.test\n3,cid@x.test,old\n4,\"dan\"x,5\n5,eve@x.test,41\n";
     let (kept, refused, places) = outcome(&project("csv", "people.csv", csv), 4)?;
     same("kept and refused", (kept, refused), (2, 3))?;
-    holds(["line 3", "line 4", "line 5"].iter().all(|line| places.iter().any(|place| place.contains(line))), format!("{places:?}"))
+    holds(
+        ["line 3", "line 4", "line 5"].iter().all(|line| places.iter().any(|place| place.contains(line))),
+        format!("{places:?}"),
+    )
 }
 
 fn broken_json() -> Result<(), Failed> {
     let json = "{\"id\":\"1\",\"email\":\"a@x.test\",\"age\":3}\n{\"id\":\"2\",\n[1,2]\n{\"id\":\"4\",\"age\":\"x\"}\n{\"id\":\"5\",\"age\":5}\n";
     let (kept, refused, places) = outcome(&project("jsonl", "people.jsonl", json), 4)?;
     same("kept and refused", (kept, refused), (2, 3))?;
-    holds(["line 2", "line 3", "line 4"].iter().all(|line| places.iter().any(|place| place.contains(line))), format!("{places:?}"))
+    holds(
+        ["line 2", "line 3", "line 4"].iter().all(|line| places.iter().any(|place| place.contains(line))),
+        format!("{places:?}"),
+    )
 }
 
 fn missing_key() -> Result<(), Failed> {

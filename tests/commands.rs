@@ -37,7 +37,7 @@ fn every_example_is_valid() -> Result<(), Failed> {
 
 fn an_unknown_stream_is_underlined() -> Result<(), Failed> {
     let project = Project::copy_of("quickstart");
-    let text = project.read("pipelines/newsletter_to_profiles.yaml").replace("streams: { subscribers:", "streams: { subscriber:");
+    let text = project.read("pipelines/newsletter_to_profiles.yaml").replace(" subscribers:", " subscriber:");
     project.write("pipelines/newsletter_to_profiles.yaml", &text);
     let ended = project.affluent(&["validate"]).expect(2)?.says("E0203")?.says("did you mean `subscribers`")?;
     holds(ended.stderr.contains("^^^^"), format!("nothing is underlined:\n{}", ended.stderr))

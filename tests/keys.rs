@@ -50,7 +50,11 @@ fn key_file(project: &Project) -> PathBuf {
 /// Everything below the data folder but the keys, byte for byte.
 fn state(project: &Project) -> BTreeMap<PathBuf, Vec<u8>> {
     let files = files_below(&project.path().join(".affluent"));
-    files.into_iter().filter(|path| !path.ends_with("keyring")).map(|path| (path.clone(), fs::read(path).unwrap_or_default())).collect()
+    files
+        .into_iter()
+        .filter(|path| !path.ends_with("keyring"))
+        .map(|path| (path.clone(), fs::read(path).unwrap_or_default()))
+        .collect()
 }
 
 fn refused(project: &Project, code: &str) -> Result<(), Failed> {

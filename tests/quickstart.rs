@@ -38,7 +38,11 @@ fn every_row_has_consent() -> Result<(), Failed> {
     for report in reports.as_array().into_iter().flatten() {
         for stream in report["streams"].as_array().into_iter().flatten() {
             let number = |name: &str| stream[name].as_u64().unwrap_or(0);
-            same("read = kept + refused + filtered", number("read"), number("admitted") + number("rejected") + number("filtered"))?;
+            same(
+                "read = kept + refused + filtered",
+                number("read"),
+                number("admitted") + number("rejected") + number("filtered"),
+            )?;
         }
     }
     let denied: Vec<String> = project

@@ -66,7 +66,10 @@ fn each_heavy_dependency_has_one_owner() -> Result<(), Failed> {
     for (dependency, owner) in OWNERS {
         for (folder, _) in IMPORTS {
             let names = dependencies(folder);
-            holds(folder == owner || !names.iter().any(|name| name == dependency), format!("runtime/{folder} may not name {dependency}"))?;
+            holds(
+                folder == owner || !names.iter().any(|name| name == dependency),
+                format!("runtime/{folder} may not name {dependency}"),
+            )?;
         }
     }
     Ok(())
@@ -97,7 +100,8 @@ fn one_arrow_major() -> Result<(), Failed> {
     let mut majors = std::collections::BTreeSet::new();
     while let Some(line) = lines.next() {
         if line == "name = \"arrow-array\"" {
-            majors.extend(lines.next().and_then(|version| version.split('"').nth(1)).and_then(|version| version.split('.').next()));
+            majors
+                .extend(lines.next().and_then(|version| version.split('"').nth(1)).and_then(|version| version.split('.').next()));
         }
     }
     holds(majors.len() == 1, format!("arrow majors in Cargo.lock: {majors:?}"))

@@ -104,7 +104,9 @@ fn run(project: &Project) -> Result<Value, Failed> {
 fn imported(klaviyo: &Judge, from: usize) -> Result<BTreeSet<String>, Failed> {
     let log = klaviyo.get("/__judge/log")?;
     let mut emails = BTreeSet::new();
-    for entry in log.as_array().into_iter().flatten().skip(from).filter(|entry| entry["key"] == "POST /api/profile-bulk-import-jobs") {
+    for entry in
+        log.as_array().into_iter().flatten().skip(from).filter(|entry| entry["key"] == "POST /api/profile-bulk-import-jobs")
+    {
         let body = entry["body"].as_str().unwrap_or_default();
         for piece in body.split("\"email\":\"").skip(1) {
             emails.extend(piece.split('"').next().map(str::to_owned));
@@ -142,7 +144,11 @@ fn shop_to_list() -> Result<(), Failed> {
     let third = run(&project)?;
     same("sent after one change", report_of(&third, "buyers_to_klaviyo")?["activation"]["accepted"].as_u64(), Some(1))?;
     let touched = imported(&klaviyo, requests)?;
-    same("who was sent", touched.iter().map(|email| email.to_lowercase()).collect::<Vec<_>>(), vec![format!("user{place}@example.com")])?;
+    same(
+        "who was sent",
+        touched.iter().map(|email| email.to_lowercase()).collect::<Vec<_>>(),
+        vec![format!("user{place}@example.com")],
+    )?;
 
     let text = project.read("profiles/segments.yaml").replace("orders_count >= 1", "orders_count >= 2");
     project.write("profiles/segments.yaml", &text);
@@ -160,7 +166,12 @@ fn judged(klaviyo: &Judge, summary: &Value) -> Result<(), Failed> {
     same("unknown fields", summary["unknownFields"].as_u64(), Some(0))?;
     same("violations", summary["violations"].as_u64(), Some(0))?;
     let log = klaviyo.get("/__judge/log")?;
-    let refused: Vec<&Value> = log.as_array().into_iter().flatten().filter(|entry| matches!(entry["status"].as_u64(), Some(400..=428 | 430..=499))).collect();
+    let refused: Vec<&Value> = log
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|entry| matches!(entry["status"].as_u64(), Some(400..=428 | 430..=499)))
+        .collect();
     holds(refused.is_empty(), format!("refused for shape: {refused:?}"))?;
     let all = summary["requests"].as_f64().unwrap_or(1.0);
     let throttled = summary["byStatus"]["429"].as_f64().unwrap_or(0.0);

@@ -89,7 +89,21 @@ fn build_guests(root: &Path, target: &Path, plugins: &[String]) -> Result<(), Bo
     for name in plugins {
         cargo.arg("-p").arg(format!("affluent-plugin-{name}"));
     }
-    let inherited = ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "RUSTC", "RUSTDOC", "TARGET", "HOST", "PROFILE", "OPT_LEVEL", "DEBUG", "CARGO_BUILD_TARGET", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"];
+    let inherited = [
+        "RUSTFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_TARGET_DIR",
+        "RUSTC",
+        "RUSTDOC",
+        "TARGET",
+        "HOST",
+        "PROFILE",
+        "OPT_LEVEL",
+        "DEBUG",
+        "CARGO_BUILD_TARGET",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+    ];
     for name in inherited {
         cargo.env_remove(name);
     }
@@ -100,7 +114,9 @@ fn build_guests(root: &Path, target: &Path, plugins: &[String]) -> Result<(), Bo
     }
     let status = cargo.status()?;
     if !status.success() {
-        return Err(format!("building the plugins failed ({status}); is the target there? `rustup target add wasm32-wasip2`").into());
+        return Err(
+            format!("building the plugins failed ({status}); is the target there? `rustup target add wasm32-wasip2`").into()
+        );
     }
     Ok(())
 }
@@ -128,7 +144,8 @@ fn copy_as_of(guest: &Path, file: &Path, date: SystemTime) -> Result<(), Box<dyn
 }
 
 fn write_list(out: &Path, built: &[(String, PathBuf)]) -> Result<(), Box<dyn Error>> {
-    let mut text = String::from("/// Plugins inside the binary: name and component.\npub(crate) const EMBEDDED: &[(&str, &[u8])] = &[\n");
+    let mut text =
+        String::from("/// Plugins inside the binary: name and component.\npub(crate) const EMBEDDED: &[(&str, &[u8])] = &[\n");
     for (name, file) in built {
         text.push_str(&format!("    ({name:?}, include_bytes!({:?})),\n", file.display().to_string()));
     }

@@ -51,6 +51,14 @@ impl Project {
         project
     }
 
+    /// A copy of a project with its data and keys.
+    pub fn twin(&self) -> Self {
+        let twin = Self::new();
+        copy(self.path(), twin.path());
+        private(&twin.path().join(".affluent"));
+        twin
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }

@@ -48,7 +48,10 @@ impl Api {
         match response.status() {
             204 => Ok(Value::Null),
             200..=299 => response.json(),
-            401 => Err(Error::auth("the API key is not accepted: create a private key under Settings > API keys").code("klaviyo.key")),
+            401 => {
+                Err(Error::auth("the API key is not accepted: create a private key under Settings > API keys")
+                    .code("klaviyo.key"))
+            }
             403 => Err(Error::permission(format!("the API key lacks one of the scopes {scopes}")).code("klaviyo.scope")),
             _ => Err(refused(&response)),
         }

@@ -86,7 +86,9 @@ pub(crate) fn poll(api: &Api, token: &str) -> Result<Outcome> {
     let path = format!("/profile-bulk-import-jobs/{}", ticket.job);
     let job = match api.ask(api.get(&path), "profiles:read lists:read") {
         Ok(job) => job,
-        Err(error) if error.code == "http.404" => return Ok(again(&ticket, "klaviyo.import_gone", "the import is not known any more")),
+        Err(error) if error.code == "http.404" => {
+            return Ok(again(&ticket, "klaviyo.import_gone", "the import is not known any more"));
+        }
         Err(error) => return Err(error),
     };
     match text(&job, "/data/attributes/status") {
@@ -141,7 +143,8 @@ fn index(pointer: &str) -> Option<usize> {
 
 /// The row that is about the same person as a profile of the answer.
 fn row_of(profile: &Value, keys: &HashMap<&str, u32>) -> Result<Option<u32>> {
-    let attributes = ["/data/attributes", "/attributes", ""].iter().find_map(|pointer| profile.pointer(pointer)).unwrap_or(profile);
+    let attributes =
+        ["/data/attributes", "/attributes", ""].iter().find_map(|pointer| profile.pointer(pointer)).unwrap_or(profile);
     for name in IDENTIFIERS.iter().filter(|_| !keys.is_empty()) {
         let Some(value) = attributes.get(*name).and_then(Value::as_str) else { continue };
         if let Some(row) = keys.get(key(name, value)?.as_str()) {
@@ -173,6 +176,8 @@ fn pages(api: &Api, path: &str, fields: &str, count: u64) -> Result<Vec<Value>> 
 /// The cursor of a link to the next page; the link itself may lead elsewhere.
 fn next_cursor(link: &str) -> Option<String> {
     let (_, query) = link.split_once('?')?;
-    let value = query.split('&').find_map(|pair| pair.strip_prefix("page%5Bcursor%5D=").or_else(|| pair.strip_prefix("page[cursor]=")))?;
+    let value = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("page%5Bcursor%5D=").or_else(|| pair.strip_prefix("page[cursor]=")))?;
     Some(value.replace("%3D", "=").replace("%2B", "+").replace("%2F", "/"))
 }

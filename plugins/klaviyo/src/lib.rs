@@ -54,7 +54,9 @@ impl Plugin for Klaviyo {
             .auth("key", AuthSlot::header("Authorization", "Klaviyo-API-Key ", "api_key"))
             .secret("api_key", "private API key", &["profiles:read", "profiles:write", "lists:read", "lists:write"])
             .limits(PluginLimits { memory_mib: Some(128), call_timeout_s: Some(300), concurrency: Some(4) });
-        WINDOWS.iter().fold(manifest, |manifest, (prefix, a_second, a_minute)| manifest.rate_limit(window(prefix, *a_second, *a_minute)))
+        WINDOWS
+            .iter()
+            .fold(manifest, |manifest, (prefix, a_second, a_minute)| manifest.rate_limit(window(prefix, *a_second, *a_minute)))
     }
 
     fn check(config: &Config) -> Result<CheckReport> {

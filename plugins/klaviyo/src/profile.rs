@@ -72,7 +72,9 @@ impl Unfit {
 
     pub(crate) fn at_row(self, row: u32) -> RowError {
         let (code, message, field) = match self {
-            Self::Phone => ("klaviyo.phone_format", "the phone number is not in E.164 form, such as +33123456789", Some("phone_number")),
+            Self::Phone => {
+                ("klaviyo.phone_format", "the phone number is not in E.164 form, such as +33123456789", Some("phone_number"))
+            }
             Self::Nobody => ("klaviyo.no_identifier", "the row has neither email nor phone number nor external id", None),
             Self::TooLarge => ("klaviyo.profile_too_large", "the profile takes more than 100 kB", None),
         };

@@ -5,7 +5,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use affluent_sdk::manifest::{Target, TargetList, WriteMode};
-use affluent_sdk::{Batch, Columns, ColumnsBuilder, Destination, ErrorKind, Field, FieldType, Outcome, Payload, Plugin, Report, RowOp, testing};
+use affluent_sdk::{
+    Batch, Columns, ColumnsBuilder, Destination, ErrorKind, Field, FieldType, Outcome, Payload, Plugin, Report, RowOp, testing,
+};
 use serde_json::{Value, json};
 
 use crate::{Config, Klaviyo, Writer};
@@ -202,7 +204,8 @@ fn errors_of_an_import_find_their_rows_by_place_or_by_person_and_show_no_words_o
 
 #[test]
 fn refusals_that_are_not_told_halve_the_batch_until_the_row_is_alone() {
-    let errors = ("GET /profile-bulk-import-jobs/job1/import-errors", 200, json!({ "data": [{ "attributes": { "code": "invalid" } }] }));
+    let errors =
+        ("GET /profile-bulk-import-jobs/job1/import-errors", 200, json!({ "data": [{ "attributes": { "code": "invalid" } }] }));
     serve(&[started(), errors, job("complete", 1)]);
     let mut writer = writer(&["email"], None);
 
@@ -218,7 +221,8 @@ fn ids_of_profiles_are_found_by_person_and_strangers_are_passed_over() {
     let profile = |id: &str, email: &str| json!({ "id": id, "attributes": { "email": email } });
     let first = json!({ "data": [profile("X", "stranger@x.test"), profile("B", "P1@x.test")], "links": { "next": "http://elsewhere.test/?page%5Bcursor%5D=c%3D" } });
     let last = json!({ "data": [profile("A", "p0@x.test")], "links": { "next": "http://elsewhere.test" } });
-    let start = "GET /profile-bulk-import-jobs/job1/profiles?page%5Bsize%5D=100&fields%5Bprofile%5D=email%2Cphone_number%2Cexternal_id";
+    let start =
+        "GET /profile-bulk-import-jobs/job1/profiles?page%5Bsize%5D=100&fields%5Bprofile%5D=email%2Cphone_number%2Cexternal_id";
     let second = "GET /profile-bulk-import-jobs/job1/profiles?page%5Bsize%5D=100&fields%5Bprofile%5D=email%2Cphone_number%2Cexternal_id&page%5Bcursor%5D=c%3D";
     serve(&[started(), lists(&[("a", "VIP")]), (second, 200, last), (start, 200, first), job("complete", 0)]);
     let mut writer = writer(&["email"], Some("VIP"));
@@ -254,7 +258,11 @@ fn an_import_that_is_gone_or_cancelled_is_sent_again() {
 
 #[test]
 fn who_leaves_is_taken_off_the_list_by_known_or_looked_up_id() {
-    let found = ("GET /profiles?filter=any%28email%2C%5B%22b%40x.test%22%5D%29", 200, json!({ "data": [{ "id": "B", "attributes": { "email": "b@x.test" } }] }));
+    let found = (
+        "GET /profiles?filter=any%28email%2C%5B%22b%40x.test%22%5D%29",
+        200,
+        json!({ "data": [{ "id": "B", "attributes": { "email": "b@x.test" } }] }),
+    );
     let removed = ("DELETE /lists/l/relationships/profiles", 204, Value::Null);
     let sent = serve(&[found, removed, lists(&[("l", "VIP")]), ("GET /profiles", 200, json!({ "data": [] }))]);
     let rows: [&[Option<&str>]; 2] = [&[Some("a@x.test"), Some("A")], &[Some("B@x.test"), None]];
@@ -262,7 +270,10 @@ fn who_leaves_is_taken_off_the_list_by_known_or_looked_up_id() {
     let report = done(writer(&["email"], Some("VIP")).write(batch(RowOp::Delete, &["email", "_remote_id"], &rows)).unwrap());
 
     assert_eq!(report.accepted, 2);
-    assert_eq!(sent.borrow().last().unwrap().1, json!({ "data": [{ "type": "profile", "id": "A" }, { "type": "profile", "id": "B" }] }));
+    assert_eq!(
+        sent.borrow().last().unwrap().1,
+        json!({ "data": [{ "type": "profile", "id": "A" }, { "type": "profile", "id": "B" }] })
+    );
 }
 
 #[test]
@@ -271,7 +282,8 @@ fn who_is_unknown_and_a_list_that_is_not_there_need_no_removal() {
     for found in [lists(&[("l", "VIP")]), lists(&[])] {
         let sent = serve(&[found, nobody.clone()]);
 
-        let report = done(writer(&["email"], Some("VIP")).write(batch(RowOp::Delete, &["email"], &[&[Some("a@x.test")]])).unwrap());
+        let report =
+            done(writer(&["email"], Some("VIP")).write(batch(RowOp::Delete, &["email"], &[&[Some("a@x.test")]])).unwrap());
 
         assert_eq!(report.accepted, 1);
         assert!(sent.borrow().iter().all(|(what, _)| what.starts_with("GET ")));
@@ -323,10 +335,18 @@ fn a_batch_that_the_host_may_hand_over_fits_one_import() {
 
 #[test]
 fn a_refusal_becomes_the_error_that_makes_the_host_do_the_right_thing() {
-    let cases = [(400, ErrorKind::InvalidData), (401, ErrorKind::Auth), (403, ErrorKind::Permission), (413, ErrorKind::InvalidData), (429, ErrorKind::RateLimited), (503, ErrorKind::Transient)];
+    let cases = [
+        (400, ErrorKind::InvalidData),
+        (401, ErrorKind::Auth),
+        (403, ErrorKind::Permission),
+        (413, ErrorKind::InvalidData),
+        (429, ErrorKind::RateLimited),
+        (503, ErrorKind::Transient),
+    ];
 
     for (status, kind) in cases {
-        let answer = json!({ "errors": [{ "code": "invalid", "detail": "p0@x.test", "source": { "pointer": "/data/attributes" } }] });
+        let answer =
+            json!({ "errors": [{ "code": "invalid", "detail": "p0@x.test", "source": { "pointer": "/data/attributes" } }] });
         serve(&[("POST /profile-bulk-import-jobs", status, answer)]);
         let error = writer(&["email"], None).write(emails(1)).unwrap_err();
         assert_eq!(error.kind, kind, "{status}");

@@ -43,7 +43,9 @@ impl Destination for Writer {
             return Err(Error::config(format!("there is no object `{}`: write `profile`", target.object)));
         }
         match target.mode {
-            WriteMode::Mirror if list.is_none() => return Err(Error::config("a mirror needs a `list`: profiles are never deleted")),
+            WriteMode::Mirror if list.is_none() => {
+                return Err(Error::config("a mirror needs a `list`: profiles are never deleted"));
+            }
             WriteMode::Upsert | WriteMode::Mirror => {}
             _ => return Err(Error::config("profiles can be written with mode `upsert` or `mirror` only")),
         }
@@ -57,7 +59,9 @@ impl Destination for Writer {
         let frame = profile::frame_bytes(&target.fields);
         let rows = (IMPORT_BYTES_MAX / 2 / frame).clamp(1, IMPORT_ROWS_MAX);
         let bytes = IMPORT_BYTES_MAX - frame * rows;
-        let info = DestinationInfo::new(Durable::Write, Idempotence::ByKey).max_rows(u32::try_from(rows).unwrap_or(1)).max_bytes(bytes as u64);
+        let info = DestinationInfo::new(Durable::Write, Idempotence::ByKey)
+            .max_rows(u32::try_from(rows).unwrap_or(1))
+            .max_bytes(bytes as u64);
         Ok((Self { api: Api::new(&config), list, match_fields: target.match_fields }, info))
     }
 
@@ -93,7 +97,8 @@ impl Writer {
             return Ok(report.into());
         }
         let is_asked_for_ids = self.list.is_some() && keys.len() <= KNOWN_ROWS_MAX;
-        let keys = keys.into_iter().filter(|_| is_asked_for_ids).map(|row| self.key(&readers, row as usize)).collect::<Result<_>>()?;
+        let keys =
+            keys.into_iter().filter(|_| is_asked_for_ids).map(|row| self.key(&readers, row as usize)).collect::<Result<_>>()?;
         let list = self.list.as_deref().map(|name| self.list_id(name, true)).transpose()?.flatten();
         let request = self.api.post("/profile-bulk-import-jobs", import_body(&profiles, list.as_deref())?).retry_safe(true);
         let answer = self.api.ask(request, "profiles:write lists:write").map_err(|error| self.without_list(error))?;

@@ -45,7 +45,9 @@ impl<'a> JsonColumn<'a> {
             ColumnData::Texts(_) => Values::Text(columns.text(name)?),
             ColumnData::Jsons(_) => Values::Json(columns.json(name)?),
             ColumnData::Decimals(_) => Values::Decimal(columns.decimals(name)?),
-            ColumnData::Binaries(_) => return Err(Error::unsupported(format!("column `{name}` is binary, which JSON cannot hold"))),
+            ColumnData::Binaries(_) => {
+                return Err(Error::unsupported(format!("column `{name}` is binary, which JSON cannot hold")));
+            }
         };
         Ok(Self { name, values })
     }
@@ -67,7 +69,9 @@ impl<'a> JsonColumn<'a> {
             Values::Timestamp(values) => values.get(row).map(|us| written(|out| values::write_timestamp(us, out))),
             Values::Text(values) => values.get(row).map(Value::from),
             Values::Json(values) => values.get(row).map(|text| self.document(text)).transpose()?,
-            Values::Decimal(values) => values.get(row).map(|text| text.parse::<Number>().map_or_else(|_| text.into(), Value::Number)),
+            Values::Decimal(values) => {
+                values.get(row).map(|text| text.parse::<Number>().map_or_else(|_| text.into(), Value::Number))
+            }
         };
         Ok(value.unwrap_or_default())
     }

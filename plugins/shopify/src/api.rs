@@ -71,9 +71,14 @@ impl Api {
 fn checked(response: Response) -> Result<Response> {
     let status = response.status();
     match status {
-        401 => Err(Error::auth("the shop does not accept the access token: create one for an app of this shop").code("shopify.token")),
+        401 => {
+            Err(Error::auth("the shop does not accept the access token: create one for an app of this shop")
+                .code("shopify.token"))
+        }
         402 | 403 | 423 => {
-            let message = format!("the shop refuses the app (status {status}): it lacks `read_customers` or `read_orders`, or the shop is frozen");
+            let message = format!(
+                "the shop refuses the app (status {status}): it lacks `read_customers` or `read_orders`, or the shop is frozen"
+            );
             Err(Error::permission(message).code("shopify.refused"))
         }
         404 => Err(Error::config("no such shop or API version: check `shop` and `api_version`").code("shopify.not_found")),

@@ -35,7 +35,9 @@ pub(crate) fn start(api: &Api, query: &str) -> Result<Option<Bulk>> {
     let (id, created_at) = (text(answer, "/bulkOperation/id"), text(answer, "/bulkOperation/createdAt"));
     match text(answer, "/userErrors/0/code") {
         "OPERATION_IN_PROGRESS" | "LIMIT_REACHED" => Ok(None),
-        "" if !id.is_empty() => Ok(Some(Bulk { id: id.to_owned(), created_at: created_at.to_owned(), offset: 0, objects: 0, waits: 0 })),
+        "" if !id.is_empty() => {
+            Ok(Some(Bulk { id: id.to_owned(), created_at: created_at.to_owned(), offset: 0, objects: 0, waits: 0 }))
+        }
         code => Err(Error::config(format!("the bulk operation is refused (`{code}`)")).code("shopify.bulk")),
     }
 }

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use affluent_sdk::runtime::Level;
-use affluent_sdk::{Columns, Error, ErrorKind, Limits, Page, Payload, Position, Result, Source, StreamSpec, SyncMode, testing, values};
+use affluent_sdk::{
+    Columns, Error, ErrorKind, Limits, Page, Payload, Position, Result, Source, StreamSpec, SyncMode, testing, values,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -23,7 +25,8 @@ fn config(extra: Value) -> Config {
 
 fn spec(name: &str, sync: SyncMode) -> StreamSpec {
     let all = streams::schemas();
-    let children = all.iter().filter(|stream| stream.parent.as_ref().is_some_and(|parent| parent.stream == name)).cloned().collect();
+    let children =
+        all.iter().filter(|stream| stream.parent.as_ref().is_some_and(|parent| parent.stream == name)).cloned().collect();
     let stream = all.into_iter().find(|stream| stream.name == name).unwrap();
     StreamSpec { stream, sync, since_us: None, lookback_ms: 120_000, children }
 }
@@ -115,7 +118,8 @@ fn the_consent_to_sms_is_read_from_both_versions() {
 fn a_consent_that_is_not_told_is_unknown_and_the_address_stays() {
     on_ask(|_| {
         let mut answer = page_of(&[customer(json!({ "email": { "emailAddress": "ada@x.test" }, "emailMarketing": null }))]);
-        answer["errors"] = json!([{ "message": "no such value", "path": ["page", "nodes", 0, "emailMarketing", "marketingState"] }]);
+        answer["errors"] =
+            json!([{ "message": "no such value", "path": ["page", "nodes", 0, "emailMarketing", "marketingState"] }]);
         answer
     });
 
@@ -165,7 +169,9 @@ fn no_query_may_cost_more_than_a_single_one_is_allowed() {
 #[test]
 fn a_query_that_is_too_dear_is_asked_again_for_half_as_many() {
     on_ask(|body| match body["variables"]["first"].as_u64() {
-        Some(first) if first > 40 => json!({ "data": null, "errors": [{ "message": "", "extensions": { "code": "MAX_COST_EXCEEDED" } }] }),
+        Some(first) if first > 40 => {
+            json!({ "data": null, "errors": [{ "message": "", "extensions": { "code": "MAX_COST_EXCEEDED" } }] })
+        }
         _ => page_of(&[customer(json!({}))]),
     });
 
@@ -194,7 +200,13 @@ fn a_refusal_becomes_the_error_that_makes_the_host_do_the_right_thing() {
 
 #[test]
 fn a_status_becomes_the_error_that_makes_the_host_do_the_right_thing() {
-    let cases = [(401, ErrorKind::Auth), (402, ErrorKind::Permission), (403, ErrorKind::Permission), (404, ErrorKind::Config), (503, ErrorKind::Transient)];
+    let cases = [
+        (401, ErrorKind::Auth),
+        (402, ErrorKind::Permission),
+        (403, ErrorKind::Permission),
+        (404, ErrorKind::Config),
+        (503, ErrorKind::Transient),
+    ];
 
     for (status, kind) in cases {
         testing::on_http(move |_| Ok(testing::response(status, "")));
@@ -204,7 +216,14 @@ fn a_status_becomes_the_error_that_makes_the_host_do_the_right_thing() {
 
 #[test]
 fn an_answer_that_is_none_is_never_an_empty_page() {
-    let broken = ["<html>busy</html>", r#"{"data":null}"#, r#"{"data":{"page":null}}"#, r#"{"data":{"page":{"nodes":[]}}}"#, r#"{"data":{"pa"#, "{}"];
+    let broken = [
+        "<html>busy</html>",
+        r#"{"data":null}"#,
+        r#"{"data":{"page":null}}"#,
+        r#"{"data":{"page":{"nodes":[]}}}"#,
+        r#"{"data":{"pa"#,
+        "{}",
+    ];
 
     for body in broken {
         testing::on_http(move |_| Ok(testing::response(200, body)));
@@ -287,13 +306,19 @@ fn serve(shop: Shop) {
     on_ask(move |body| {
         let variables = &body["variables"];
         let search = variables["query"].as_str().unwrap_or_default();
-        let from = search.strip_prefix("updated_at:>='").map_or(i64::MIN, |text| values::parse_timestamp(text.trim_end_matches('\'')).unwrap() / SECOND_US);
+        let from = search
+            .strip_prefix("updated_at:>='")
+            .map_or(i64::MIN, |text| values::parse_timestamp(text.trim_end_matches('\'')).unwrap() / SECOND_US);
         let after = variables["after"].as_str().map(|cursor| serde_json::from_str::<(i64, u32)>(cursor).unwrap());
         let mut found: Vec<(i64, u32)> = shop.borrow().iter().map(|(id, at)| (*at, *id)).collect();
         found.sort_unstable();
         found.retain(|place| place.0 >= from && after.is_none_or(|after| *place > after));
         let first = usize::try_from(variables["first"].as_u64().unwrap()).unwrap();
-        let nodes: Vec<Value> = found.iter().take(first).map(|(seconds, id)| customer(json!({ "id": format!("gid://x/{id}"), "updatedAt": at(*seconds) }))).collect();
+        let nodes: Vec<Value> = found
+            .iter()
+            .take(first)
+            .map(|(seconds, id)| customer(json!({ "id": format!("gid://x/{id}"), "updatedAt": at(*seconds) })))
+            .collect();
         let cursor = found.get(..first.min(found.len())).and_then(<[_]>::last).map(|last| json!(last).to_string());
         json!({ "data": { "page": { "nodes": nodes, "pageInfo": { "hasNextPage": found.len() > first, "endCursor": cursor } } } })
     });
@@ -307,7 +332,9 @@ fn read(state: Option<Vec<u8>>, pages_max: usize, seen: &mut BTreeMap<String, i6
         let page = reader.next(LIMITS)?;
         for columns in page.parts.iter().map(|_| part(&page, "customers")) {
             let (id, updated) = (columns.text("id")?, columns.timestamps("updated_at")?);
-            seen.extend((0..columns.rows as usize).map(|row| (id.get(row).unwrap().to_owned(), updated.get(row).unwrap() / SECOND_US)));
+            seen.extend(
+                (0..columns.rows as usize).map(|row| (id.get(row).unwrap().to_owned(), updated.get(row).unwrap() / SECOND_US)),
+            );
         }
         last = page.state;
         if page.position == Position::End {

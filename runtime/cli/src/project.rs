@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use affluent_config::{Inputs, Loaded, Sources, find_root, load as load_files};
 use affluent_config::check::{Catalog, ExpressionPlanner, check};
-use affluent_lake::Expressions;
+use affluent_config::{Inputs, Loaded, Sources, find_root, load as load_files};
+use affluent_lake::{Expressions, RowStep};
 use affluent_model::connector::Connectors;
 use affluent_model::diagnostic::{Diagnostic, Severity};
 use affluent_model::expression::{ExpressionMistake, PlannedExpression};
 use affluent_model::manifest::{Manifest, PluginKind, TargetSchema};
-use affluent_model::plan::Plan;
-use affluent_model::schema::StreamSchema;
+use affluent_model::pii::PiiClass;
+use affluent_model::plan::{Plan, TransformStep};
+use affluent_model::schema::{Field, StreamSchema};
 use affluent_model::{Error, Result};
 use arrow::datatypes::Schema;
 
@@ -41,7 +42,8 @@ pub(crate) fn load(shared: &Shared) -> Result<Project, Failure> {
 fn root(shared: &Shared) -> Result<PathBuf, Failure> {
     let start = match &shared.project {
         Some(folder) => folder.clone(),
-        None => std::env::current_dir().map_err(|error| Error::external("E0814", format!("the current folder cannot be read: {error}")))?,
+        None => std::env::current_dir()
+            .map_err(|error| Error::external("E0814", format!("the current folder cannot be read: {error}")))?,
     };
     let found = match &shared.project {
         Some(folder) => folder.join("affluent.yaml").is_file().then(|| folder.clone()),
@@ -51,16 +53,18 @@ fn root(shared: &Shared) -> Result<PathBuf, Failure> {
         Error::configuration("E0817", format!("there is no affluent.yaml in `{}`", start.display()))
             .help("go into a project, name one with --project, or make one with `affluent init FOLDER`")
     })?;
-    let absolute = found.canonicalize().map_err(|error| Error::external("E0814", format!("`{}` cannot be read: {error}", found.display())))?;
+    let absolute = found
+        .canonicalize()
+        .map_err(|error| Error::external("E0814", format!("`{}` cannot be read: {error}", found.display())))?;
     Ok(absolute)
 }
 
 fn variables(shared: &Shared) -> Result<BTreeMap<String, String>, Failure> {
     let mut variables = BTreeMap::new();
     for given in &shared.variables {
-        let (name, value) = given.split_once('=').ok_or_else(|| {
-            Error::configuration("E0818", format!("`--var {given}` has no `=`")).help("write --var name=value")
-        })?;
+        let (name, value) = given
+            .split_once('=')
+            .ok_or_else(|| Error::configuration("E0818", format!("`--var {given}` has no `=`")).help("write --var name=value"))?;
         variables.insert(name.to_owned(), value.to_owned());
     }
     Ok(variables)
@@ -81,6 +85,13 @@ impl PluginCatalog {
     /// Asks every plugin of the plan what it offers.
     pub(crate) async fn ask(plan: &Plan, connectors: &dyn Connectors) -> Self {
         let mut catalog = Self { plugins: connectors.plugins(), ..Self::default() };
+        for step in plan.pipelines.values().flat_map(|pipeline| &pipeline.transforms) {
+            if let TransformStep::Plugin { plugin, .. } = step
+                && let Ok(manifest) = connectors.manifest(plugin).await
+            {
+                catalog.manifests.insert(plugin.clone(), manifest);
+            }
+        }
         for connection in plan.connections.values() {
             let Ok(manifest) = connectors.manifest(&connection.plugin).await else { continue };
             if manifest.kinds.contains(&PluginKind::Source) {
@@ -109,7 +120,9 @@ impl PluginCatalog {
 
 fn is_used_as_source(plan: &Plan, connection: &str) -> bool {
     use affluent_model::plan::PipelineSource;
-    plan.pipelines.values().any(|pipeline| matches!(&pipeline.source, PipelineSource::Connection { connection: name, .. } if name == connection))
+    plan.pipelines
+        .values()
+        .any(|pipeline| matches!(&pipeline.source, PipelineSource::Connection { connection: name, .. } if name == connection))
 }
 
 impl Catalog for PluginCatalog {
@@ -141,10 +154,21 @@ impl ExpressionPlanner for LakePlanner<'_> {
     fn aggregate(&self, text: &str, schema: &Schema) -> Result<PlannedExpression, ExpressionMistake> {
         self.0.plan_aggregate(text, schema)
     }
+
+    fn class(&self, text: &str, schema: &Schema) -> Option<PiiClass> {
+        let set = RowStep::Set(vec![("result".to_owned(), text.to_owned())]);
+        let program = self.0.compile(Arc::new(schema.clone()), vec![set]).ok()?;
+        let planned = program.output_schema();
+        planned.field_with_name("result").ok().and_then(Field::from_arrow).and_then(|field| field.pii)
+    }
 }
 
 /// Checks the plan against what plugins offer; returns the warnings.
-pub(crate) async fn validate(project: &Project, connectors: &dyn Connectors, expressions: &Expressions) -> Result<Vec<Diagnostic>, Failure> {
+pub(crate) async fn validate(
+    project: &Project,
+    connectors: &dyn Connectors,
+    expressions: &Expressions,
+) -> Result<Vec<Diagnostic>, Failure> {
     let catalog = PluginCatalog::ask(&project.plan, connectors).await;
     let diagnostics = check(&project.plan, &catalog, &LakePlanner(expressions), &project.sources);
     if diagnostics.iter().any(|one| one.severity == Severity::Error) {

@@ -46,7 +46,8 @@ fn from_file(root: &Path, name: &str, variable: &str) -> Result<Secret> {
     }
     let metadata = fs::metadata(&path).map_err(|_| missing())?;
     if metadata.permissions().mode() & 0o077 != 0 {
-        return Err(Error::configuration("E0819", format!("secrets/{name} can be read by others")).help(format!("chmod 600 secrets/{name}")));
+        return Err(Error::configuration("E0819", format!("secrets/{name} can be read by others"))
+            .help(format!("chmod 600 secrets/{name}")));
     }
     let value = fs::read_to_string(&path).map_err(|_| missing())?;
     Ok(Secret::new(value.trim_end_matches(['\n', '\r']).to_owned()))

@@ -51,7 +51,8 @@ pub(crate) fn open(project: &Project, observer: Arc<dyn Observer>, cancelled: Ar
     let mut notes = Vec::new();
     let (ledger, vault) = open_stores(&plan, &mut notes)?;
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let lake = EmbeddedLake::open(LakeOptions { dir: plan.project.data_dir.join("lake"), memory_bytes: LAKE_MEMORY_BYTES, threads })?;
+    let lake =
+        EmbeddedLake::open(LakeOptions { dir: plan.project.data_dir.join("lake"), memory_bytes: LAKE_MEMORY_BYTES, threads })?;
     let lake: Arc<dyn affluent_lake::Lake> = Arc::new(lake);
     lake.sweep(&ledger.file_names()?, SystemClock.now_us() - SWEEP_AGE_US)?;
     let connectors = Arc::new(host(&plan, Some(Arc::clone(&ledger)), Arc::clone(&cancelled))?);
@@ -76,6 +77,7 @@ pub(crate) fn open(project: &Project, observer: Arc<dyn Observer>, cancelled: Ar
 /// # Errors
 /// When the cache of compiled plugins cannot be made.
 pub(crate) fn host(plan: &Plan, ledger: Option<Arc<dyn Ledger>>, cancelled: Arc<AtomicBool>) -> Result<Host> {
+    make_private(&plan.project.data_dir)?;
     let place = Place {
         root: plan.project.root.clone(),
         plugin_dirs: plan.project.plugin_dirs.clone(),
@@ -153,7 +155,8 @@ fn log_line(line: &LogLine) {
 }
 
 fn audit(ledger: Option<&dyn Ledger>, event: &AuditEvent) {
-    let detail = format!("plugin {} connection {}: {} `{}`: {}", event.plugin, event.connection, event.action, event.object, event.reason);
+    let detail =
+        format!("plugin {} connection {}: {} `{}`: {}", event.plugin, event.connection, event.action, event.object, event.reason);
     if let Some(ledger) = ledger {
         // A refusal stands whether or not it could be written down; the ledger's own failure shows at its next use.
         drop(ledger.audit(SystemClock.now_us(), "plugin.refused", &detail));
@@ -200,7 +203,8 @@ fn key_ring(plan: &Plan, is_new: bool, notes: &mut Vec<String>) -> Result<KeyRin
         }
         KeySource::Environment(id) => {
             let id = id.parse().map_err(|_| {
-                Error::configuration("E0602", format!("`keys.env` is `{id}`, and must be a number")).help("for AFFLUENT_KEK_1 write `keys: { env: \"1\" }`")
+                Error::configuration("E0602", format!("`keys.env` is `{id}`, and must be a number"))
+                    .help("for AFFLUENT_KEK_1 write `keys: { env: \"1\" }`")
             })?;
             KeyRing::read_environment(&[id], &|name| std::env::var(name).ok())
         }
@@ -214,8 +218,11 @@ fn key_ring(plan: &Plan, is_new: bool, notes: &mut Vec<String>) -> Result<KeyRin
 pub(crate) fn refuse_new_key_for_old_data(plan: &Plan) -> Result<()> {
     let path = plan.project.data_dir.join("ledger.sqlite");
     if path.exists() {
-        return Err(Error::keys("E0613", format!("`{}` holds data already: a new key could not read it (E_STORE_NOT_EMPTY)", path.display()))
-            .help("bring the old key file back"));
+        return Err(Error::keys(
+            "E0613",
+            format!("`{}` holds data already: a new key could not read it (E_STORE_NOT_EMPTY)", path.display()),
+        )
+        .help("bring the old key file back"));
     }
     Ok(())
 }
@@ -248,7 +255,9 @@ fn is_dead(holder: &str) -> bool {
     let words: Vec<&str> = holder.split(' ').collect();
     let ["pid", pid, "since", since, "on", host] = words.as_slice() else { return false };
     let here = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    !here.trim().is_empty() && here.trim() == *host && started_at(&Path::new("/proc").join(pid)).is_none_or(|started| started != *since)
+    !here.trim().is_empty()
+        && here.trim() == *host
+        && started_at(&Path::new("/proc").join(pid)).is_none_or(|started| started != *since)
 }
 
 /// When a process began, in the kernel's ticks; `None` when there is none.

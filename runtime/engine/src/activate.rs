@@ -27,7 +27,8 @@ const PLAN_ROWS: usize = 10_000;
 /// # Errors
 /// `E0809` when the guard holds the run (nothing was planned); what destination and stores report.
 pub(crate) async fn activate(engine: &Engine, lease: &Lease, pipeline: &Pipeline, report: &mut ActivationReport) -> Result<()> {
-    let (PipelineDestination::Connection(plan), PipelineSource::Profiles { segment, .. }) = (&pipeline.destination, &pipeline.source)
+    let (PipelineDestination::Connection(plan), PipelineSource::Profiles { segment, .. }) =
+        (&pipeline.destination, &pipeline.source)
     else {
         return Err(Error::bug("an activation is a pipeline out of profiles into a connection"));
     };
@@ -46,8 +47,13 @@ pub(crate) async fn activate(engine: &Engine, lease: &Lease, pipeline: &Pipeline
 ///
 /// # Errors
 /// What the stores report.
-pub(crate) async fn preview(engine: &Engine, pipeline: &Pipeline, report: &mut ActivationReport) -> Result<Vec<(String, ProfileId)>> {
-    let (PipelineDestination::Connection(plan), PipelineSource::Profiles { segment, .. }) = (&pipeline.destination, &pipeline.source)
+pub(crate) async fn preview(
+    engine: &Engine,
+    pipeline: &Pipeline,
+    report: &mut ActivationReport,
+) -> Result<Vec<(String, ProfileId)>> {
+    let (PipelineDestination::Connection(plan), PipelineSource::Profiles { segment, .. }) =
+        (&pipeline.destination, &pipeline.source)
     else {
         return Err(Error::bug("an activation is a pipeline out of profiles into a connection"));
     };
@@ -201,7 +207,10 @@ impl<'a> PlanWriter<'a> {
             Ok(())
         })?;
         let sync = &lease.pipeline;
-        let keyer = [engine.vault.blind_indexer(&format!("idempotency/a/{sync}"))?, engine.vault.blind_indexer(&format!("idempotency/b/{sync}"))?];
+        let keyer = [
+            engine.vault.blind_indexer(&format!("idempotency/a/{sync}"))?,
+            engine.vault.blind_indexer(&format!("idempotency/b/{sync}"))?,
+        ];
         Ok(Self {
             engine,
             lease,
@@ -236,10 +245,26 @@ impl<'a> PlanWriter<'a> {
         Ok(())
     }
 
-    fn add(&mut self, key: ProfileId, operation: RowOperation, payload_hash: [u8; 16], payload_sealed: Vec<u8>, match_sealed: Vec<u8>) -> Result<()> {
-        let attempts_before = self.refused.get(&key).filter(|(hash, _)| *hash == payload_hash).map_or(0, |(_, attempts)| *attempts);
+    fn add(
+        &mut self,
+        key: ProfileId,
+        operation: RowOperation,
+        payload_hash: [u8; 16],
+        payload_sealed: Vec<u8>,
+        match_sealed: Vec<u8>,
+    ) -> Result<()> {
+        let attempts_before =
+            self.refused.get(&key).filter(|(hash, _)| *hash == payload_hash).map_or(0, |(_, attempts)| *attempts);
         let idempotency_key = self.idempotency_key(key, operation, &payload_hash);
-        self.rows.push(NewOutboxRow { key, operation, payload_hash, idempotency_key, payload_sealed, match_sealed, attempts_before });
+        self.rows.push(NewOutboxRow {
+            key,
+            operation,
+            payload_hash,
+            idempotency_key,
+            payload_sealed,
+            match_sealed,
+            attempts_before,
+        });
         if self.rows.len() >= PLAN_ROWS { self.flush() } else { Ok(()) }
     }
 

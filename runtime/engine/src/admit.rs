@@ -12,7 +12,10 @@ use affluent_model::plan::{IdentifierRule, Plan};
 use affluent_model::schema::{Field, FieldType, PII_KEY, SEALED_KEY, StreamSchema};
 use affluent_model::{Error, Result, normalize};
 use affluent_vault::{BlindIndexer, FieldContext, Padding, Vault};
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
@@ -58,7 +61,10 @@ struct ColumnPlan {
 
 enum Action {
     Keep,
-    Seal { kind: FieldType, context: FieldContext },
+    Seal {
+        kind: FieldType,
+        context: FieldContext,
+    },
     /// Text becomes the blind index of the identifier at this place.
     Index(usize),
 }
@@ -142,7 +148,9 @@ impl Admitter {
             let array = rows::column(&mapped, &plan.name)?;
             arrays.push(match &plan.action {
                 Action::Keep => Arc::clone(array),
-                Action::Index(place) => indexes.get(*place).cloned().ok_or_else(|| Error::bug("an identifier has no index column"))?,
+                Action::Index(place) => {
+                    indexes.get(*place).cloned().ok_or_else(|| Error::bug("an identifier has no index column"))?
+                }
                 Action::Seal { kind, context } => {
                     sealed += u64::try_from(array.len() - array.null_count()).unwrap_or(0);
                     seal_column(array, *kind, context, &keys, &people, epoch)?
@@ -235,7 +243,9 @@ impl Admitter {
             _ => None,
         };
         let subject = subject.as_ref().map(|array| array.as_string::<i32>());
-        let named = |row: usize| subject.filter(|array| array.is_valid(row) && !array.value(row).is_empty()).map(|array| array.value(row));
+        let named = |row: usize| {
+            subject.filter(|array| array.is_valid(row) && !array.value(row).is_empty()).map(|array| array.value(row))
+        };
         let node_keys: Vec<NodeKey> = keys
             .iter()
             .enumerate()
@@ -340,14 +350,16 @@ fn plan_column(
     if name == mapping::SUBJECT {
         return Ok(None);
     }
-    let place = mapping.and_then(|mapping| {
-        mapping.identifiers.iter().position(|rule| mapping::identifier_column(&rule.name) == name)
-    });
+    let place =
+        mapping.and_then(|mapping| mapping.identifiers.iter().position(|rule| mapping::identifier_column(&rule.name) == name));
     if let Some(place) = place {
         return Ok(Some(ColumnPlan { name, action: Action::Index(place) }));
     }
     let Some(known) = Field::from_arrow(field) else {
-        return Err(Error::configuration("E0300", format!("column `{name}` has a type that cannot be stored: {}", field.data_type())));
+        return Err(Error::configuration(
+            "E0300",
+            format!("column `{name}` has a type that cannot be stored: {}", field.data_type()),
+        ));
     };
     let action = match known.pii.map(|class| (class, policy_of(plan, class))) {
         Some((_, PiiPolicy::Drop)) => return Ok(None),
@@ -418,4 +430,3 @@ fn seal_column(
     let sealed = BinaryArray::try_new(offsets, data.into(), array.nulls().cloned());
     Ok(Arc::new(sealed.map_err(|error| Error::bug(format!("a sealed column is malformed: {error}")))?))
 }
-

@@ -86,7 +86,8 @@ mod tests {
     #[test]
     fn a_transient_failure_is_tried_again_a_bounded_number_of_times() {
         let mut attempts = Attempts::default();
-        let verdicts: Vec<Verdict> = (0..ATTEMPTS_MAX).map(|_| attempts.judge(&failure(FailureKind::Transient, None), 1.0)).collect();
+        let verdicts: Vec<Verdict> =
+            (0..ATTEMPTS_MAX).map(|_| attempts.judge(&failure(FailureKind::Transient, None), 1.0)).collect();
         assert!(verdicts[..verdicts.len() - 1].iter().all(|verdict| matches!(verdict, Verdict::Retry(_))));
         assert_eq!(verdicts.last(), Some(&Verdict::Fail));
     }

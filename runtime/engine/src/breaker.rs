@@ -29,7 +29,8 @@ impl Breaker {
             return Ok(());
         }
         let message = format!("{} of {} records were refused, more than `errors.breaker.max`", self.refused, self.seen);
-        Err(Error::external("E0803", message).help("look at `affluent dead-letters list`, then mend the source or raise the limit"))
+        Err(Error::external("E0803", message)
+            .help("look at `affluent dead-letters list`, then mend the source or raise the limit"))
     }
 }
 

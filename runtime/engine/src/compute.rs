@@ -37,10 +37,11 @@ pub(crate) async fn compute(engine: &Engine, lease: &Lease, report: &mut Profile
         return Ok(());
     }
     engine.notice(Event::Computing { step: "attributes and traits".to_owned() });
-    let (sources, lake_tables): (Vec<TableSource>, Vec<LakeTable>) = tables.into_iter().map(|one| (one.source, one.table)).unzip();
+    let (sources, lake_tables): (Vec<TableSource>, Vec<LakeTable>) =
+        tables.into_iter().map(|one| (one.source, one.table)).unzip();
     let sql = snapshot_sql(&sources, &prepared_traits(engine)?, &engine.plan.identity.survivorship)?;
     let now_us = engine.now_us();
-    let query = LakeQuery { sql: sql.clone(), tables: lake_tables, memory: vec![assignments(engine)?], now_us };
+    let query = LakeQuery { sql, tables: lake_tables, memory: vec![assignments(engine)?], now_us };
     let file = engine.lake.materialize(query, &engine.file_name("profiles")?).await?;
     let schema = engine.lake.file_schema(&file.name)?;
     let table = LakeTable { name: PROFILES.to_owned(), schema, files: vec![file.name.clone()] };
@@ -49,7 +50,7 @@ pub(crate) async fn compute(engine: &Engine, lease: &Lease, report: &mut Profile
     let commit = SnapshotCommit {
         rows: file.rows,
         files: vec![new_file(file, input_sequence)],
-        definition_hash: sql_hash(engine, &sql)?,
+        definition_hash: definition_hash(engine)?,
         entered,
         left,
         input_sequence,
@@ -65,9 +66,9 @@ pub(crate) async fn compute(engine: &Engine, lease: &Lease, report: &mut Profile
 /// `E0807` when nothing was computed yet.
 pub(crate) fn current_snapshot(engine: &Engine) -> Result<(SnapshotRow, LakeTable)> {
     let snapshot = engine.ledger.snapshot()?;
-    let snapshot = snapshot.filter(|snapshot| !snapshot.files.is_empty()).ok_or_else(|| {
-        Error::external("E0807", "there are no profiles yet").help("run a pipeline into profiles first")
-    })?;
+    let snapshot = snapshot
+        .filter(|snapshot| !snapshot.files.is_empty())
+        .ok_or_else(|| Error::external("E0807", "there are no profiles yet").help("run a pipeline into profiles first"))?;
     let newest = snapshot.files.last().ok_or_else(|| Error::bug("a snapshot without files was filtered out"))?;
     let schema = engine.lake.file_schema(newest)?;
     let table = LakeTable { name: PROFILES.to_owned(), schema, files: snapshot.files.clone() };
@@ -78,17 +79,29 @@ fn new_file(file: LakeFile, sequence: i64) -> NewFile {
     NewFile { table: PROFILES.to_owned(), name: file.name, rows: file.rows, bytes: file.bytes, sequence }
 }
 
-fn sql_hash(engine: &Engine, sql: &str) -> Result<String> {
-    let hash = engine.vault.blind_indexer("definition")?.index(sql.as_bytes());
+/// Of everything a snapshot is computed by: rules, traits, segments and mappings.
+pub(crate) fn definition_hash(engine: &Engine) -> Result<String> {
+    let plan = &engine.plan;
+    let mappings = plan.pipelines.values().map(|pipeline| &pipeline.destination).collect::<Vec<_>>();
+    let text = format!("{:?}{:?}{:?}{mappings:?}", plan.identity, plan.traits, plan.segments);
+    let hash = engine.vault.blind_indexer("definition")?.index(text.as_bytes());
     Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// True when time alone can change a trait or a membership.
+pub(crate) fn depends_on_time(engine: &Engine) -> bool {
+    let reads_clock = |text: &str| ["now(", "current_", "today("].iter().any(|word| text.to_lowercase().contains(word));
+    let in_traits = engine.plan.traits.iter().any(|one| {
+        let (Measure::Sql(expression) | Measure::MostFrequent(expression)) = &one.measure;
+        one.window_ms.is_some() || reads_clock(&expression.text)
+    });
+    in_traits || engine.plan.segments.iter().any(|segment| reads_clock(&segment.condition.text))
 }
 
 /// Which node is which profile, as a table of the query.
 fn assignments(engine: &Engine) -> Result<(String, SchemaRef, Vec<RecordBatch>)> {
-    let schema = Arc::new(Schema::new(vec![
-        Field::new("node", DataType::Int64, false),
-        Field::new("profile", DataType::Utf8, false),
-    ]));
+    let schema =
+        Arc::new(Schema::new(vec![Field::new("node", DataType::Int64, false), Field::new("profile", DataType::Utf8, false)]));
     let (mut nodes, mut profiles) = (Vec::new(), Vec::new());
     engine.ledger.assignments(&mut |node, profile| {
         nodes.push(node.0);
@@ -108,7 +121,9 @@ fn prepared_traits(engine: &Engine) -> Result<Vec<PreparedTrait>> {
                 let text = normalised(engine, &expression.text)?;
                 PreparedMeasure::Aggregate { is_count: text.to_lowercase().starts_with("count("), expression: text }
             }
-            Measure::MostFrequent(expression) => PreparedMeasure::MostFrequent { expression: normalised(engine, &expression.text)? },
+            Measure::MostFrequent(expression) => {
+                PreparedMeasure::MostFrequent { expression: normalised(engine, &expression.text)? }
+            }
         };
         prepared.push(PreparedTrait { name: one.name.clone(), from: one.from.clone(), measure, window_ms: one.window_ms });
     }
@@ -118,7 +133,8 @@ fn prepared_traits(engine: &Engine) -> Result<Vec<PreparedTrait>> {
 /// The expression parsed and printed again: safe to stand inside larger SQL.
 pub(crate) fn normalised(engine: &Engine, text: &str) -> Result<String> {
     engine.expressions.normalise_sql(text).map_err(|mistake| {
-        Error::configuration("E0300", format!("an expression does not parse: {}", mistake.message)).help("run `affluent validate`")
+        Error::configuration("E0300", format!("an expression does not parse: {}", mistake.message))
+            .help("run `affluent validate`")
     })
 }
 
@@ -147,20 +163,17 @@ async fn compare(engine: &Engine, table: &LakeTable, report: &mut ProfilesReport
 
 /// Clear columns that both snapshots have with one type: a ciphertext differs each time it is made.
 fn comparable(before: &SchemaRef, now: &SchemaRef) -> BTreeSet<String> {
-    let is_comparable = |field: &Field| !matches!(field.data_type(), DataType::Binary | DataType::Struct(_)) && field.name() != "profile";
+    let is_comparable =
+        |field: &Field| !matches!(field.data_type(), DataType::Binary | DataType::Struct(_)) && field.name() != "profile";
     let fields = now.fields().iter().filter(|field| is_comparable(field));
-    let same = fields.filter(|field| before.field_with_name(field.name()).is_ok_and(|other| other.data_type() == field.data_type()));
+    let same =
+        fields.filter(|field| before.field_with_name(field.name()).is_ok_and(|other| other.data_type() == field.data_type()));
     same.map(|field| field.name().clone()).collect()
 }
 
 type Moves = Vec<(String, ProfileId)>;
 
-async fn decide_segments(
-    engine: &Engine,
-    table: &LakeTable,
-    now_us: i64,
-    report: &mut ProfilesReport,
-) -> Result<(Moves, Moves)> {
+async fn decide_segments(engine: &Engine, table: &LakeTable, now_us: i64, report: &mut ProfilesReport) -> Result<(Moves, Moves)> {
     let prepared = prepared_segments(engine)?;
     let (mut entered, mut left) = (Vec::new(), Vec::new());
     for segment in &engine.plan.segments {

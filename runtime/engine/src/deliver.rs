@@ -49,7 +49,12 @@ impl<'a> Delivery<'a> {
     ///
     /// # Errors
     /// What the plugin reports.
-    pub(crate) async fn open(engine: &'a Engine, lease: &'a Lease, plan: &DestinationPlan, desired: &DesiredRows<'_>) -> Result<Self> {
+    pub(crate) async fn open(
+        engine: &'a Engine,
+        lease: &'a Lease,
+        plan: &DestinationPlan,
+        desired: &DesiredRows<'_>,
+    ) -> Result<Self> {
         let request = DestinationRequest {
             pipeline: lease.pipeline.clone(),
             connection: connection_of(engine, &plan.connection)?,
@@ -113,7 +118,8 @@ impl<'a> Delivery<'a> {
                 if self.engine.is_cancelled() {
                     return Err(cancelled());
                 }
-                let take = TakeBatch { operation, rows_max: self.rows_max, bytes_max: self.bytes_max, now_us: self.engine.now_us() };
+                let take =
+                    TakeBatch { operation, rows_max: self.rows_max, bytes_max: self.bytes_max, now_us: self.engine.now_us() };
                 let Some(batch) = self.engine.ledger.take_batch(self.lease, &take)? else { break };
                 self.deliver(batch, report).await?;
                 let sent = report.accepted + report.removed + report.failed + report.skipped + report.retryable;
@@ -140,7 +146,10 @@ impl<'a> Delivery<'a> {
                 Ok(delivered) => self.settle(&batch, from, to, &delivered, report)?,
                 Err(Stopped::Refused(failure)) if to - from > 1 => {
                     let middle = from + (to - from) / 2;
-                    self.engine.notice(Event::Waiting { reason: format!("splitting a refused batch: {}", failure.error.message), for_ms: 0 });
+                    self.engine.notice(Event::Waiting {
+                        reason: format!("splitting a refused batch: {}", failure.error.message),
+                        for_ms: 0,
+                    });
                     ranges.push((middle, to));
                     ranges.push((from, middle));
                 }
@@ -183,7 +192,14 @@ impl<'a> Delivery<'a> {
     }
 
     /// Writes down what became of rows `from..to`.
-    fn settle(&mut self, batch: &OutboxBatch, from: usize, to: usize, delivered: &DeliveryReport, report: &mut ActivationReport) -> Result<()> {
+    fn settle(
+        &mut self,
+        batch: &OutboxBatch,
+        from: usize,
+        to: usize,
+        delivered: &DeliveryReport,
+        report: &mut ActivationReport,
+    ) -> Result<()> {
         let now_us = self.engine.now_us();
         let rows = batch.rows.get(from..to).ok_or_else(|| Error::bug("a batch is settled outside its rows"))?;
         let mut outcomes = Vec::with_capacity(rows.len());
@@ -211,7 +227,13 @@ impl<'a> Delivery<'a> {
         self.engine.ledger.acknowledge(self.lease, batch.batch, &outcomes, now_us)
     }
 
-    fn dead_letter(&mut self, batch: &OutboxBatch, row: usize, error: RowError, now_us: i64) -> Result<affluent_ledger::NewDeadLetter> {
+    fn dead_letter(
+        &mut self,
+        batch: &OutboxBatch,
+        row: usize,
+        error: RowError,
+        now_us: i64,
+    ) -> Result<affluent_ledger::NewDeadLetter> {
         let outgoing = self.outgoing(batch, row, row + 1)?;
         let raw = crate::rows::row_as_json(&outgoing.records, 0);
         let field = error.field.map_or_else(String::new, |field| format!(" (field `{field}`)"));
@@ -245,7 +267,11 @@ impl Durable for InFlight<'_> {
 }
 
 fn in_doubt(batch: &OutboxBatch) -> Error {
-    let message = format!("batch {} with {} rows was being sent when the run before stopped, and the destination cannot take it twice", batch.batch, batch.rows.len());
+    let message = format!(
+        "batch {} with {} rows was being sent when the run before stopped, and the destination cannot take it twice",
+        batch.batch,
+        batch.rows.len()
+    );
     Error::held("E0810", message).help("look at the destination, then reset the sync or drop the batch")
 }
 

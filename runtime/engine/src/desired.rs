@@ -50,7 +50,10 @@ struct Output {
 enum OutputSource {
     /// SQL over the snapshot.
     Clear(String),
-    Sealed { attribute: String, kind: FieldType },
+    Sealed {
+        attribute: String,
+        kind: FieldType,
+    },
 }
 
 /// What was last said about a purpose, by identifier.
@@ -78,7 +81,8 @@ impl<'a> DesiredRows<'a> {
         let (mut outputs, mut fields, mut forms) = (Vec::new(), Vec::new(), Vec::new());
         let match_count = plan.match_by.len();
         for (place, named) in plan.match_by.iter().chain(&plan.map).enumerate() {
-            let (output, field, form) = output_of(engine, &snapshot.schema, &sealed, &named.name, &named.expression, place < match_count)?;
+            let (output, field, form) =
+                output_of(engine, &snapshot.schema, &sealed, &named.name, &named.expression, place < match_count)?;
             if let Some(function) = form {
                 forms.push((named.name.clone(), format!("{function}(\"{}\")", named.name)));
             }
@@ -134,7 +138,8 @@ impl<'a> DesiredRows<'a> {
             sql.push_str(" WHERE \"profile\" IN (SELECT \"profile\" FROM \"members\")");
             let schema = Arc::new(Schema::new(vec![ArrowField::new("profile", DataType::Utf8, false)]));
             let ids: StringArray = members.iter().map(|id| Some(id.to_string())).collect();
-            let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(ids)]).map_err(|error| Error::bug(error.to_string()))?;
+            let batch =
+                RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(ids)]).map_err(|error| Error::bug(error.to_string()))?;
             memory.push(("members".to_owned(), schema, vec![batch]));
         }
         sql.push_str(" ORDER BY \"profile\"");
@@ -144,9 +149,11 @@ impl<'a> DesiredRows<'a> {
     /// The rows of a query batch, opened and in their delivery forms.
     fn desired(&self, batch: &RecordBatch, opener: &mut AttributeOpener<'_>) -> Result<DesiredBatch> {
         let profiles = rows::as_text(rows::column(batch, "profile")?)?;
-        let keys = profiles.as_string::<i32>().iter().flatten().map(|text| {
-            ProfileId::parse(text).ok_or_else(|| Error::bug("a profile id in the lake is not a UUID"))
-        });
+        let keys = profiles
+            .as_string::<i32>()
+            .iter()
+            .flatten()
+            .map(|text| ProfileId::parse(text).ok_or_else(|| Error::bug("a profile id in the lake is not a UUID")));
         let keys = keys.collect::<Result<Vec<_>>>()?;
         let mut columns = Vec::with_capacity(self.outputs.len());
         for (place, (output, field)) in self.outputs.iter().zip(&self.fields).enumerate() {
@@ -163,7 +170,8 @@ impl<'a> DesiredRows<'a> {
             });
         }
         if let Some(forms) = &self.forms {
-            let opened = RecordBatch::try_new(forms_schema(&self.fields), columns).map_err(|error| Error::bug(error.to_string()))?;
+            let opened =
+                RecordBatch::try_new(forms_schema(&self.fields), columns).map_err(|error| Error::bug(error.to_string()))?;
             columns = forms.apply(&opened, self.engine.now_us())?.0.columns().to_vec();
         }
         Ok(DesiredBatch { keys, columns })
@@ -194,9 +202,10 @@ impl<'a> DesiredRows<'a> {
             return Ok(desired);
         }
         let filter = arrow::array::BooleanArray::from(keep.clone());
-        let columns = desired.columns.iter().map(|column| {
-            arrow::compute::filter(column, &filter).map_err(|error| Error::bug(error.to_string()))
-        });
+        let columns = desired
+            .columns
+            .iter()
+            .map(|column| arrow::compute::filter(column, &filter).map_err(|error| Error::bug(error.to_string())));
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let keys = desired.keys.into_iter().zip(keep).filter_map(|(key, kept)| kept.then_some(key)).collect();
         Ok(DesiredBatch { keys, columns })

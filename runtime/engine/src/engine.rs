@@ -20,13 +20,28 @@ pub trait Clock: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Records of a stream read so far.
-    Reading { pipeline: String, stream: String, records: u64 },
-    Unifying { records: u64 },
-    Computing { step: String },
+    Reading {
+        pipeline: String,
+        stream: String,
+        records: u64,
+    },
+    Unifying {
+        records: u64,
+    },
+    Computing {
+        step: String,
+    },
     /// Rows of a destination sent so far, of so many.
-    Sending { pipeline: String, sent: u64, of: u64 },
+    Sending {
+        pipeline: String,
+        sent: u64,
+        of: u64,
+    },
     /// A wait that a person would wonder about: throttling, back-off, a remote import.
-    Waiting { reason: String, for_ms: u64 },
+    Waiting {
+        reason: String,
+        for_ms: u64,
+    },
 }
 
 /// Receives [`Event`]s; must return at once.

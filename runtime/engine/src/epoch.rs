@@ -24,14 +24,7 @@ pub(crate) struct Epoch {
 
 impl Epoch {
     pub(crate) fn new(sequence: i64) -> Self {
-        Self {
-            sequence,
-            rows: 0,
-            subjects: HashMap::new(),
-            keys: Vec::new(),
-            new_nodes: Vec::new(),
-            random: OsRandom::new(),
-        }
+        Self { sequence, rows: 0, subjects: HashMap::new(), keys: Vec::new(), new_nodes: Vec::new(), random: OsRandom::new() }
     }
 
     /// Rows that have a `_seq`.

@@ -235,7 +235,8 @@ impl<'a> StreamIngest<'a> {
     async fn take_part(&mut self, part: Batch, open: &mut Open, parents: &mut Parents) -> Result<()> {
         let rows = part.records.num_rows();
         let Some(lane) = self.lanes.iter_mut().find(|lane| lane.schema.name == part.stream) else {
-            return Err(self.place(Error::external("E0503", format!("the source sent rows of `{}`, which nobody asked for", part.stream))));
+            return Err(self
+                .place(Error::external("E0503", format!("the source sent rows of `{}`, which nobody asked for", part.stream))));
         };
         open.bytes += part.records.get_array_memory_size();
         let done = lane.transforms.apply(part.records, self.now_us).await?;

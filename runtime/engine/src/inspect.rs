@@ -93,7 +93,8 @@ impl Engine {
             let value = self.vault.blind_indexer(kind)?.index(canonical.as_bytes());
             let number = self.ledger.identifier_kinds(&[kind.to_owned()])?.first().copied().unwrap_or_default();
             let around = self.ledger.neighbourhood(&[], &[(number, value)])?;
-            let carries = |node: NodeId| around.edges.iter().any(|edge| edge.node == node && edge.kind == number && edge.value == value);
+            let carries =
+                |node: NodeId| around.edges.iter().any(|edge| edge.node == node && edge.kind == number && edge.value == value);
             return Ok(around.nodes.into_iter().filter(|row| carries(row.node)).collect());
         }
         if let Some((connection, id)) = reference.split_once('/') {
@@ -176,7 +177,8 @@ impl Engine {
                 continue;
             }
             let from = batch.column_by_name(&format!("{}__from", field.name()));
-            let sealed = from.is_some() && matches!(array.data_type(), DataType::Binary | DataType::BinaryView | DataType::LargeBinary);
+            let sealed =
+                from.is_some() && matches!(array.data_type(), DataType::Binary | DataType::BinaryView | DataType::LargeBinary);
             let lineage = from.map(Lineage::of).transpose()?;
             let source = lineage.as_ref().map_or_else(String::new, |lineage| lineage.table(0).to_owned());
             let value = match (sealed, reveal, lineage) {

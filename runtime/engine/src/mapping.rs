@@ -98,11 +98,6 @@ pub(crate) fn bare_column(expressions: &Expressions, schema: &SchemaRef, express
     expressions.plan_row(&expression.text, schema).ok().and_then(|planned| planned.bare_column)
 }
 
-/// Where an attribute's values stand in the lake table.
-pub(crate) fn attribute_source(expressions: &Expressions, schema: &SchemaRef, name: &str, expression: &Expression) -> String {
-    bare_column(expressions, schema, expression).unwrap_or_else(|| attribute_column(name))
-}
-
 pub(crate) fn identifier_column(kind: &str) -> String {
     format!("_id_{kind}")
 }

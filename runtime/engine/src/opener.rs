@@ -39,9 +39,8 @@ impl Lineage {
     /// A bug when the snapshot has another shape.
     pub(crate) fn of(column: &ArrayRef) -> Result<Self> {
         let from = column.as_struct_opt().ok_or_else(|| Error::bug("a lineage column is not a struct"))?;
-        let part = |name: &str| {
-            from.column_by_name(name).cloned().ok_or_else(|| Error::bug(format!("a lineage column lacks `{name}`")))
-        };
+        let part =
+            |name: &str| from.column_by_name(name).cloned().ok_or_else(|| Error::bug(format!("a lineage column lacks `{name}`")));
         Ok(Self {
             tables: rows::as_text(&part("table")?)?,
             records: rows::as_text(&part("record")?)?,

@@ -98,7 +98,9 @@ impl<'a> Passage<'a> {
         let checkpoint = engine.ledger.checkpoint(&lease.pipeline, &context.schema.name)?;
         let (state, generation) = match checkpoint {
             Some(checkpoint) if !is_refresh => (checkpoint.state, checkpoint.generation),
-            Some(checkpoint) if !checkpoint.is_complete && checkpoint.state.is_some() && !at_close => (checkpoint.state, checkpoint.generation),
+            Some(checkpoint) if !checkpoint.is_complete && checkpoint.state.is_some() && !at_close => {
+                (checkpoint.state, checkpoint.generation)
+            }
             None if !is_refresh => (None, 0),
             _ => (None, engine.ledger.begin_generation(lease, &context.schema.name, now_us)?),
         };
@@ -325,13 +327,17 @@ impl Durable for NothingDurable {
 
 /// The mapping of a pipeline without profiles; none = all columns as they are.
 fn mapping_of(engine: &Engine, plan: &DestinationPlan, schema: &SchemaRef) -> Result<(Option<RowProgram>, SchemaRef)> {
-    if plan.map.is_empty() && plan.match_by.is_empty() {
-        return Ok((None, Arc::clone(schema)));
-    }
     let named = plan.match_by.iter().chain(&plan.map);
     let set: Vec<(String, String)> = named.map(|one| (one.name.clone(), one.expression.text.clone())).collect();
+    if set.is_empty() {
+        return Ok((None, Arc::clone(schema)));
+    }
     let keep = set.iter().map(|(name, _)| name.clone()).collect();
-    let program = engine.expressions.compile(Arc::clone(schema), vec![RowStep::Set(set), RowStep::Keep(keep)])?;
+    let mut steps = vec![RowStep::Set(set)];
+    if !plan.map.is_empty() {
+        steps.push(RowStep::Keep(keep));
+    }
+    let program = engine.expressions.compile(Arc::clone(schema), steps)?;
     let schema = program.output_schema();
     Ok((Some(program), schema))
 }

@@ -59,7 +59,8 @@ impl Engine {
                 preview.reads.push(self.preview_stream(name, stream)?);
             }
         }
-        let (PipelineSource::Profiles { .. }, PipelineDestination::Connection(plan)) = (&pipeline.source, &pipeline.destination) else {
+        let (PipelineSource::Profiles { .. }, PipelineDestination::Connection(plan)) = (&pipeline.source, &pipeline.destination)
+        else {
             return Ok(preview);
         };
         let mut counts = ActivationReport::default();
@@ -81,7 +82,9 @@ impl Engine {
         let checkpoint = self.ledger.checkpoint(pipeline, &stream.name)?;
         let reads = match (&checkpoint, stream.sync) {
             (None, _) => "first read",
-            (Some(known), SyncMode::FullRefresh) if !known.is_complete && known.state.is_some() => "goes on inside a full refresh",
+            (Some(known), SyncMode::FullRefresh) if !known.is_complete && known.state.is_some() => {
+                "goes on inside a full refresh"
+            }
             (Some(_), SyncMode::FullRefresh) => "full refresh",
             (Some(_), SyncMode::Incremental) => "goes on from a checkpoint",
         };

@@ -212,7 +212,13 @@ mod tests {
         let (fields, arrays) = sample();
         let columns: Vec<_> = fields.iter().map(|field| field.kind).zip(&arrays).collect();
 
-        let rows: Vec<Vec<u8>> = (0..2).map(|row| { let mut out = Vec::new(); encode(&columns, row, &mut out); out }).collect();
+        let rows: Vec<Vec<u8>> = (0..2)
+            .map(|row| {
+                let mut out = Vec::new();
+                encode(&columns, row, &mut out);
+                out
+            })
+            .collect();
 
         assert_eq!(decode(&fields, &rows).unwrap().columns(), &arrays[..]);
     }

@@ -23,7 +23,8 @@ pub(crate) fn cast_to(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
     if array.data_type() == wanted {
         return Ok(ArrayRef::clone(array));
     }
-    cast(array, wanted).map_err(|error| Error::bug(format!("a column of type {} cannot become {wanted}: {error}", array.data_type())))
+    cast(array, wanted)
+        .map_err(|error| Error::bug(format!("a column of type {} cannot become {wanted}: {error}", array.data_type())))
 }
 
 /// One value in the form the vault seals; `None` for null.

@@ -12,7 +12,7 @@ use affluent_model::report::{ActivationReport, ProfilesReport, RunOutcome, RunRe
 use affluent_model::{Error, Result};
 
 use crate::activate::activate;
-use crate::compute::compute;
+use crate::compute::{compute, definition_hash, depends_on_time};
 use crate::engine::Engine;
 use crate::ingest::ingest_stream;
 use crate::pass_through::pass_stream;
@@ -25,6 +25,9 @@ const PROFILES_LEASE: &str = "(profiles)";
 const PROFILES_LEASE_WAIT_MS: u64 = 250;
 /// Tries to get it: ten minutes.
 const PROFILES_LEASE_TRIES: u32 = 2_400;
+
+/// Age at which a snapshot that depends on the clock is computed anew.
+const SNAPSHOT_AGE_US: i64 = 60_000_000;
 
 /// How a pipeline is run.
 #[derive(Debug, Clone, Default)]
@@ -86,7 +89,9 @@ impl Engine {
                 let limit = Duration::from_millis(timeout_ms);
                 match tokio::time::timeout(limit, self.execute(&pipeline, &lease, options, &mut report)).await {
                     Ok(done) => done,
-                    Err(_) => Err(Error::external("E0812", format!("the run took longer than `schedule.timeout` ({timeout_ms} ms)"))),
+                    Err(_) => {
+                        Err(Error::external("E0812", format!("the run took longer than `schedule.timeout` ({timeout_ms} ms)")))
+                    }
                 }
             }
             None => self.execute(&pipeline, &lease, options, &mut report).await,
@@ -146,19 +151,18 @@ impl Engine {
         };
         renewal.abort();
         let outcome = if done.is_ok() { RunOutcome::Succeeded } else { RunOutcome::Failed };
-        let report = RunReport { pipeline: PROFILES_LEASE.to_owned(), run: lease.run.to_string(), outcome, ..RunReport::default() };
+        let report =
+            RunReport { pipeline: PROFILES_LEASE.to_owned(), run: lease.run.to_string(), outcome, ..RunReport::default() };
         self.write_down(&lease, &report)?;
         done.map(|()| profiles)
     }
 
-    /// True when something was read since the snapshot, or segments may have changed with time alone.
+    /// True when something was read since the snapshot, its definitions changed, or time alone may have changed it.
     fn profiles_are_stale(&self) -> Result<bool> {
-        let snapshot = self.ledger.snapshot()?;
-        let is_behind = match &snapshot {
-            Some(snapshot) => snapshot.input_sequence < self.ledger.last_sequence()?,
-            None => true,
-        };
-        Ok(is_behind || self.ledger.has_unresolved_files()? || !self.plan.segments.is_empty())
+        let Some(snapshot) = self.ledger.snapshot()? else { return Ok(true) };
+        let is_behind = snapshot.input_sequence < self.ledger.last_sequence()? || self.ledger.has_unresolved_files()?;
+        let is_old = depends_on_time(self) && self.now_us() - snapshot.computed_at_us > SNAPSHOT_AGE_US;
+        Ok(is_behind || is_old || snapshot.definition_hash != definition_hash(self)?)
     }
 
     fn take_lease(&self, pipeline: &str, scheduled_for_us: Option<i64>) -> Result<Lease> {
@@ -177,7 +181,9 @@ impl Engine {
     async fn wait_for_profiles_lease(&self) -> Result<Lease> {
         for _ in 0..PROFILES_LEASE_TRIES {
             match self.take_lease(PROFILES_LEASE, None) {
-                Err(error) if error.code == "E0705" => self.wait("another run computes the profiles", PROFILES_LEASE_WAIT_MS).await?,
+                Err(error) if error.code == "E0705" => {
+                    self.wait("another run computes the profiles", PROFILES_LEASE_WAIT_MS).await?
+                }
                 lease => return lease,
             }
         }

@@ -161,7 +161,8 @@ impl Scheduler {
         }
         let plan = Arc::clone(&self.engine.plan);
         for pipeline in plan.pipelines.values() {
-            let Some(schedule) = pipeline.schedule.as_ref().filter(|schedule| schedule.after.iter().any(|one| one == name)) else {
+            let Some(schedule) = pipeline.schedule.as_ref().filter(|schedule| schedule.after.iter().any(|one| one == name))
+            else {
                 continue;
             };
             let done = self.finished_for.entry(pipeline.name.clone()).or_default();

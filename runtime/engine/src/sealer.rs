@@ -89,7 +89,8 @@ impl<'a> RunOpener<'a> {
         let id = read_header(sealed)?.key_id;
         if !self.keys.contains_key(&id) {
             let wrapped = self.engine.ledger.run_key(id)?;
-            let wrapped = wrapped.ok_or_else(|| Error::external("E0806", format!("the key of run {id} is gone: what it sealed cannot be read")))?;
+            let wrapped = wrapped
+                .ok_or_else(|| Error::external("E0806", format!("the key of run {id} is gone: what it sealed cannot be read")))?;
             self.keys.insert(id, self.engine.vault.unwrap_key(Scope::Run, id, &wrapped)?);
         }
         let key = self.keys.get(&id).ok_or_else(|| Error::bug("a run key was just unwrapped"))?;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use affluent_model::plan::{Connection, Plan, StreamRead};
 use affluent_model::pii::{PiiClass, PiiPolicy};
+use affluent_model::plan::{Connection, Plan, StreamRead};
 use affluent_model::schema::StreamSchema;
 use affluent_model::{Error, Result};
 

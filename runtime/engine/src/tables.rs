@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use affluent_lake::LakeTable;
+use affluent_model::Result;
 use affluent_model::plan::{Pipeline, PipelineDestination, PipelineSource, ProfileMapping};
 use affluent_model::schema::{Field, FieldType, SEALED_KEY, StreamSchema};
-use affluent_model::Result;
 use affluent_profiles::source::{AttributeSource, ParentTable, TableColumn, TableSource};
 use arrow::datatypes::{Field as ArrowField, SchemaRef};
 
@@ -125,7 +125,8 @@ fn source_of(
     let has = |name: &str| schema.field_with_name(name).is_ok();
     let attributes = mapping.map_or_else(Vec::new, |mapping| {
         let sources = attributes_of(mapping).filter_map(|(name, expression)| {
-            let column = if has(&attribute_column(name)) { attribute_column(name) } else { bare_name(engine, schema, &expression.text)? };
+            let column =
+                if has(&attribute_column(name)) { attribute_column(name) } else { bare_name(engine, schema, &expression.text)? };
             let described = column_of(schema.field_with_name(&column).ok()?);
             Some(AttributeSource { name: name.to_owned(), column, sealed: described.sealed, kind: described.kind })
         });

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use affluent_lake::{RowProgram, RowStep};
+use affluent_model::Result;
 use affluent_model::batch::{Batch, Rejected, RowOperation};
 use affluent_model::connector::{Transform, TransformRequest};
 use affluent_model::plan::{Pipeline, TransformStep};
 use affluent_model::schema::{Field, StreamSchema};
-use affluent_model::Result;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
@@ -106,4 +106,3 @@ fn compile(engine: &Engine, stages: &mut Vec<Stage>, steps: &mut Vec<RowStep>, s
     stages.push(Stage::Rows(program));
     Ok(schema)
 }
-

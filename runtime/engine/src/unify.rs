@@ -9,7 +9,7 @@ use affluent_model::identity::{BlindIndex, Edge, LinkVerdict, NodeId};
 use affluent_model::report::ProfilesReport;
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
-use affluent_profiles::resolve::{ResolveInput, ResolveNode, Resolution, resolve};
+use affluent_profiles::resolve::{Resolution, ResolveInput, ResolveNode, resolve};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 
@@ -38,11 +38,8 @@ pub(crate) async fn unify(engine: &Engine, lease: &Lease, report: &mut ProfilesR
     let kinds = kind_numbers(engine)?;
     let found = read_identifiers(engine, &files, &kinds).await?;
     engine.notice(Event::Unifying { records: u64::try_from(found.nodes.len()).unwrap_or(0) });
-    let mut around = if rules_changed {
-        engine.ledger.whole_graph()?
-    } else {
-        engine.ledger.neighbourhood(&found.nodes, &found.values())?
-    };
+    let mut around =
+        if rules_changed { engine.ledger.whole_graph()? } else { engine.ledger.neighbourhood(&found.nodes, &found.values())? };
     let nodes: Vec<ResolveNode> = around.nodes.iter().map(resolve_node).collect();
     report.nodes_new += u64::try_from(nodes.iter().filter(|node| node.profile.is_none()).count()).unwrap_or(0);
     around.edges.extend_from_slice(&found.edges);
@@ -169,9 +166,12 @@ fn count(report: &mut ProfilesReport, resolution: &Resolution, around: &Neighbou
     report.merged += number(resolution.aliases.len());
     report.split += number(resolution.splits.len());
     report.identifiers_blocked += number(resolution.blocked.len());
-    let is_new = |node: NodeId| around.nodes.binary_search_by_key(&node, |row| row.node).is_ok_and(|at| {
-        around.nodes.get(at).is_some_and(|row| row.profile.is_none())
-    });
+    let is_new = |node: NodeId| {
+        around
+            .nodes
+            .binary_search_by_key(&node, |row| row.node)
+            .is_ok_and(|at| around.nodes.get(at).is_some_and(|row| row.profile.is_none()))
+    };
     for link in &resolution.links {
         match &link.verdict {
             LinkVerdict::Joined if is_new(link.node_a) || is_new(link.node_b) => {

@@ -50,4 +50,4 @@ pub(crate) const FAN_OUT_MAX: usize = 100;
 /// Pages in a row without a record, a rejection or a new state: a loop.
 pub(crate) const IDLE_PAGES_MAX: u32 = 2_000;
 /// A token of a pending batch, bytes.
-pub(crate) const TOKEN_BYTES_MAX: usize = 4 << 10;
+pub(crate) const TOKEN_BYTES_MAX: usize = 64 << 10;

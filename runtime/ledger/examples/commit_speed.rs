@@ -182,20 +182,22 @@ fn neighbours(ledger: &SqliteLedger, nodes: i64, few: i64) -> Outcome<()> {
     Ok(())
 }
 
-/// 300 bytes of payload and 60 of match values a row.
+/// 300 bytes of payload and 60 of match values a row, by key, as the engine plans them.
 fn plan(ledger: &SqliteLedger, lease: &Lease, rows: i64) -> Outcome<()> {
     let plan = ledger.begin_plan(lease, BATCH_ROWS)?;
-    for first in (1..=rows).step_by(10 * BATCH_ROWS) {
-        let group: Vec<NewOutboxRow> = (first..=rows).take(10 * BATCH_ROWS).map(new_row).collect();
+    let mut keys: Vec<ProfileId> = (1..=rows).map(profile).collect();
+    keys.sort_unstable();
+    for group in keys.chunks(10 * BATCH_ROWS) {
+        let group: Vec<NewOutboxRow> = group.iter().map(|key| new_row(*key)).collect();
         ledger.add_plan_rows(lease, &plan, &group)?;
     }
     ledger.commit_plan(lease, plan)?;
     Ok(())
 }
 
-fn new_row(number: i64) -> NewOutboxRow {
+fn new_row(key: ProfileId) -> NewOutboxRow {
     NewOutboxRow {
-        key: profile(number),
+        key,
         operation: RowOperation::Upsert,
         payload_hash: [3; 16],
         idempotency_key: [4; 32],

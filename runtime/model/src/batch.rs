@@ -108,5 +108,8 @@ pub struct DeliveryReport {
 pub enum Outcome {
     Done(DeliveryReport),
     /// A bulk import runs at the destination: ask again with `token` after `after_ms`.
-    Pending { token: String, after_ms: u64 },
+    Pending {
+        token: String,
+        after_ms: u64,
+    },
 }

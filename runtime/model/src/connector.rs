@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::batch::{Batch, OutgoingBatch, Outcome, Page, Rejected};
+use crate::batch::{Batch, Outcome, OutgoingBatch, Page, Rejected};
 use crate::error::{Error, Result};
 use crate::manifest::{DestinationInfo, Manifest, TargetSchema};
 use crate::plan::Connection;

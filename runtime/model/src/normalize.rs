@@ -56,7 +56,8 @@ fn email_with(value: &str, options: &NormalizeOptions) -> Option<String> {
         return None;
     }
     let mut local = local.to_owned();
-    if options.strip_plus_tags && PLUS_TAG_DOMAINS.contains(&domain.as_str())
+    if options.strip_plus_tags
+        && PLUS_TAG_DOMAINS.contains(&domain.as_str())
         && let Some((before, _)) = local.split_once('+')
         && !before.is_empty()
     {
@@ -70,11 +71,7 @@ fn email_with(value: &str, options: &NormalizeOptions) -> Option<String> {
 }
 
 fn canonical_text(value: &str) -> String {
-    if value.is_ascii() {
-        value.trim().to_ascii_lowercase()
-    } else {
-        value.nfkc().collect::<String>().trim().to_lowercase()
-    }
+    if value.is_ascii() { value.trim().to_ascii_lowercase() } else { value.nfkc().collect::<String>().trim().to_lowercase() }
 }
 
 fn is_dotted_domain(domain: &str) -> bool {

@@ -148,9 +148,16 @@ pub enum CatchUp {
 /// Where records come from.
 #[derive(Debug, Clone)]
 pub enum PipelineSource {
-    Connection { connection: String, streams: Vec<StreamRead>, at: Location },
+    Connection {
+        connection: String,
+        streams: Vec<StreamRead>,
+        at: Location,
+    },
     /// Unified profiles, all or those of a segment.
-    Profiles { segment: Option<String>, at: Location },
+    Profiles {
+        segment: Option<String>,
+        at: Location,
+    },
 }
 
 /// One stream to read.
@@ -184,10 +191,23 @@ pub struct NamedExpression {
 #[derive(Debug, Clone)]
 pub enum TransformStep {
     /// Keeps the rows for which the condition is true.
-    Filter { stream: String, condition: Expression },
+    Filter {
+        stream: String,
+        condition: Expression,
+    },
     /// Sets columns (all see the values before this step), then drops columns, then keeps only `only` if given.
-    Map { stream: String, set: Vec<NamedExpression>, drop: Vec<String>, at: Location },
-    Plugin { plugin: String, streams: Vec<String>, config: serde_json::Value, at: Location },
+    Map {
+        stream: String,
+        set: Vec<NamedExpression>,
+        drop: Vec<String>,
+        at: Location,
+    },
+    Plugin {
+        plugin: String,
+        streams: Vec<String>,
+        config: serde_json::Value,
+        at: Location,
+    },
 }
 
 impl TransformStep {

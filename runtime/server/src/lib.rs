@@ -25,11 +25,16 @@ pub async fn listen(address: &str) -> Result<TcpListener> {
         Error::configuration("E0850", format!("`{address}` is no address")).help("write an address and a port: 127.0.0.1:7700")
     })?;
     if !parsed.ip().is_loopback() {
-        return Err(Error::configuration("E0850", format!("`{address}` can be reached from other machines, and the page has no login"))
-            .help("listen on 127.0.0.1"));
+        return Err(Error::configuration(
+            "E0850",
+            format!("`{address}` can be reached from other machines, and the page has no login"),
+        )
+        .help("listen on 127.0.0.1"));
     }
     let listener = TcpListener::bind(parsed).await;
-    listener.map_err(|error| Error::external("E0850", format!("`{address}` cannot be listened on: {error}")).help("choose another with --listen"))
+    listener.map_err(|error| {
+        Error::external("E0850", format!("`{address}` cannot be listened on: {error}")).help("choose another with --listen")
+    })
 }
 
 /// Answers until the listener is gone.
@@ -37,7 +42,8 @@ pub async fn listen(address: &str) -> Result<TcpListener> {
 /// # Errors
 /// When accepting connections fails for good.
 pub async fn serve(listener: TcpListener, engine: Arc<Engine>) -> Result<()> {
-    let router = Router::new().route("/healthz", get(health)).route("/api/v1/runs", get(runs)).route("/", get(runs)).with_state(engine);
+    let router =
+        Router::new().route("/healthz", get(health)).route("/api/v1/runs", get(runs)).route("/", get(runs)).with_state(engine);
     axum::serve(listener, router).await.map_err(|error| Error::external("E0850", format!("the status page ended: {error}")))
 }
 

@@ -41,12 +41,7 @@ impl FieldContext {
     }
 
     /// Appends `"ECF1" || header || lp16(workspace) || lp16(table) || lp16(field) || lp16(record id)`.
-    pub(crate) fn write_associated_data(
-        &self,
-        header: &[u8; HEADER_BYTES],
-        record_id: &str,
-        out: &mut Vec<u8>,
-    ) -> Result<()> {
+    pub(crate) fn write_associated_data(&self, header: &[u8; HEADER_BYTES], record_id: &str, out: &mut Vec<u8>) -> Result<()> {
         out.extend_from_slice(DOMAIN);
         out.extend_from_slice(header);
         out.extend_from_slice(&self.names);

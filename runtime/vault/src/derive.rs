@@ -73,9 +73,8 @@ pub(crate) fn push_name(out: &mut Vec<u8>, what: &str, text: &str) -> Result<()>
     if text.is_empty() {
         return Err(errors::context(&format!("the {what} is empty, a sealed value must be bound to its place")));
     }
-    let length = u16::try_from(text.len()).map_err(|_| {
-        errors::context(&format!("the {what} is {} bytes long, at most 65535 can be bound", text.len()))
-    })?;
+    let length = u16::try_from(text.len())
+        .map_err(|_| errors::context(&format!("the {what} is {} bytes long, at most 65535 can be bound", text.len())))?;
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(text.as_bytes());
     Ok(())

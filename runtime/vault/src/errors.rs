@@ -6,8 +6,7 @@ use affluent_model::Error;
 use affluent_model::error::Retry;
 
 pub(crate) fn key_missing(what: &str) -> Error {
-    keys("E0600", "E_KEY_MISSING", what)
-        .help("give back the key that this store was made with; a new key cannot read old data")
+    keys("E0600", "E_KEY_MISSING", what).help("give back the key that this store was made with; a new key cannot read old data")
 }
 
 pub(crate) fn key_permissions(path: &str, found: &str, wanted: &str) -> Error {
@@ -33,14 +32,12 @@ pub(crate) fn key_limit(what: &str) -> Error {
 }
 
 pub(crate) fn key_exists(path: &str) -> Error {
-    keys("E0611", "E_KEY_EXISTS", &format!("`{path}` exists already"))
-        .help("keep it: it may be the only key to existing data")
+    keys("E0611", "E_KEY_EXISTS", &format!("`{path}` exists already")).help("keep it: it may be the only key to existing data")
 }
 
 pub(crate) fn store_not_empty(rows: u64) -> Error {
     let what = format!("the store holds {rows} rows, a new key could not read them");
-    keys("E0613", "E_STORE_NOT_EMPTY", &what)
-        .help("give the key that the store was made with, or start with an empty store")
+    keys("E0613", "E_STORE_NOT_EMPTY", &what).help("give the key that the store was made with, or start with an empty store")
 }
 
 pub(crate) fn key_file_io(path: &str, error: &std::io::Error) -> Error {

@@ -120,15 +120,12 @@ impl<'a> Wrapped<'a> {
         let mut secret = Secret::blank();
         secret.bytes_mut().copy_from_slice(self.ciphertext);
         if wrapping.cipher.open(self.nonce, &associated_data, secret.bytes_mut(), self.tag).is_err() {
-            let what =
-                format!("the wrapped {purpose} key `{key_id}` was changed, or belongs to another workspace or purpose");
+            let what = format!("the wrapped {purpose} key `{key_id}` was changed, or belongs to another workspace or purpose");
             return Err(errors::wrapped_key_tampered(&what));
         }
         let derived = secret.derive()?;
         if !bool::from(derived.commitment.ct_eq(self.commitment)) {
-            return Err(errors::key_commitment(&format!(
-                "{purpose} key `{key_id}` is not the key that its row commits to"
-            )));
+            return Err(errors::key_commitment(&format!("{purpose} key `{key_id}` is not the key that its row commits to")));
         }
         Ok(Unwrapped { secret, derived })
     }
@@ -136,8 +133,7 @@ impl<'a> Wrapped<'a> {
 
 fn header_bytes(key_id: u64, wrapping_version: u32) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
-    let parts =
-        [VERSION, SUITE, KIND_LOCAL, 0].into_iter().chain(key_id.to_be_bytes()).chain(wrapping_version.to_be_bytes());
+    let parts = [VERSION, SUITE, KIND_LOCAL, 0].into_iter().chain(key_id.to_be_bytes()).chain(wrapping_version.to_be_bytes());
     for (to, from) in header.iter_mut().zip(parts) {
         *to = from;
     }

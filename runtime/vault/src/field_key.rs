@@ -79,13 +79,7 @@ impl FieldKey {
     /// # Errors
     /// In this order: `E0606` not a sealed value, `E0607` sealed under another key, `E0604` changed or moved from another
     /// place, `E0608` not written by this program. Show people one text for all of them and log the code.
-    pub fn open(
-        &self,
-        sealed: &[u8],
-        context: &FieldContext,
-        record_id: &str,
-        purpose: Purpose,
-    ) -> Result<OpenedValue> {
+    pub fn open(&self, sealed: &[u8], context: &FieldContext, record_id: &str, purpose: Purpose) -> Result<OpenedValue> {
         let opened = self.try_open(sealed, context, record_id);
         self.audit.note(purpose, opened.is_ok());
         opened

@@ -21,15 +21,9 @@ impl Cipher {
     }
 
     /// Encrypts `text` in place and returns its tag.
-    pub(crate) fn seal(
-        &self,
-        nonce: &[u8; NONCE_BYTES],
-        associated_data: &[u8],
-        text: &mut [u8],
-    ) -> Result<[u8; TAG_BYTES]> {
+    pub(crate) fn seal(&self, nonce: &[u8; NONCE_BYTES], associated_data: &[u8], text: &mut [u8]) -> Result<[u8; TAG_BYTES]> {
         let tag = self.0.encrypt_inout_detached(nonce.into(), associated_data, text.into());
-        tag.map(Into::into)
-            .map_err(|_| Error::bug("a value of 64 GiB reached the cipher, records are limited to far less"))
+        tag.map(Into::into).map_err(|_| Error::bug("a value of 64 GiB reached the cipher, records are limited to far less"))
     }
 
     /// Checks the tag, then decrypts `text` in place; on a wrong tag `text` stays encrypted.

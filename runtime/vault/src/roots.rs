@@ -146,8 +146,7 @@ impl RootRow<'_> {
             ring.find(self.wrapped.wrapping_version).ok_or_else(|| Error::bug("missing keys were refused before"))?;
         let binding = Binding { workspace, purpose: self.purpose.as_str(), key_id: u64::from(version) };
         if self.stored.key_id != binding.key_id {
-            let what =
-                format!("the {} key of version `{version}` has the id `{}`", self.purpose.as_str(), self.stored.key_id);
+            let what = format!("the {} key of version `{version}` has the id `{}`", self.purpose.as_str(), self.stored.key_id);
             return Err(errors::wrapped_key_tampered(&what));
         }
         let unwrapped = self.wrapped.unwrap_with(&provider_key.wrapping_key()?, binding)?;
@@ -172,10 +171,7 @@ fn require_every_purpose(rows: &[RootRow<'_>]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    Err(errors::key_missing(&format!(
-        "the store holds no key row for {}, none is generated in its place",
-        missing.join(", ")
-    )))
+    Err(errors::key_missing(&format!("the store holds no key row for {}, none is generated in its place", missing.join(", "))))
 }
 
 /// Names every provider key that is needed and absent, with the number of rows that it wraps.

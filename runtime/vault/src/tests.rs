@@ -68,9 +68,7 @@ pub(crate) fn context(padding: Padding) -> FieldContext {
 pub(crate) fn ring(ids: &[(u32, u8)]) -> KeyRing {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let key = |name: &str| {
-        ids.iter()
-            .find(|(id, _)| name == format!("AFFLUENT_KEK_{id}"))
-            .map(|(_, first)| STANDARD.encode(rising::<32>(*first)))
+        ids.iter().find(|(id, _)| name == format!("AFFLUENT_KEK_{id}")).map(|(_, first)| STANDARD.encode(rising::<32>(*first)))
     };
     KeyRing::read_environment(&ids.iter().map(|(id, _)| *id).collect::<Vec<_>>(), &key).unwrap()
 }

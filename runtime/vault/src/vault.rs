@@ -80,11 +80,7 @@ impl Vault {
     ///
     /// # Errors
     /// As [`Self::new_key`].
-    pub fn new_subject_key(
-        &self,
-        node_id: u64,
-        random: &mut dyn Random,
-    ) -> Result<(FieldKey, [u8; WRAPPED_KEY_BYTES])> {
+    pub fn new_subject_key(&self, node_id: u64, random: &mut dyn Random) -> Result<(FieldKey, [u8; WRAPPED_KEY_BYTES])> {
         self.new_key(Scope::Subject, node_id, random)
     }
 
@@ -102,12 +98,7 @@ impl Vault {
     ///
     /// # Errors
     /// `E0609` when the workspace key has wrapped 2^32 keys, `E0610` without randomness.
-    pub fn new_key(
-        &self,
-        scope: Scope,
-        key_id: u64,
-        random: &mut dyn Random,
-    ) -> Result<(FieldKey, [u8; WRAPPED_KEY_BYTES])> {
+    pub fn new_key(&self, scope: Scope, key_id: u64, random: &mut dyn Random) -> Result<(FieldKey, [u8; WRAPPED_KEY_BYTES])> {
         let secret = Secret::random(random)?;
         let derived = secret.derive()?;
         let wrapped = self.wrap(scope, key_id, &secret, &derived.commitment, random)?;
@@ -232,8 +223,7 @@ impl Vault {
 
     fn from_roots(workspace: &str, roots: Roots) -> Result<Self> {
         let keys = roots.of(RootPurpose::Workspace);
-        let wrapping_keys =
-            keys.map(|key| Ok(WrappingKey { version: key.version, cipher: key.secret.derive()?.cipher }));
+        let wrapping_keys = keys.map(|key| Ok(WrappingKey { version: key.version, cipher: key.secret.derive()?.cipher }));
         let wrapping_keys = wrapping_keys.collect::<Result<_>>()?;
         let workspace_key_version = roots.newest(RootPurpose::Workspace)?.version;
         Ok(Self {
@@ -267,9 +257,7 @@ impl Vault {
 
     fn wrapping_key(&self, version: u32) -> Result<&WrappingKey> {
         self.wrapping_keys.iter().find(|key| key.version == version).ok_or_else(|| {
-            errors::key_missing(&format!(
-                "workspace key `{version}` is not stored, keys that it wrapped cannot be opened"
-            ))
+            errors::key_missing(&format!("workspace key `{version}` is not stored, keys that it wrapped cannot be opened"))
         })
     }
 

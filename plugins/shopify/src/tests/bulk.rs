@@ -13,7 +13,8 @@ fn line(id: &str, extra: Value) -> String {
 /// Three orders; the first has two lines, the last one.
 fn export() -> String {
     let order = |id: &str, seconds| line(&format!("Order/{id}"), json!({ "updatedAt": at(seconds) }));
-    let item = |id: &str, order: &str| line(&format!("LineItem/{id}"), json!({ "__parentId": format!("gid://shopify/Order/{order}") }));
+    let item =
+        |id: &str, order: &str| line(&format!("LineItem/{id}"), json!({ "__parentId": format!("gid://shopify/Order/{order}") }));
     [order("1", 900), item("11", "1"), item("12", "1"), order("2", 100), order("3", 300), item("31", "3")].concat()
 }
 

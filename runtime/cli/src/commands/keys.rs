@@ -14,7 +14,9 @@ pub(crate) fn run(shared: &Shared, screen: &Screen, command: &KeysCommand) -> Ou
     let KeysCommand::Init = command;
     let project = project::load(shared)?;
     let KeySource::File(path) = &project.plan.project.keys else {
-        return Err(Error::configuration("E0611", "this project takes its key from the environment: there is no file to make").into());
+        return Err(
+            Error::configuration("E0611", "this project takes its key from the environment: there is no file to make").into()
+        );
     };
     wire::refuse_new_key_for_old_data(&project.plan)?;
     wire::make_parent(path)?;

@@ -38,7 +38,7 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, arguments: &RunArgumen
     screen.result(&reports, || report::reports(&reports))?;
     let is_whole = arguments.pipelines.is_empty() && errors.is_empty();
     if is_whole {
-        screen.say(&next_commands(shared, &project.plan));
+        screen.say(&next_commands(shared, &wired.engine)?);
     }
     let outcome = reports.iter().fold(Exit::Done, |exit, report| exit.and(Exit::of_outcome(report.outcome)));
     Ok(errors.iter().fold(outcome, |exit, error| exit.and(Exit::of_error(error))))
@@ -58,10 +58,16 @@ pub(crate) fn chosen(plan: &Plan, asked: &[String]) -> Result<Vec<String>, Failu
 }
 
 /// Runs them one after the other; those that wait for one that failed are left out.
-async fn run_all(engine: &Engine, plan: &Plan, names: &[String], arguments: &RunArguments) -> Result<(Vec<RunReport>, Vec<Error>), Failure> {
+async fn run_all(
+    engine: &Engine,
+    plan: &Plan,
+    names: &[String],
+    arguments: &RunArguments,
+) -> Result<(Vec<RunReport>, Vec<Error>), Failure> {
     let (mut reports, mut errors, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for (place, name) in names.iter().enumerate() {
-        let after = plan.pipelines.get(name).and_then(|pipeline| pipeline.schedule.as_ref()).map(|schedule| schedule.after.clone());
+        let after =
+            plan.pipelines.get(name).and_then(|pipeline| pipeline.schedule.as_ref()).map(|schedule| schedule.after.clone());
         if let Some(before) = after.iter().flatten().find(|before| failed.contains(*before)) {
             errors.push(Error::external("E0821", format!("pipeline `{name}` was left out, because `{before}` did not end well")));
             failed.push(name.clone());
@@ -95,7 +101,9 @@ fn reads_into_profiles(plan: &Plan, name: &str) -> bool {
 /// The first signal stops at the next safe point, the second at once; both leave everything so that it can go on.
 pub(crate) fn stop_on_signals(cancelled: Arc<AtomicBool>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return;
+    };
     tokio::spawn(async move {
         for round in 0.. {
             tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
@@ -115,17 +123,17 @@ pub(crate) fn end_at_once() {
     std::process::exit(Exit::Interrupted as i32);
 }
 
-fn next_commands(shared: &Shared, plan: &Plan) -> String {
+/// Commands worth trying on what is there now.
+fn next_commands(shared: &Shared, engine: &Engine) -> Result<String, Failure> {
     let project = shared.project.as_ref().map_or_else(String::new, |folder| format!(" --project {}", folder.display()));
     let mut lines = vec!["try next:".to_owned()];
-    let identifier = plan.identity.identifiers.iter().any(|rule| rule.name == "email").then_some("email:SOMEBODY@EXAMPLE.COM");
-    if let Some(identifier) = identifier {
-        lines.push(format!("  affluent profile show {identifier}{project}"));
-    }
-    if let Some(segment) = plan.segments.first() {
+    if let Some(segment) = engine.plan.segments.first() {
+        if let Some(member) = engine.ledger.members(&segment.name)?.first() {
+            lines.push(format!("  affluent profile show {member}{project}"));
+        }
         lines.push(format!("  affluent segment size {}{project}", segment.name));
     }
     lines.push(format!("  affluent status{project}"));
     lines.push(format!("  affluent run{project}        again: only what changed is sent"));
-    lines.join("\n")
+    Ok(lines.join("\n"))
 }

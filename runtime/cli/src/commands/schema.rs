@@ -33,7 +33,9 @@ pub(crate) async fn run(_shared: &Shared, screen: &Screen, directory: &Path, che
         }
     }
     if !stale.is_empty() {
-        return Err(Error::configuration("E0823", format!("not up to date: {}", stale.join(", "))).help("run `affluent schema`").into());
+        return Err(Error::configuration("E0823", format!("not up to date: {}", stale.join(", ")))
+            .help("run `affluent schema`")
+            .into());
     }
     screen.say(if check { "all schemas are up to date" } else { "schemas written" });
     Ok(Exit::Done)

@@ -17,7 +17,9 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, command: &SegmentComma
     let project = project::load(shared)?;
     let names: Vec<String> = project.plan.segments.iter().map(|known| known.name.clone()).collect();
     if let Some(asked) = segment.as_ref().filter(|asked| !names.contains(asked)) {
-        return Err(Error::configuration("E0822", format!("there is no segment `{asked}`")).help(format!("this project has {}", names.join(", "))).into());
+        return Err(Error::configuration("E0822", format!("there is no segment `{asked}`"))
+            .help(format!("this project has {}", names.join(", ")))
+            .into());
     }
     let wired = wire::open(&project, Arc::new(SilentObserver), Arc::new(AtomicBool::new(false)))?;
     let mut sizes = Vec::new();

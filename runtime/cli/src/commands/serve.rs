@@ -5,9 +5,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use affluent_engine::{Scheduler, SilentObserver};
+use affluent_model::Error;
 use affluent_model::limits::DRAIN_MS_MAX;
 use affluent_model::report::RunReport;
-use affluent_model::Error;
 
 use crate::arguments::{ServeArguments, Shared};
 use crate::commands::run::{end_at_once, stop_on_signals};
@@ -27,7 +27,8 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, arguments: &ServeArgum
     }
     let scheduled = project.plan.pipelines.values().filter(|pipeline| pipeline.schedule.is_some()).count();
     let listener = affluent_server::listen(&arguments.listen).await?;
-    screen.say(&format!("serving {scheduled} schedules of {}; status on http://{}/", project.plan.project.name, arguments.listen));
+    screen
+        .say(&format!("serving {scheduled} schedules of {}; status on http://{}/", project.plan.project.name, arguments.listen));
     stop_on_signals(Arc::clone(&cancelled));
     let page = tokio::spawn(affluent_server::serve(listener, Arc::clone(&wired.engine)));
     let quiet = screen.quiet;

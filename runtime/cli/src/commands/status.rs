@@ -76,7 +76,8 @@ fn status(engine: &Engine) -> Result<Status> {
 fn text(status: &Status) -> String {
     let mut rows = table(&["pipeline", "last run", "outcome", "records", "waiting", "at destination"]);
     for pipeline in &status.pipelines {
-        let streams: Vec<String> = pipeline.streams.iter().map(|(name, records)| format!("{name} {}", number(*records))).collect();
+        let streams: Vec<String> =
+            pipeline.streams.iter().map(|(name, records)| format!("{name} {}", number(*records))).collect();
         rows.add_row([
             pipeline.pipeline.clone(),
             pipeline.last_run.clone().unwrap_or_default(),

@@ -32,7 +32,10 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen) -> Outcome {
     screen.result(&counts, || {
         let (connections, pipelines) = (plan.connections.len(), plan.pipelines.len());
         let (traits, segments) = (plan.traits.len(), plan.segments.len());
-        format!("{} is valid: {connections} connections, {pipelines} pipelines, {traits} traits, {segments} segments", plan.project.name)
+        format!(
+            "{} is valid: {connections} connections, {pipelines} pipelines, {traits} traits, {segments} segments",
+            plan.project.name
+        )
     })?;
     Ok(Exit::Done)
 }

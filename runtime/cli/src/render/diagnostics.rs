@@ -17,7 +17,11 @@ pub(crate) fn mistakes(screen: &Screen, diagnostics: &[Diagnostic]) -> String {
     let errors = diagnostics.iter().filter(|one| one.severity == Severity::Error).count();
     let files: std::collections::BTreeSet<_> = diagnostics.iter().map(|one| &one.at.file).collect();
     let plural = |count: usize, word: &str| if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") };
-    text.push_str(&format!("{} in {}; `affluent explain CODE` says more about each", plural(errors, "mistake"), plural(files.len(), "file")));
+    text.push_str(&format!(
+        "{} in {}; `affluent explain CODE` says more about each",
+        plural(errors, "mistake"),
+        plural(files.len(), "file")
+    ));
     text
 }
 

@@ -56,7 +56,9 @@ impl Observer for Progress {
             Event::Unifying { records } => format!("unifying {} records", number(records)),
             Event::Computing { step } => format!("computing {step}"),
             Event::Sending { pipeline, sent, of } => format!("{pipeline}: sent {} of {}", number(sent), number(of)),
-            Event::Waiting { reason, for_ms } => format!("waiting {:.0} s: {reason}", Duration::from_millis(for_ms).as_secs_f64()),
+            Event::Waiting { reason, for_ms } => {
+                format!("waiting {:.0} s: {reason}", Duration::from_millis(for_ms).as_secs_f64())
+            }
         };
         match &self.bar {
             Some(bar) => bar.set_message(text),

@@ -32,7 +32,8 @@ impl Screen {
             Output::Text => text(),
         };
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{}", printed.trim_end()).map_err(|error| Error::external("E0814", format!("stdout cannot be written: {error}")))
+        writeln!(out, "{}", printed.trim_end())
+            .map_err(|error| Error::external("E0814", format!("stdout cannot be written: {error}")))
     }
 
     /// Prints talk, unless asked to be quiet.

@@ -5,6 +5,7 @@ use affluent_model::Result;
 use affluent_model::identity::ProfileId;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::bulk::{self, Insert};
 use super::{SqliteLedger, collect, count_at, signed, word_number};
 use crate::contract::computed::{Computed, Membership, SegmentSize, SnapshotCommit, SnapshotRow};
 use crate::contract::ingest::NewFile;
@@ -114,11 +115,13 @@ fn leave_segments(connection: &Connection, left: &[(String, ProfileId)], now_us:
 }
 
 fn enter_segments(connection: &Connection, entered: &[(String, ProfileId)], now_us: i64) -> StoreResult<()> {
-    let sql = "INSERT OR IGNORE INTO membership (segment, profile, entered_at_us) VALUES (?1, ?2, ?3)";
-    let mut statement = connection.prepare_cached(sql)?;
-    for (segment, profile) in in_key_order(connection, entered)? {
-        statement.execute(params![segment, profile, now_us])?;
-    }
+    let rows = in_key_order(connection, entered)?;
+    let insert = Insert { into: "INSERT OR IGNORE INTO membership (segment, profile, entered_at_us)", columns: 3, then: "" };
+    bulk::insert(connection, &insert, &rows, |(segment, profile), row| {
+        row.put(segment)?;
+        row.put(profile)?;
+        Ok(row.put(now_us)?)
+    })?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use affluent_model::identity::{BlindIndex, BlockedIdentifier, NodeId};
+use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, NodeId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::count_at;
@@ -25,15 +25,15 @@ pub(super) fn neighbourhood(connection: &Connection, nodes: &[NodeId], values: &
     let all = usize::try_from(last).unwrap_or(usize::MAX);
     let look_ups_max = (all / NODES_PER_LOOK_UP).max(LOOK_UPS_MIN);
     let members = match Walk::new(connection, look_ups_max)?.close(nodes, values)? {
-        Some(members) => Members::Few(members),
+        Some(members) => members,
         None => scan(connection, all, nodes, values)?,
     };
-    read_members(connection, &members, values)
+    read_members(connection, members, values)
 }
 
 /// See [`crate::Identity::whole_graph`].
 pub(super) fn whole(connection: &Connection) -> StoreResult<Neighbourhood> {
-    let mut graph = read_members(connection, &Members::All, &[])?;
+    let mut graph = read_members(connection, Members::All, &[])?;
     let sql = "SELECT kind, value, reason, nodes FROM blocked_identifier ORDER BY kind, value";
     graph.blocked = super::collect(connection.prepare_cached(sql)?.query_map([], blocked_row)?)?;
     Ok(graph)
@@ -41,8 +41,9 @@ pub(super) fn whole(connection: &Connection) -> StoreResult<Neighbourhood> {
 
 /// The nodes of a closed part.
 enum Members {
-    Few(BTreeSet<NodeId>),
-    /// Bit n tells whether node n is one.
+    /// With their edges, sorted.
+    Few(BTreeSet<NodeId>, Vec<Edge>),
+    /// Slot n tells whether node n is one.
     Many(Vec<bool>),
     All,
 }
@@ -50,75 +51,84 @@ enum Members {
 impl Members {
     fn contains(&self, node: NodeId) -> bool {
         match self {
-            Self::Few(nodes) => nodes.contains(&node),
+            Self::Few(nodes, _) => nodes.contains(&node),
             Self::Many(is_member) => slot(node).and_then(|slot| is_member.get(slot)).copied().unwrap_or(false),
             Self::All => true,
         }
     }
 }
 
-/// A walk from node to node by point look-ups.
+/// A walk from node to node by point look-ups, wave by wave, each in the order of the indexes.
 struct Walk<'a> {
     connection: &'a Connection,
-    edges: EdgeReader<'a>,
     look_ups_max: usize,
+    blocked: HashSet<Value>,
     members: BTreeSet<NodeId>,
     seen_values: HashSet<Value>,
     seen_profiles: HashSet<[u8; 16]>,
+    edges: Vec<Edge>,
     /// Found and not yet followed.
-    open: Vec<NodeId>,
+    wave: Vec<NodeId>,
 }
 
 impl<'a> Walk<'a> {
     fn new(connection: &'a Connection, look_ups_max: usize) -> StoreResult<Self> {
         Ok(Self {
             connection,
-            edges: EdgeReader::new(connection)?,
             look_ups_max,
+            blocked: blocked_values(connection)?,
             members: BTreeSet::new(),
             seen_values: HashSet::new(),
             seen_profiles: HashSet::new(),
-            open: Vec::new(),
+            edges: Vec::new(),
+            wave: Vec::new(),
         })
     }
 
-    /// The closed part; `None` when it is too large to be worth the walk.
-    fn close(mut self, nodes: &[NodeId], values: &[Value]) -> StoreResult<Option<BTreeSet<NodeId>>> {
+    /// The closed part with its edges; `None` when it is too large to be worth the walk.
+    fn close(mut self, nodes: &[NodeId], values: &[Value]) -> StoreResult<Option<Members>> {
         if nodes.len().saturating_add(values.len()) > self.look_ups_max {
             return Ok(None);
         }
         for node in nodes {
             self.add(*node);
         }
-        for value in values {
-            self.follow_value(*value)?;
-        }
-        while let Some(node) = self.open.pop() {
+        self.follow_values(values.to_vec())?;
+        while !self.wave.is_empty() {
             if self.members.len() > self.look_ups_max {
                 return Ok(None);
             }
-            self.follow_node(node)?;
+            let mut wave = std::mem::take(&mut self.wave);
+            wave.sort_unstable();
+            self.follow_edges(&wave)?;
+            self.follow_profiles(&wave)?;
         }
-        Ok(Some(self.members))
+        self.edges.sort_unstable();
+        Ok(Some(Members::Few(self.members, self.edges)))
     }
 
     fn add(&mut self, node: NodeId) {
         if self.members.insert(node) {
-            self.open.push(node);
+            self.wave.push(node);
         }
     }
 
-    fn follow_node(&mut self, node: NodeId) -> StoreResult<()> {
-        let mut edges = Vec::new();
-        self.edges.read(node, &mut edges)?;
-        for edge in edges {
-            self.follow_value((edge.kind, edge.value))?;
+    fn follow_edges(&mut self, wave: &[NodeId]) -> StoreResult<()> {
+        let known = self.edges.len();
+        let mut reader = EdgeReader::new(self.connection)?;
+        for node in wave {
+            reader.read(*node, &mut self.edges)?;
         }
-        let mut statement = self.connection.prepare_cached("SELECT profile FROM assignment WHERE node = ?1")?;
-        let profile: Option<[u8; 16]> = statement.query_row([node.0], |row| row.get(0)).optional()?;
-        if let Some(profile) = profile.filter(|profile| self.seen_profiles.insert(*profile)) {
-            let mut statement = self.connection.prepare_cached("SELECT node FROM assignment_by_profile WHERE profile = ?1")?;
-            let mut rows = statement.query([profile])?;
+        let values = self.edges.iter().skip(known).map(|edge| (edge.kind, edge.value)).collect();
+        self.follow_values(values)
+    }
+
+    fn follow_values(&mut self, mut values: Vec<Value>) -> StoreResult<()> {
+        values.retain(|value| !self.blocked.contains(value) && self.seen_values.insert(*value));
+        values.sort_unstable();
+        let mut statement = self.connection.prepare_cached("SELECT node FROM edge_by_value WHERE kind = ?1 AND value = ?2")?;
+        for (kind, value) in values {
+            let mut rows = statement.query(params![kind, value])?;
             while let Some(row) = rows.next()? {
                 self.add(NodeId(row.get(0)?));
             }
@@ -126,14 +136,20 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn follow_value(&mut self, value: Value) -> StoreResult<()> {
-        if !self.seen_values.insert(value) || find_blocked(self.connection, value)?.is_some() {
-            return Ok(());
+    fn follow_profiles(&mut self, wave: &[NodeId]) -> StoreResult<()> {
+        let mut profiles: Vec<[u8; 16]> = Vec::new();
+        let mut statement = self.connection.prepare_cached("SELECT profile FROM assignment WHERE node = ?1")?;
+        for node in wave {
+            let profile: Option<[u8; 16]> = statement.query_row([node.0], |row| row.get(0)).optional()?;
+            profiles.extend(profile.filter(|profile| self.seen_profiles.insert(*profile)));
         }
-        let mut statement = self.connection.prepare_cached("SELECT node FROM edge_by_value WHERE kind = ?1 AND value = ?2")?;
-        let mut rows = statement.query(params![value.0, value.1])?;
-        while let Some(row) = rows.next()? {
-            self.add(NodeId(row.get(0)?));
+        profiles.sort_unstable();
+        let mut statement = self.connection.prepare_cached("SELECT node FROM assignment_by_profile WHERE profile = ?1")?;
+        for profile in profiles {
+            let mut rows = statement.query([profile])?;
+            while let Some(row) = rows.next()? {
+                self.add(NodeId(row.get(0)?));
+            }
         }
         Ok(())
     }
@@ -216,23 +232,26 @@ impl Components {
 }
 
 /// The rows of the members: point look-ups for a few, one pass for many.
-fn read_members(connection: &Connection, members: &Members, asked: &[Value]) -> StoreResult<Neighbourhood> {
+fn read_members(connection: &Connection, members: Members, asked: &[Value]) -> StoreResult<Neighbourhood> {
     let mut part = Neighbourhood::default();
     let mut sources = Sources::new(connection)?;
-    if let Members::Few(nodes) = members {
-        read_few(connection, nodes, &mut sources, &mut part)?;
+    let is_all = matches!(members, Members::All);
+    if let Members::Few(nodes, edges) = members {
+        part.edges = edges;
+        read_few(connection, &nodes, &mut sources, &mut part)?;
     } else {
-        read_many(connection, members, &mut sources, &mut part)?;
+        read_many(connection, &members, &mut sources, &mut part)?;
     }
-    let values: BTreeSet<Value> = part.edges.iter().map(|edge| (edge.kind, edge.value)).chain(asked.iter().copied()).collect();
-    if !matches!(members, Members::All) && connection.prepare_cached("SELECT 1 FROM blocked_identifier LIMIT 1")?.exists([])? {
-        for value in values {
+    if !is_all && connection.prepare_cached("SELECT 1 FROM blocked_identifier LIMIT 1")?.exists([])? {
+        let touched = part.edges.iter().map(|edge| (edge.kind, edge.value));
+        for value in touched.chain(asked.iter().copied()).collect::<BTreeSet<Value>>() {
             part.blocked.extend(find_blocked(connection, value)?);
         }
     }
     Ok(part)
 }
 
+/// Nodes that do not exist have no edges either.
 fn read_few(
     connection: &Connection,
     nodes: &BTreeSet<NodeId>,
@@ -242,12 +261,10 @@ fn read_few(
     let sql = "SELECT n.node, n.key, n.source, n.first_seen_us, a.profile
         FROM node n LEFT JOIN assignment a ON a.node = n.node WHERE n.node = ?1";
     let mut statement = connection.prepare_cached(sql)?;
-    let mut edges = EdgeReader::new(connection)?;
     for node in nodes {
         let mut rows = statement.query([node.0])?;
         if let Some(row) = rows.next()? {
             part.nodes.push(node_row(row, sources)?);
-            edges.read(*node, &mut part.edges)?;
         }
     }
     Ok(())

@@ -1,12 +1,13 @@
 //! Checkpoints, nodes and the manifest. [`Ingest::commit_epoch`] is the one place where records become visible.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use affluent_model::identity::{NodeId, NodeKey};
 use affluent_model::limits::STATE_BYTES_MAX;
 use affluent_model::{Error, Result};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::bulk::{self, Insert};
 use super::dead_letters::insert_dead_letters;
 use super::{SqliteLedger, advance_counter, collect, count_at, signed, word_number};
 use crate::contract::identity::FoundNode;
@@ -114,7 +115,7 @@ fn find_checkpoint(connection: &Connection, pipeline: &str, stream: &str) -> Sto
     Ok(checkpoint.optional()?)
 }
 
-/// Looks keys up in their own order, so that neighbours are found on the same pages.
+/// Looks keys up in the order of the index, then wrapped keys in the order of the nodes: neighbours are on the same page.
 fn find_nodes(connection: &Connection, keys: &[NodeKey]) -> StoreResult<Vec<Option<FoundNode>>> {
     let mut found = vec![None; keys.len()];
     if !connection.prepare_cached("SELECT 1 FROM node_by_key LIMIT 1")?.exists([])? {
@@ -122,11 +123,18 @@ fn find_nodes(connection: &Connection, keys: &[NodeKey]) -> StoreResult<Vec<Opti
     }
     let mut slots: Vec<(&NodeKey, &mut Option<FoundNode>)> = keys.iter().zip(found.iter_mut()).collect();
     slots.sort_unstable_by_key(|(key, _)| *key);
-    let sql = "SELECT n.node, k.wrapped FROM node_by_key n LEFT JOIN node_key k ON k.node = n.node WHERE n.key = ?1";
-    let mut statement = connection.prepare_cached(sql)?;
+    let mut find = connection.prepare_cached("SELECT node FROM node_by_key WHERE key = ?1")?;
+    let mut known: Vec<&mut FoundNode> = Vec::with_capacity(keys.len());
     for (key, slot) in slots {
-        *slot =
-            statement.query_row([key], |row| Ok(FoundNode { node: NodeId(row.get(0)?), wrapped_key: row.get(1)? })).optional()?;
+        let node: Option<i64> = find.query_row([key], |row| row.get(0)).optional()?;
+        if let Some(node) = node {
+            known.push(slot.insert(FoundNode { node: NodeId(node), wrapped_key: None }));
+        }
+    }
+    known.sort_unstable_by_key(|found| found.node);
+    let mut find = connection.prepare_cached("SELECT wrapped FROM node_key WHERE node = ?1")?;
+    for found in known {
+        found.wrapped_key = find.query_row([found.node.0], |row| row.get(0)).optional()?;
     }
     Ok(found)
 }
@@ -144,29 +152,36 @@ fn check_epoch(epoch: &EpochCommit) -> Result<()> {
 
 /// Nodes and their keys come in order of their ids; the look-up by key is written sorted.
 fn insert_nodes(connection: &Connection, nodes: &[NewNode]) -> StoreResult<()> {
-    let mut by_id: Vec<&NewNode> = nodes.iter().collect();
-    by_id.sort_unstable_by_key(|new| new.node);
-    let mut source: Option<(&str, i64)> = None;
-    let mut insert_node =
-        connection.prepare_cached("INSERT INTO node (node, key, source, first_seen_us) VALUES (?1, ?2, ?3, ?4)")?;
-    let mut insert_key = connection.prepare_cached("INSERT INTO node_key (node, wrapped) VALUES (?1, ?2)")?;
-    for new in &by_id {
-        let number = match source {
-            Some((name, number)) if name == &*new.source => number,
-            _ => word_number(connection, &new.source)?,
+    let mut sources: HashMap<&str, i64> = HashMap::new();
+    let mut rows: Vec<(&NewNode, i64)> = Vec::with_capacity(nodes.len());
+    for new in nodes {
+        let number = match sources.get(&*new.source) {
+            Some(number) => *number,
+            None => word_number(connection, &new.source)?,
         };
-        source = Some((&new.source, number));
-        insert_node.execute(params![new.node.0, new.key, number, new.first_seen_us])?;
-        insert_key.execute(params![new.node.0, new.wrapped_key])?;
+        sources.insert(&new.source, number);
+        rows.push((new, number));
     }
-    by_id.sort_unstable_by_key(|new| new.key);
-    let mut insert_look_up = connection.prepare_cached("INSERT OR IGNORE INTO node_by_key (key, node) VALUES (?1, ?2)")?;
-    for new in by_id {
-        if insert_look_up.execute(params![new.key, new.node.0])? == 0 {
-            return Err(node_conflict().into());
-        }
-    }
-    Ok(())
+    rows.sort_unstable_by_key(|(new, _)| new.node);
+    let insert = Insert { into: "INSERT INTO node (node, key, source, first_seen_us)", columns: 4, then: "" };
+    bulk::insert(connection, &insert, &rows, |(new, source), row| {
+        row.put(new.node.0)?;
+        row.put(new.key)?;
+        row.put(source)?;
+        Ok(row.put(new.first_seen_us)?)
+    })?;
+    let insert = Insert { into: "INSERT INTO node_key (node, wrapped)", columns: 2, then: "" };
+    bulk::insert(connection, &insert, &rows, |(new, _), row| {
+        row.put(new.node.0)?;
+        Ok(row.put(&new.wrapped_key)?)
+    })?;
+    rows.sort_unstable_by_key(|(new, _)| new.key);
+    let insert = Insert { into: "INSERT OR IGNORE INTO node_by_key (key, node)", columns: 2, then: "" };
+    let inserted = bulk::insert(connection, &insert, &rows, |(new, _), row| {
+        row.put(new.key)?;
+        Ok(row.put(new.node.0)?)
+    })?;
+    if inserted == rows.len() { Ok(()) } else { Err(node_conflict().into()) }
 }
 
 /// Moves the checkpoint; the row is made by the first epoch of a stream that was never refreshed in full.

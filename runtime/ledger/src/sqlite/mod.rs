@@ -2,6 +2,7 @@
 //! once. Every public method is one transaction. The modules beside this one each implement one trait of the contract.
 
 mod audit;
+mod bulk;
 mod codec;
 mod computed;
 mod dead_letters;

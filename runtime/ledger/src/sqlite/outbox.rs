@@ -6,6 +6,7 @@ use affluent_model::identity::ProfileId;
 use affluent_model::{Error, Result};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::bulk::{self, Insert};
 use super::computed::{profile_bytes, profile_of};
 use super::pieces::{self, Piece, PieceOf, PieceState, operation_at, operation_number};
 use super::{SqliteLedger, count_at, plan, settle, word_number};
@@ -247,21 +248,29 @@ fn move_into_batch(
     Ok(taken)
 }
 
-pub(super) fn put_image(
+/// Rows that were accepted, with the remote ids they were given, by key.
+pub(super) fn put_images(
     connection: &Connection,
     sync: i64,
-    row: &OutboxRow,
-    remote_id: Option<&str>,
+    rows: &[(&OutboxRow, Option<&str>)],
     now_us: i64,
 ) -> StoreResult<()> {
-    let sql = "INSERT INTO image (sync, key, hash, version, remote_id, match_sealed, acknowledged_at_us)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-        ON CONFLICT (sync, key) DO UPDATE SET hash = excluded.hash, version = excluded.version,
+    let insert = Insert {
+        into: "INSERT INTO image (sync, key, hash, version, remote_id, match_sealed, acknowledged_at_us)",
+        columns: 7,
+        then: "ON CONFLICT (sync, key) DO UPDATE SET hash = excluded.hash, version = excluded.version,
             remote_id = coalesce(excluded.remote_id, remote_id), match_sealed = excluded.match_sealed,
-            acknowledged_at_us = excluded.acknowledged_at_us";
-    let version = super::signed(row.version)?;
-    let new = params![sync, profile_bytes(row.key), row.payload_hash, version, remote_id, row.match_sealed, now_us];
-    connection.prepare_cached(sql)?.execute(new)?;
+            acknowledged_at_us = excluded.acknowledged_at_us",
+    };
+    bulk::insert(connection, &insert, rows, |(sent, remote_id), row| {
+        row.put(sync)?;
+        row.put(profile_bytes(sent.key))?;
+        row.put(sent.payload_hash)?;
+        row.put(super::signed(sent.version)?)?;
+        row.put(remote_id)?;
+        row.put(&sent.match_sealed)?;
+        Ok(row.put(now_us)?)
+    })?;
     Ok(())
 }
 

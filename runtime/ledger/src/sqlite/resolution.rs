@@ -1,9 +1,12 @@
 //! Writing a resolution: edges, labels, aliases and links in one transaction. Every table is written in the order of its
 //! key, which for millions of rows is the difference between appending and jumping.
 
+use std::collections::HashMap;
+
 use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, Link, LinkVerdict, NodeId, ProfileId};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::bulk::{self, Insert};
 use super::computed::profile_bytes;
 use super::{signed, word_number};
 use crate::contract::identity::ResolutionCommit;
@@ -37,48 +40,63 @@ fn put_edges(connection: &Connection, edges: &[Edge]) -> StoreResult<()> {
         }
         is_same
     });
-    let sql = "INSERT INTO edge (node, kind, value, first_seen_us, last_seen_us) VALUES (?1, ?2, ?3, ?4, ?5)
-        ON CONFLICT DO UPDATE SET first_seen_us = min(first_seen_us, excluded.first_seen_us),
-            last_seen_us = max(last_seen_us, excluded.last_seen_us)
-        WHERE excluded.first_seen_us < first_seen_us OR excluded.last_seen_us > last_seen_us";
-    let mut insert = connection.prepare_cached(sql)?;
-    for (node, kind, value, first_seen_us, last_seen_us) in &sightings {
-        insert.execute(params![node.0, kind, value, first_seen_us, last_seen_us])?;
-    }
+    let insert = Insert {
+        into: "INSERT INTO edge (node, kind, value, first_seen_us, last_seen_us)",
+        columns: 5,
+        then: "ON CONFLICT DO UPDATE SET first_seen_us = min(first_seen_us, excluded.first_seen_us),
+                last_seen_us = max(last_seen_us, excluded.last_seen_us)
+            WHERE excluded.first_seen_us < first_seen_us OR excluded.last_seen_us > last_seen_us",
+    };
+    bulk::insert(connection, &insert, &sightings, |(node, kind, value, first_seen_us, last_seen_us), row| {
+        row.put(node.0)?;
+        row.put(kind)?;
+        row.put(value)?;
+        row.put(first_seen_us)?;
+        Ok(row.put(last_seen_us)?)
+    })?;
     sightings.sort_unstable_by_key(|(node, kind, value, ..)| (*kind, *value, *node));
-    let sql = "INSERT OR IGNORE INTO edge_by_value (kind, value, node) VALUES (?1, ?2, ?3)";
-    let mut insert = connection.prepare_cached(sql)?;
-    for (node, kind, value, ..) in &sightings {
-        insert.execute(params![kind, value, node.0])?;
-    }
+    let insert = Insert { into: "INSERT OR IGNORE INTO edge_by_value (kind, value, node)", columns: 3, then: "" };
+    bulk::insert(connection, &insert, &sightings, |(node, kind, value, ..), row| {
+        row.put(kind)?;
+        row.put(value)?;
+        Ok(row.put(node.0)?)
+    })?;
     Ok(())
 }
 
 fn put_assignments(connection: &Connection, assignments: &[(NodeId, ProfileId)]) -> StoreResult<()> {
-    let mut by_node = assignments.to_vec();
-    by_node.sort_unstable();
+    let mut labels = assignments.to_vec();
+    labels.sort_unstable();
+    remove_outdated(connection, &labels)?;
+    let insert = Insert { into: "INSERT OR REPLACE INTO assignment (node, profile)", columns: 2, then: "" };
+    bulk::insert(connection, &insert, &labels, |(node, profile), row| {
+        row.put(node.0)?;
+        Ok(row.put(profile_bytes(*profile))?)
+    })?;
+    labels.sort_unstable_by_key(|(node, profile)| (*profile, *node));
+    let insert = Insert { into: "INSERT OR IGNORE INTO assignment_by_profile (profile, node)", columns: 2, then: "" };
+    bulk::insert(connection, &insert, &labels, |(node, profile), row| {
+        row.put(profile_bytes(*profile))?;
+        Ok(row.put(node.0)?)
+    })?;
+    Ok(())
+}
+
+/// Takes nodes out of the profiles they leave.
+fn remove_outdated(connection: &Connection, labels: &[(NodeId, ProfileId)]) -> StoreResult<()> {
+    if !connection.prepare_cached("SELECT 1 FROM assignment LIMIT 1")?.exists([])? {
+        return Ok(());
+    }
     let mut outdated: Vec<([u8; 16], i64)> = Vec::new();
     let mut find = connection.prepare_cached("SELECT profile FROM assignment WHERE node = ?1")?;
-    let mut put = connection.prepare_cached("INSERT OR REPLACE INTO assignment (node, profile) VALUES (?1, ?2)")?;
-    for (node, profile) in &by_node {
-        let new = profile_bytes(*profile);
+    for (node, profile) in labels {
         let old: Option<[u8; 16]> = find.query_row([node.0], |row| row.get(0)).optional()?;
-        if old == Some(new) {
-            continue;
-        }
-        outdated.extend(old.map(|old| (old, node.0)));
-        put.execute(params![node.0, new])?;
+        outdated.extend(old.filter(|old| *old != profile_bytes(*profile)).map(|old| (old, node.0)));
     }
     outdated.sort_unstable();
     let mut remove = connection.prepare_cached("DELETE FROM assignment_by_profile WHERE profile = ?1 AND node = ?2")?;
     for (profile, node) in outdated {
         remove.execute(params![profile, node])?;
-    }
-    by_node.sort_unstable_by_key(|(node, profile)| (*profile, *node));
-    let sql = "INSERT OR IGNORE INTO assignment_by_profile (profile, node) VALUES (?1, ?2)";
-    let mut insert = connection.prepare_cached(sql)?;
-    for (node, profile) in &by_node {
-        insert.execute(params![profile_bytes(*profile), node.0])?;
     }
     Ok(())
 }
@@ -91,10 +109,11 @@ fn put_profiles(connection: &Connection, resolution: &ResolutionCommit) -> Store
     }
     let mut created = resolution.created.clone();
     created.sort_unstable();
-    let mut create = connection.prepare_cached("INSERT OR IGNORE INTO profile (profile, created_at_us) VALUES (?1, ?2)")?;
-    for profile in &created {
-        create.execute(params![profile_bytes(*profile), resolution.now_us])?;
-    }
+    let insert = Insert { into: "INSERT OR IGNORE INTO profile (profile, created_at_us)", columns: 2, then: "" };
+    bulk::insert(connection, &insert, &created, |profile, row| {
+        row.put(profile_bytes(*profile))?;
+        Ok(row.put(resolution.now_us)?)
+    })?;
     if connection.prepare_cached("SELECT 1 FROM profile_alias LIMIT 1")?.exists([])? {
         let mut revive = connection.prepare_cached("DELETE FROM profile_alias WHERE old = ?1")?;
         for profile in &created {
@@ -123,7 +142,7 @@ fn put_aliases(connection: &Connection, resolution: &ResolutionCommit) -> StoreR
 
 /// Follows chains inside one resolution (a into b, b into c), in whatever order they were given.
 fn final_survivors(aliases: &[(ProfileId, ProfileId)]) -> Vec<(ProfileId, ProfileId)> {
-    let next: std::collections::HashMap<ProfileId, ProfileId> = aliases.iter().copied().collect();
+    let next: HashMap<ProfileId, ProfileId> = aliases.iter().copied().collect();
     let follow = |mut profile: ProfileId| {
         for _ in 0..aliases.len() {
             match next.get(&profile) {
@@ -145,24 +164,34 @@ fn replace_links(connection: &Connection, relinked: &[NodeId], links: &[Link]) -
             remove_b.execute([node.0])?;
         }
     }
-    let mut sorted: Vec<&Link> = links.iter().collect();
-    sorted.sort_unstable_by_key(|link| (link.node_a, link.node_b));
-    let sql = "INSERT OR REPLACE INTO link (node_a, node_b, rule, kind, value, refused_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let mut insert = connection.prepare_cached(sql)?;
-    let mut rules: std::collections::HashMap<&str, i64> = std::collections::HashMap::new();
-    for link in sorted {
+    let mut rules: HashMap<&str, i64> = HashMap::new();
+    let mut rows: Vec<(&Link, i64)> = Vec::with_capacity(links.len());
+    for link in links {
         let rule = match rules.get(link.rule.as_str()) {
             Some(number) => *number,
             None => word_number(connection, &link.rule)?,
         };
         rules.insert(&link.rule, rule);
-        let refused_by = match &link.verdict {
-            LinkVerdict::Joined => None,
-            LinkVerdict::Refused(by) => Some(by),
-        };
-        insert.execute(params![link.node_a.0, link.node_b.0, rule, link.kind, link.value, refused_by])?;
+        rows.push((link, rule));
     }
+    rows.sort_unstable_by_key(|(link, rule)| (link.node_a, link.node_b, *rule));
+    let into = "INSERT OR REPLACE INTO link (node_a, node_b, rule, kind, value, refused_by)";
+    bulk::insert(connection, &Insert { into, columns: 6, then: "" }, &rows, |(link, rule), row| {
+        row.put(link.node_a.0)?;
+        row.put(link.node_b.0)?;
+        row.put(rule)?;
+        row.put(link.kind)?;
+        row.put(link.value)?;
+        Ok(row.put(refused_by(&link.verdict))?)
+    })?;
     Ok(())
+}
+
+fn refused_by(verdict: &LinkVerdict) -> Option<&str> {
+    match verdict {
+        LinkVerdict::Joined => None,
+        LinkVerdict::Refused(by) => Some(by),
+    }
 }
 
 fn put_blocked(connection: &Connection, blocked: &[BlockedIdentifier], unblocked: &[(u16, BlindIndex)]) -> StoreResult<()> {

@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 
 use super::computed::profile_bytes;
 use super::dead_letters::insert_dead_letters;
-use super::outbox::{put_image, put_in_doubt, require_batch};
+use super::outbox::{put_images, put_in_doubt, require_batch};
 use super::pieces::{self, PieceOf, PieceState, operation_number};
 use super::{SqliteLedger, word_number};
 use crate::contract::outbox::{BatchRelease, OutboxBatch, OutboxRow, RowOutcome, RowResult};
@@ -109,9 +109,14 @@ impl<'a> Settlement<'a> {
         let superseded = self.release_waiting(&rows)?;
         self.send_again(&rows, &superseded)?;
         rows.sort_unstable_by_key(|(row, _)| row.key);
+        let mut held: Vec<(&OutboxRow, Option<&str>)> = Vec::new();
         for (row, verdict) in rows {
+            if let (RowOperation::Upsert, Verdict::Accepted { remote_id }) = (row.operation, verdict) {
+                held.push((row, remote_id));
+            }
             self.apply(row, verdict)?;
         }
+        put_images(self.connection, self.sync, &held, self.now_us)?;
         for piece in &self.pieces {
             pieces::delete_piece(self.connection, *piece)?;
         }
@@ -171,26 +176,24 @@ impl<'a> Settlement<'a> {
 
     fn apply(&self, row: &OutboxRow, verdict: Verdict<'_>) -> StoreResult<()> {
         match verdict {
-            Verdict::Accepted { remote_id } => self.accept(row, remote_id),
+            Verdict::Accepted { .. } => self.accept(row),
             Verdict::Refused { is_skip, code, message } => self.refuse(row, is_skip, code, message),
             Verdict::Again { was_sent: true, .. } => put_in_doubt(self.connection, self.sync, row, self.now_us),
             Verdict::Again { was_sent: false, .. } | Verdict::Open => Ok(()),
         }
     }
 
-    fn accept(&self, row: &OutboxRow, remote_id: Option<&str>) -> StoreResult<()> {
+    /// Of a row that is held, the image is written with those of the whole batch.
+    fn accept(&self, row: &OutboxRow) -> StoreResult<()> {
         if self.has_refusals {
             let mut statement = self.connection.prepare_cached("DELETE FROM refusal WHERE sync = ?1 AND key = ?2")?;
             statement.execute(params![self.sync, profile_bytes(row.key)])?;
         }
-        match row.operation {
-            RowOperation::Upsert => put_image(self.connection, self.sync, row, remote_id, self.now_us),
-            RowOperation::Delete => {
-                let mut statement = self.connection.prepare_cached("DELETE FROM image WHERE sync = ?1 AND key = ?2")?;
-                statement.execute(params![self.sync, profile_bytes(row.key)])?;
-                Ok(())
-            }
+        if row.operation == RowOperation::Delete {
+            let mut statement = self.connection.prepare_cached("DELETE FROM image WHERE sync = ?1 AND key = ?2")?;
+            statement.execute(params![self.sync, profile_bytes(row.key)])?;
         }
+        Ok(())
     }
 
     fn refuse(&self, row: &OutboxRow, is_skip: bool, code: &str, message: &str) -> StoreResult<()> {

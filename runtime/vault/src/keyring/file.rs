@@ -77,8 +77,7 @@ pub(super) fn effective_uid() -> Result<u32> {
 
 pub(super) fn owner_of_new_file() -> Result<u32> {
     let path = std::env::temp_dir().join(format!("affluent-owner-{}", std::process::id()));
-    let owner =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).and_then(|file| file.metadata());
+    let owner = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).and_then(|file| file.metadata());
     let removed = fs::remove_file(&path);
     let owner = owner.and_then(|metadata| removed.map(|()| metadata.uid()));
     owner.map_err(|error| errors::key_file_io(&path.display().to_string(), &error))

@@ -88,10 +88,7 @@ fn parse_key(base64: &[u8]) -> Result<Secret, &'static str> {
 
 /// The first 8 hexadecimal digits of SHA-256(label, id in decimal, key): finds damage, tells nothing useful about the key.
 fn check_word(key: &ProviderKey) -> String {
-    let hash = Sha256::new()
-        .chain_update(CHECK_LABEL)
-        .chain_update(key.id.to_string())
-        .chain_update(key.secret.bytes())
-        .finalize();
+    let hash =
+        Sha256::new().chain_update(CHECK_LABEL).chain_update(key.id.to_string()).chain_update(key.secret.bytes()).finalize();
     hash.iter().take(CHECK_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }

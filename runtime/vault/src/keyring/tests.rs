@@ -232,8 +232,7 @@ fn variables_give_keys_in_the_order_asked() {
     let ring = KeyRing::read_environment(&[2, 1], &lookup).unwrap();
 
     assert_eq!((ring.ids(), ring.active().secret.bytes()), (vec![2, 1], &rising(0)));
-    for (ids, expected) in
-        [(vec![3], "E0602"), (vec![4], "E0602"), (vec![0], "E0602"), (vec![1, 1], "E0602"), (vec![], "E0600")]
+    for (ids, expected) in [(vec![3], "E0602"), (vec![4], "E0602"), (vec![0], "E0602"), (vec![1, 1], "E0602"), (vec![], "E0600")]
     {
         assert_eq!(code(KeyRing::read_environment(&ids, &lookup)), expected, "{ids:?}");
     }

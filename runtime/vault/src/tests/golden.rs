@@ -77,8 +77,7 @@ fn a_wrapped_key_has_the_bytes_of_the_format() {
         let secret = secret(wrapped);
         let nonce = &mut Scripted(rising::<12>(0xb0).to_vec());
 
-        let bytes =
-            wrap(&wrapping_key(wrapping, version), binding, &secret, &secret.commitment().unwrap(), nonce).unwrap();
+        let bytes = wrap(&wrapping_key(wrapping, version), binding, &secret, &secret.commitment().unwrap(), nonce).unwrap();
 
         assert_eq!(hex(&bytes), expected, "{purpose}");
     }

@@ -7,9 +7,7 @@ use proptest::prelude::*;
 
 use super::{Counting, Scripted, code, context, field_key, secret};
 use crate::ecf1::{SealedHeader, is_sealed_text};
-use crate::{
-    FieldContext, FieldKey, FieldValue, OsRandom, Padding, Purpose, Random, Scope, from_text, read_header, to_text,
-};
+use crate::{FieldContext, FieldKey, FieldValue, OsRandom, Padding, Purpose, Random, Scope, from_text, read_header, to_text};
 
 const RECORD: &str = "gid://shopify/Customer/1";
 const PADDINGS: [Padding; 2] = [Padding::None, Padding::To32Bytes];
@@ -226,9 +224,7 @@ fn names_of_a_context_are_never_empty() {
 #[test]
 fn a_key_refuses_to_seal_more_than_its_limit() {
     let key = key();
-    let seal = || {
-        code(key.seal_into(&mut Vec::new(), FieldValue::Bool(true), &context(Padding::None), RECORD, &mut Counting(0)))
-    };
+    let seal = || code(key.seal_into(&mut Vec::new(), FieldValue::Bool(true), &context(Padding::None), RECORD, &mut Counting(0)));
 
     key.count_earlier_seals((1 << 31) - 1);
     assert!(!key.needs_replacement());
@@ -275,16 +271,14 @@ fn seal_raw(padding: Padding, mut plaintext: Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn a_value_in_the_clear_does_not_print_itself() {
-    let values =
-        [FieldValue::Text("anna"), FieldValue::Json("anna"), FieldValue::Bytes(b"anna"), FieldValue::I64(1234)];
+    let values = [FieldValue::Text("anna"), FieldValue::Json("anna"), FieldValue::Bytes(b"anna"), FieldValue::I64(1234)];
 
     assert!(values.into_iter().all(|value| format!("{value:?}").ends_with("(‹personal›)")));
 }
 
 #[test]
 fn only_texts_open_as_text() {
-    let text =
-        |value| key().open(&seal(value, Padding::None), &context(Padding::None), RECORD, Purpose::Diagnosis).unwrap();
+    let text = |value| key().open(&seal(value, Padding::None), &context(Padding::None), RECORD, Purpose::Diagnosis).unwrap();
 
     assert_eq!(text(FieldValue::Text("anna")).text(), Some("anna"));
     assert_eq!(text(FieldValue::Json("{}")).text(), Some("{}"));

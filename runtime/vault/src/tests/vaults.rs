@@ -54,8 +54,7 @@ fn a_vault_and_its_keys_are_shared_between_threads() {
 
 #[test]
 fn a_new_workspace_has_one_row_per_root_key() {
-    let rows: Vec<_> =
-        stored().into_iter().map(|row| (row.purpose, row.key_id, row.version, row.wrapped.len())).collect();
+    let rows: Vec<_> = stored().into_iter().map(|row| (row.purpose, row.key_id, row.version, row.wrapped.len())).collect();
 
     let expected = [("provider", 32), ("workspace", 108), ("index", 108), ("suppression", 108)];
     assert_eq!(rows, expected.map(|(purpose, bytes)| (purpose.to_owned(), 1, 1, bytes)));
@@ -140,8 +139,7 @@ fn the_suppression_key_has_one_version() {
     let mut rows = stored();
     let second = secret(9);
     let binding = Binding { workspace: "acme", purpose: "suppression", key_id: 2 };
-    let wrapped =
-        wrap(&wrapping_key(0x60, 1), binding, &second, &second.commitment().unwrap(), &mut Counting(5)).unwrap();
+    let wrapped = wrap(&wrapping_key(0x60, 1), binding, &second, &second.commitment().unwrap(), &mut Counting(5)).unwrap();
     rows.push(StoredKey { purpose: "suppression".to_owned(), key_id: 2, version: 2, wrapped: wrapped.to_vec() });
 
     assert_eq!(open_code(&rows), "E0602");
@@ -204,10 +202,7 @@ fn keys_of_every_scope_seal_and_open() {
         let again = vault.unwrap_key(scope, 3, &wrapped).unwrap();
 
         assert_eq!((again.scope(), again.key_id()), (scope, 3));
-        assert_eq!(
-            again.open(&sealed, &context, RECORD, Purpose::DeadLetterRetry).unwrap().value(),
-            FieldValue::I64(5)
-        );
+        assert_eq!(again.open(&sealed, &context, RECORD, Purpose::DeadLetterRetry).unwrap().value(), FieldValue::I64(5));
     }
 }
 
@@ -228,11 +223,7 @@ fn a_new_workspace_key_wraps_what_is_new_and_opens_what_is_old() {
     let (sealed, old) = sealed_in(&vault());
     let mut rows = stored();
     rows.extend(
-        vault()
-            .new_workspace_key(&ring, &mut Counting(70))
-            .unwrap()
-            .into_iter()
-            .filter(|row| row.purpose == "workspace"),
+        vault().new_workspace_key(&ring, &mut Counting(70)).unwrap().into_iter().filter(|row| row.purpose == "workspace"),
     );
 
     let rotated = Vault::open(&ring, "acme", &rows).unwrap();
@@ -251,9 +242,7 @@ fn a_new_workspace_key_wraps_what_is_new_and_opens_what_is_old() {
 fn a_new_index_key_leaves_old_indexes_and_the_suppression_list_recognisable() {
     let ring = ring(&[(1, 0x60)]);
     let mut rows = stored();
-    rows.extend(
-        vault().new_index_key(&ring, &mut Counting(70)).unwrap().into_iter().filter(|row| row.purpose == "index"),
-    );
+    rows.extend(vault().new_index_key(&ring, &mut Counting(70)).unwrap().into_iter().filter(|row| row.purpose == "index"));
     let index = |indexer: &crate::BlindIndexer| indexer.index(b"anna@example.com");
 
     let rotated = Vault::open(&ring, "acme", &rows).unwrap();
@@ -263,10 +252,7 @@ fn a_new_index_key_leaves_old_indexes_and_the_suppression_list_recognisable() {
     assert_eq!(index(&all[1].1), index(&vault().blind_indexer("email").unwrap()));
     assert_eq!(index(&all[0].1), index(&rotated.blind_indexer("email").unwrap()));
     assert_ne!(index(&all[0].1), index(&all[1].1));
-    assert_eq!(
-        index(&rotated.suppression_indexer("email").unwrap()),
-        index(&vault().suppression_indexer("email").unwrap())
-    );
+    assert_eq!(index(&rotated.suppression_indexer("email").unwrap()), index(&vault().suppression_indexer("email").unwrap()));
 }
 
 #[test]
