@@ -4,7 +4,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::support::{Project, holds, rule, same};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         rule("bad input: broken csv lines go to the dead letters with their line number", broken_csv),
         rule("bad input: broken json lines go to the dead letters with their line number", broken_json),

@@ -4,7 +4,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::support::{Project, holds, root, rule, same};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         rule("commands: a new project validates and runs", a_new_project_validates_and_runs),
         rule("commands: every example is valid", every_example_is_valid),

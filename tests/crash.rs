@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{Project, holds, rule, same};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![rule("crash: killed anywhere and run again ends as if never killed", killed_anywhere)]
 }
 
@@ -51,7 +51,7 @@ fn killed_anywhere() -> Result<(), Failed> {
         if !had_ended {
             survived += 1;
         }
-        if had_ended || seed % 4 == 0 {
+        if had_ended || seed.is_multiple_of(4) {
             project.affluent(&["run", "--quiet"]).expect(0)?;
             compare(&project, &expected)?;
             project = fresh.twin();

@@ -9,7 +9,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::support::{Project, files_below, rule, same};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         rule("keys: a missing key file stops the run and nothing is written", missing_key),
         rule("keys: a wrong key stops the run and nothing is written", wrong_key),

@@ -1,6 +1,13 @@
 //! Black-box tests of the binary: one test binary, each test a rule. Tests that need the vendors' stand-ins are shown as
 //! ignored where those are absent; `AFFLUENT_SHARED` names their folder (default: `../shared` beside the project).
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::string_slice,
+    reason = "these are tests outside of `#[test]`: what is not there fails the test, as it should"
+)]
+
 mod bad_input;
 mod commands;
 mod crash;

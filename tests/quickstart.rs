@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{Project, files_below, holds, rule, same};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         rule("quickstart: the main job runs and a second run sends nothing", the_main_job_runs),
         rule("quickstart: every row sent has consent and every number adds up", every_row_has_consent),
@@ -136,7 +136,7 @@ destination:
 ";
 
 /// The report of one pipeline.
-pub fn report_of<'a>(reports: &'a Value, pipeline: &str) -> Result<&'a Value, Failed> {
+pub(crate) fn report_of<'a>(reports: &'a Value, pipeline: &str) -> Result<&'a Value, Failed> {
     let found = reports.as_array().and_then(|all| all.iter().find(|report| report["pipeline"] == pipeline));
     found.ok_or_else(|| format!("no report of {pipeline} in {reports}").into())
 }

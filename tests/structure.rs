@@ -6,7 +6,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::support::{files_below, holds, root, rule};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         rule("structure: crates import in one direction", crates_import_in_one_direction),
         rule("structure: each heavy dependency has one owner", each_heavy_dependency_has_one_owner),

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::quickstart::report_of;
 use crate::support::{Project, holds, rule, same, shared};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     let is_absent = shared().is_none();
     let trials = vec![rule("vendors: a shop becomes a list, changes alone are sent, and nothing is refused", shop_to_list)];
     trials.into_iter().map(|trial| trial.with_ignored_flag(is_absent)).collect()

@@ -10,17 +10,17 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A test by the sentence it shows.
-pub fn rule(name: &str, check: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
+pub(crate) fn rule(name: &str, check: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
     Trial::test(name.replace(' ', "_"), check)
 }
 
 /// The repository's root.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository is there")
 }
 
 /// The folder of the vendors' stand-ins, where there is one.
-pub fn shared() -> Option<PathBuf> {
+pub(crate) fn shared() -> Option<PathBuf> {
     let folder = std::env::var_os("AFFLUENT_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
     folder.join("apis/judge.sh").is_file().then_some(folder)
 }
@@ -32,18 +32,18 @@ fn plugin_cache() -> &'static Path {
 }
 
 /// A project in a temporary folder of its own.
-pub struct Project {
+pub(crate) struct Project {
     folder: TempDir,
 }
 
 impl Project {
     /// An empty one.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: TempDir::new().expect("a temporary folder") }
     }
 
     /// A copy of an example under `pipelines/`.
-    pub fn copy_of(example: &str) -> Self {
+    pub(crate) fn copy_of(example: &str) -> Self {
         let project = Self::new();
         copy(&root().join("pipelines").join(example), project.path());
         let _ = fs::remove_dir_all(project.path().join(".affluent"));
@@ -52,30 +52,30 @@ impl Project {
     }
 
     /// A copy of a project with its data and keys.
-    pub fn twin(&self) -> Self {
+    pub(crate) fn twin(&self) -> Self {
         let twin = Self::new();
         copy(self.path(), twin.path());
         private(&twin.path().join(".affluent"));
         twin
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn write(&self, name: &str, text: &str) -> &Self {
+    pub(crate) fn write(&self, name: &str, text: &str) -> &Self {
         let path = self.path().join(name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("folders can be made");
         fs::write(path, text).expect("files can be written");
         self
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path().join(name)).unwrap_or_default()
     }
 
     /// The binary with these arguments, on this project, not yet started.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_affluent"));
         command.args(arguments).arg("--project").arg(self.path());
         command.env("NO_COLOR", "1").stdin(Stdio::null());
@@ -83,7 +83,7 @@ impl Project {
     }
 
     /// Runs the binary to its end.
-    pub fn affluent(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn affluent(&self, arguments: &[&str]) -> Ended {
         let cache = self.path().join(".affluent/plugins");
         if !cache.exists() && plugin_cache().join("plugins").is_dir() {
             copy(&plugin_cache().join("plugins"), &cache);
@@ -97,7 +97,7 @@ impl Project {
     }
 
     /// Runs a command with `--output json` and parses what it prints.
-    pub fn json(&self, arguments: &[&str]) -> (Ended, Value) {
+    pub(crate) fn json(&self, arguments: &[&str]) -> (Ended, Value) {
         let mut all = arguments.to_vec();
         all.extend(["--output", "json", "--quiet"]);
         let ended = self.affluent(&all);
@@ -106,7 +106,7 @@ impl Project {
     }
 
     /// The records in the JSON Lines files below a folder, sorted.
-    pub fn lines_below(&self, folder: &str) -> Vec<String> {
+    pub(crate) fn lines_below(&self, folder: &str) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
         for file in files_below(&self.path().join(folder)) {
             lines.extend(fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned));
@@ -122,14 +122,14 @@ fn private(folder: &Path) {
 }
 
 /// How the binary ended.
-pub struct Ended {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -138,7 +138,7 @@ impl Ended {
     }
 
     /// Fails with everything that was printed unless the exit code is this one.
-    pub fn expect(self, code: i32) -> Result<Self, Failed> {
+    pub(crate) fn expect(self, code: i32) -> Result<Self, Failed> {
         if self.code == code {
             return Ok(self);
         }
@@ -146,23 +146,23 @@ impl Ended {
     }
 
     /// Fails unless stderr holds the text.
-    pub fn says(self, text: &str) -> Result<Self, Failed> {
+    pub(crate) fn says(self, text: &str) -> Result<Self, Failed> {
         if self.stderr.contains(text) { Ok(self) } else { Err(format!("stderr lacks `{text}`:\n{}", self.stderr).into()) }
     }
 }
 
 /// Fails with both values when they differ.
-pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), Failed> {
+pub(crate) fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), Failed> {
     if found == expected { Ok(()) } else { Err(format!("{what}: found {found:?}, expected {expected:?}").into()) }
 }
 
 /// Fails with the reason unless it holds.
-pub fn holds(condition: bool, reason: impl Into<String>) -> Result<(), Failed> {
+pub(crate) fn holds(condition: bool, reason: impl Into<String>) -> Result<(), Failed> {
     if condition { Ok(()) } else { Err(reason.into().into()) }
 }
 
 /// A folder with everything in it.
-pub fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("folders can be made");
     for entry in fs::read_dir(from).expect("the folder is there") {
         let entry = entry.expect("the folder can be read");
@@ -176,7 +176,7 @@ pub fn copy(from: &Path, to: &Path) {
 }
 
 /// Every file below a folder, sorted.
-pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let Ok(entries) = fs::read_dir(folder) else { return files };
     for entry in entries.flatten() {

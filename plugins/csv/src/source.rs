@@ -187,7 +187,7 @@ impl CsvSource {
                 }
                 Scan::Incomplete if file.rest().len() < RECORD_BYTES_MAX => file.fill()?,
                 Scan::Incomplete => {
-                    self.reject_line(file, "csv.too_long", "the record is longer than 1 MiB, or a quote is not closed")?
+                    self.reject_line(file, "csv.too_long", "the record is longer than 1 MiB, or a quote is not closed")?;
                 }
                 Scan::Flawed(Flaw::TextAfterQuote) => {
                     self.reject_line(file, "csv.quote", "a field goes on after its closing quote")?;

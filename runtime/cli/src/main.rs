@@ -17,10 +17,13 @@ use crate::arguments::{Arguments, Command};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::render::{diagnostics, screen};
 
+/// Planning the SQL of many tables recurses deeply; two megabytes are not enough without optimisation.
+const THREAD_STACK_BYTES: usize = 8 << 20;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let screen = screen::Screen::new(&arguments.shared);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(THREAD_STACK_BYTES).build() {
         Ok(runtime) => runtime,
         Err(error) => {
             screen::complain(&format!("error[E0814]: threads cannot be started: {error}"));

@@ -222,6 +222,7 @@ impl Admitter {
     }
 
     /// Whose each row is.
+    #[expect(clippy::too_many_arguments, reason = "a row's person depends on all that was found about it before")]
     fn people(
         &self,
         mapped: &RecordBatch,

@@ -119,7 +119,7 @@ fn prepared_traits(engine: &Engine) -> Result<Vec<PreparedTrait>> {
         let measure = match &one.measure {
             Measure::Sql(expression) => {
                 let text = normalised(engine, &expression.text)?;
-                PreparedMeasure::Aggregate { is_count: text.to_lowercase().starts_with("count("), expression: text }
+                PreparedMeasure::Aggregate { is_count: is_count(&text), expression: text }
             }
             Measure::MostFrequent(expression) => {
                 PreparedMeasure::MostFrequent { expression: normalised(engine, &expression.text)? }
@@ -128,6 +128,23 @@ fn prepared_traits(engine: &Engine) -> Result<Vec<PreparedTrait>> {
         prepared.push(PreparedTrait { name: one.name.clone(), from: one.from.clone(), measure, window_ms: one.window_ms });
     }
     Ok(prepared)
+}
+
+/// True for `count(…)` and nothing around it: it is 0 for a profile without records, where anything else is null.
+fn is_count(text: &str) -> bool {
+    let Some(rest) = text.get(..6).filter(|start| start.eq_ignore_ascii_case("count(")).and_then(|_| text.get(6..)) else {
+        return false;
+    };
+    let mut depth = 1_u32;
+    let end = rest.char_indices().find(|(_, letter)| {
+        match letter {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    end.is_some_and(|(place, _)| place + 1 == rest.len())
 }
 
 /// The expression parsed and printed again: safe to stand inside larger SQL.
@@ -217,4 +234,23 @@ pub(crate) async fn members_of(engine: &Engine, table: &LakeTable, sql: String, 
     };
     engine.lake.stream(query, &mut take).await?;
     Ok(members)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_count;
+
+    #[test]
+    fn only_a_bare_count_is_a_count() {
+        let cases = [
+            ("count(*)", true),
+            ("COUNT(DISTINCT abs(id))", true),
+            ("count(*) - sum(x)", false),
+            ("sum(x)", false),
+            ("count", false),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(is_count(text), expected, "{text}");
+        }
+    }
 }

@@ -132,16 +132,18 @@ impl<'a> DesiredRows<'a> {
                 }
             }
         }
-        let mut sql = format!("SELECT {} FROM \"profiles\"", columns.join(", "));
+        let columns = columns.join(", ");
         let mut memory = Vec::new();
-        if let Some(members) = &self.members {
-            sql.push_str(" WHERE \"profile\" IN (SELECT \"profile\" FROM \"members\")");
-            let schema = Arc::new(Schema::new(vec![ArrowField::new("profile", DataType::Utf8, false)]));
-            let ids: StringArray = members.iter().map(|id| Some(id.to_string())).collect();
-            let batch =
-                RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(ids)]).map_err(|error| Error::bug(error.to_string()))?;
-            memory.push(("members".to_owned(), schema, vec![batch]));
-        }
+        let mut sql = match &self.members {
+            None => format!("SELECT {columns} FROM \"profiles\""),
+            Some(members) => {
+                memory.push(members_table(members)?);
+                // The narrow side first: it is the one that is held in memory.
+                format!(
+                    "SELECT {columns} FROM (SELECT p.* FROM \"members\" AS m JOIN \"profiles\" AS p ON m.\"member\" = p.\"profile\")"
+                )
+            }
+        };
         sql.push_str(" ORDER BY \"profile\"");
         Ok(LakeQuery { sql, tables: vec![self.snapshot.clone()], memory, now_us: self.engine.now_us() })
     }
@@ -258,6 +260,14 @@ fn take_consent(batch: &RecordBatch, said: &mut HashMap<BlindIndex, bool>) -> Re
         said.insert(value, granted.is_valid(row) && granted.value(row));
     }
     Ok(())
+}
+
+/// The members of a segment as a table of the query.
+fn members_table(members: &[ProfileId]) -> Result<(String, SchemaRef, Vec<RecordBatch>)> {
+    let schema = Arc::new(Schema::new(vec![ArrowField::new("member", DataType::Utf8, false)]));
+    let ids: StringArray = members.iter().map(|id| Some(id.to_string())).collect();
+    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(ids)]).map_err(|error| Error::bug(error.to_string()))?;
+    Ok(("members".to_owned(), schema, vec![batch]))
 }
 
 /// Attribute → type of its plaintext, for the sealed ones.

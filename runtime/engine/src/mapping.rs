@@ -47,15 +47,16 @@ impl CompiledMapping {
         }
         for one in &mapping.consent {
             set.push((consent_column(&one.purpose), one.granted.text.clone()));
-            let at = one.at.as_ref().map_or("CAST(NULL AS TIMESTAMP)", |at| at.text.as_str());
-            set.push((consent_at_column(&one.purpose), at.to_owned()));
+            let at = one.at.as_ref().map_or("NULL", |at| at.text.as_str());
+            set.push((consent_at_column(&one.purpose), format!("TRY_CAST({at} AS TIMESTAMP)")));
         }
         if let Some(order) = &mapping.order {
-            set.push(("_order_id".to_owned(), order.id.text.clone()));
-            set.push(("_order_at".to_owned(), order.at.text.clone()));
-            set.push(("_order_net".to_owned(), order.net.text.clone()));
-            set.push(("_order_currency".to_owned(), text_or_null(order.currency.as_ref())));
-            set.push(("_order_status".to_owned(), text_or_null(order.status.as_ref())));
+            let typed = |text: &str, kind: &str| format!("TRY_CAST({text} AS {kind})");
+            set.push(("_order_id".to_owned(), typed(&order.id.text, "VARCHAR")));
+            set.push(("_order_at".to_owned(), typed(&order.at.text, "TIMESTAMP")));
+            set.push(("_order_net".to_owned(), typed(&order.net.text, "DECIMAL(38, 6)")));
+            set.push(("_order_currency".to_owned(), typed(&text_or_null(order.currency.as_ref()), "VARCHAR")));
+            set.push(("_order_status".to_owned(), typed(&text_or_null(order.status.as_ref()), "VARCHAR")));
         }
         let program = expressions.compile(Arc::clone(schema), vec![RowStep::Set(set)])?;
         let has_subject = mapping.subject.is_some();
@@ -73,7 +74,7 @@ impl CompiledMapping {
 }
 
 fn text_or_null(expression: Option<&Expression>) -> String {
-    expression.map_or_else(|| "CAST(NULL AS VARCHAR)".to_owned(), |expression| expression.text.clone())
+    expression.map_or_else(|| "NULL".to_owned(), |expression| expression.text.clone())
 }
 
 fn rule_of<'a>(identity: &'a IdentityRules, kind: &str) -> Result<&'a IdentifierRule> {

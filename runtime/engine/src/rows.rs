@@ -1,7 +1,7 @@
 //! Reading single values out of Arrow columns, for the few places that must go row by row: keys, identifiers, sealing,
 //! dead letters. Everything else stays columnar.
 
-use affluent_model::schema::{Field, FieldType};
+use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
 use affluent_vault::FieldValue;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -76,13 +76,4 @@ pub(crate) fn json_value(array: &ArrayRef, row: usize) -> serde_json::Value {
             Err(_) => serde_json::Value::Null,
         },
     }
-}
-
-/// The model's field of a column.
-pub(crate) fn field_of(batch: &RecordBatch, index: usize) -> Result<Field> {
-    let schema = batch.schema();
-    let Some(field) = schema.fields().get(index) else {
-        return Err(Error::bug(format!("column {index} is not in the batch")));
-    };
-    Field::from_arrow(field).ok_or_else(|| Error::bug(format!("column `{}` has a type that no field has", field.name())))
 }

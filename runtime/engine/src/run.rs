@@ -182,7 +182,7 @@ impl Engine {
         for _ in 0..PROFILES_LEASE_TRIES {
             match self.take_lease(PROFILES_LEASE, None) {
                 Err(error) if error.code == "E0705" => {
-                    self.wait("another run computes the profiles", PROFILES_LEASE_WAIT_MS).await?
+                    self.wait("another run computes the profiles", PROFILES_LEASE_WAIT_MS).await?;
                 }
                 lease => return lease,
             }

@@ -21,14 +21,17 @@ const TICK_MS: u64 = 250;
 const MISSED_SLOTS_MAX: usize = 1_000;
 
 /// Told of every run that ended.
-pub type RunEnded = Arc<dyn Fn(&RunReport, Option<&Error>) + Send + Sync>;
+pub(crate) type RunEnded = Arc<dyn Fn(&RunReport, Option<&Error>) + Send + Sync>;
+
+/// A pipeline's name and how its run ended.
+type Ended = (String, Result<(RunReport, Option<Error>)>);
 
 /// The scheduler of one process.
 pub struct Scheduler {
     engine: Arc<Engine>,
     /// Slots before this are missed ones: when this process began.
     started_us: i64,
-    running: JoinSet<(String, Result<(RunReport, Option<Error>)>)>,
+    running: JoinSet<Ended>,
     names_running: BTreeSet<String>,
     /// Due, waiting for the run before: at most one per pipeline.
     queued: BTreeMap<String, i64>,

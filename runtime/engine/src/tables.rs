@@ -12,7 +12,7 @@ use arrow::datatypes::{Field as ArrowField, SchemaRef};
 
 use crate::engine::Engine;
 use crate::ingest::Lane;
-use crate::mapping::{attribute_column, attributes_of, identifier_column};
+use crate::mapping::{attribute_column, attributes_of, consent_column, identifier_column};
 use crate::streams::{streams_of, table_name};
 
 /// A table of the lake with what profiles take from it.
@@ -142,7 +142,10 @@ fn source_of(
         has_one_version: false,
         attributes,
         identifiers: identifiers.filter(|kind| has(&identifier_column(kind))).collect(),
-        consent: mapping.map_or_else(Vec::new, |mapping| mapping.consent.iter().map(|one| one.purpose.clone()).collect()),
+        consent: mapping.map_or_else(Vec::new, |mapping| {
+            let present = mapping.consent.iter().filter(|one| has(&consent_column(&one.purpose)));
+            present.map(|one| one.purpose.clone()).collect()
+        }),
         has_order: has("_order_id"),
         parent,
     }

@@ -15,6 +15,8 @@ use crate::limits::{CALL_WAIT_MAX, EPOCH_TICK};
 pub(crate) struct CallTime {
     /// What the host has waited, or announced to wait, in this call.
     waited_ms: AtomicU64,
+    /// Of the call, without what was waited.
+    limit_ms: AtomicU64,
     ticks: AtomicU64,
     ticks_max: AtomicU64,
     /// Values put into the plugin's store.
@@ -30,6 +32,7 @@ impl CallTime {
         self.waited_ms.store(0, Ordering::Relaxed);
         self.ticks.store(0, Ordering::Relaxed);
         self.puts.store(0, Ordering::Relaxed);
+        self.limit_ms.store(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let ticks_max = limit.as_millis() / EPOCH_TICK.as_millis();
         self.ticks_max.store(u64::try_from(ticks_max).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
     }
@@ -38,6 +41,12 @@ impl CallTime {
     pub(crate) fn push_back(&self, wait: Duration) {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         self.waited_ms.fetch_add(wait_ms, Ordering::Relaxed);
+    }
+
+    /// How long one request may take, so that a slow remote is a time-out for the guest and not the end of its call.
+    pub(crate) fn request_limit(&self) -> Duration {
+        let limit_ms = self.limit_ms.load(Ordering::Relaxed);
+        if limit_ms == 0 { Duration::MAX } else { Duration::from_millis(limit_ms / 4 * 3).max(Duration::from_millis(1)) }
     }
 
     /// Counts a tick of computing; false when there were too many.

@@ -150,12 +150,14 @@ impl Egress {
     async fn send_with_retries(&self, request: Request, mode: BodyMode) -> Result<Answer, HttpError> {
         let (auth, cost) = (request.auth.clone(), request.cost.unwrap_or(1));
         let (timeout, retry_safe) = (attempt::timeout(request.timeout_ms), request.retry_safe);
+        let timeout = timeout.min(self.waits.time.request_limit());
         let outgoing = Outgoing::check(request)?;
         let settings = self.caller.options.backoff;
         let mut credential_refreshed = false;
         let mut attempts = 0;
         loop {
             attempts += 1;
+            let started = self.caller.options.clock.monotonic();
             let attempt = self.attempt(&outgoing, auth.as_deref(), Ask { cost, timeout, mode }).await?;
             let (pause, give_up) = match attempt {
                 Attempt::Done(answer) => return Ok(answer),
@@ -171,6 +173,8 @@ impl Egress {
             if !retry_safe || attempts >= settings.attempts_max {
                 return give_up.into_result(retry_safe, pause);
             }
+            // A try that came to nothing is the remote's time, not the guest's.
+            self.waits.time.push_back(self.caller.options.clock.monotonic().saturating_sub(started));
             let pause = pause.unwrap_or_else(|| retry::backoff(&settings, attempts, &self.caller.options.random));
             self.waits.wait(pause).await?;
         }

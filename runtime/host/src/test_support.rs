@@ -94,7 +94,7 @@ impl TestHost {
             clock: clock.clone(),
             random: Arc::new(count_into),
             secrets: Arc::new(|_, name| match name {
-                "missing" => Err(Error::configuration("E0410", "secret `missing` has no value")),
+                "missing" => Err(Error::configuration("E0819", "secret `missing` has no value")),
                 name => Ok(Secret::new(format!("the-{name}-value"))),
             }),
             key_value: Arc::new(MemoryStore::default()),

@@ -33,6 +33,8 @@ pub(crate) fn base_state(resources: Resources) -> SessionState {
     let threads = resources.threads.max(1);
     let mut config = config().with_target_partitions(threads);
     let merge_bytes = resources.memory_bytes / (threads * SORT_SHARES);
+    // The queries of this product put the narrow side of a join first; statistics would hold the wide one in memory.
+    config.options_mut().optimizer.join_reordering = false;
     let execution = &mut config.options_mut().execution;
     execution.sort_spill_reservation_bytes = merge_bytes.min(execution.sort_spill_reservation_bytes);
     with_functions(SessionStateBuilder::new().with_config(config).with_runtime_env(resources.runtime))

@@ -190,3 +190,68 @@ fn other_string_types_of_a_query_become_text() {
 
     assert_eq!(decoded.column(0).as_string::<i32>().value(1), "b");
 }
+
+/// A small generator, so that a failure can be repeated.
+struct Lcg(u64);
+
+impl Lcg {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % bound.max(1)
+    }
+}
+
+fn damage(columns: &mut Columns, random: &mut Lcg) {
+    let number = random.below(columns.columns.len());
+    let garbage = u32::try_from(random.below(usize::MAX) % 0x1_0000_0000).unwrap();
+    let column = &mut columns.columns[number];
+    match (random.below(6), &mut column.data) {
+        (0, _) => column.validity = Some(vec![u8::try_from(garbage % 256).unwrap(); random.below(3)]),
+        (1, _) => columns.rows = if garbage.is_multiple_of(2) { garbage } else { garbage % 5 },
+        (2, ColumnData::Ints(values)) => values.truncate(random.below(4)),
+        (3, ColumnData::Booleans(values)) => values.iter_mut().for_each(|value| *value = u8::try_from(garbage % 3).unwrap()),
+        (_, ColumnData::Texts(bytes) | ColumnData::Jsons(bytes) | ColumnData::Decimals(bytes) | ColumnData::Binaries(bytes)) => {
+            let place = random.below(bytes.offsets.len());
+            if random.below(2) == 0 && !bytes.offsets.is_empty() {
+                bytes.offsets[place] = if garbage.is_multiple_of(3) { garbage } else { garbage % 30 };
+            } else if !bytes.data.is_empty() {
+                let place = random.below(bytes.data.len());
+                bytes.data[place] = u8::try_from(garbage % 256).unwrap();
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn damaged_columns_are_refused_or_read_and_nothing_panics() {
+    let codec = all_types();
+    let batch = codec.decode(Payload::Ndjson(LINES.as_bytes().to_vec()), RowOperation::Upsert).unwrap();
+    let Payload::Columns(sound) = Encoder::Columns.encode(&batch).unwrap() else { panic!() };
+    let mut random = Lcg(7);
+    let mut read = 0;
+    for _ in 0..10_000 {
+        let mut columns = sound.clone();
+        (0..=random.below(3)).for_each(|_| damage(&mut columns, &mut random));
+        if let Ok(batch) = codec.decode(Payload::Columns(columns), RowOperation::Upsert) {
+            // What was accepted is sound: it can be printed, sliced and sent on.
+            assert!(Encoder::Ndjson.encode(&batch).is_ok());
+            read += 1;
+        }
+    }
+    assert!((500..9_500).contains(&read), "{read} of 10,000 were accepted");
+}
+
+#[test]
+fn damaged_lines_are_refused_or_read_and_nothing_panics() {
+    let codec = all_types();
+    let mut random = Lcg(11);
+    for _ in 0..10_000 {
+        let mut lines = LINES.as_bytes().to_vec();
+        for _ in 0..=random.below(4) {
+            let place = random.below(lines.len());
+            lines[place] = u8::try_from(random.below(256)).unwrap();
+        }
+        drop(codec.decode(Payload::Ndjson(lines), RowOperation::Upsert).map_err(|Invalid(what)| assert!(what.len() < 200)));
+    }
+}

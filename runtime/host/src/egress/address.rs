@@ -122,8 +122,12 @@ pub(crate) struct AddressPolicy {
 
 impl AddressPolicy {
     pub(crate) fn permits(&self, address: IpAddr) -> bool {
-        let granted = self.private.iter().any(|grant| grant.covers(address, self.port));
-        granted || (!self.private_only && is_public(address))
+        self.is_granted(address) || (!self.private_only && is_public(address))
+    }
+
+    /// The operator named this address.
+    pub(crate) fn is_granted(&self, address: IpAddr) -> bool {
+        self.private.iter().any(|grant| grant.covers(address, self.port))
     }
 }
 

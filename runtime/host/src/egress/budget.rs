@@ -103,10 +103,19 @@ pub(crate) struct Ask<'a> {
     pub(crate) cost: u32,
 }
 
-/// Leave to send one request; give it back with [`Budget::settle`].
+/// Leave to send one request; [`Budget::settle`] gives it back with the answer. When it is dropped instead (the call ran
+/// into its deadline), its reservation ends all the same.
 pub(crate) struct Leave<'a> {
+    budget: &'a Budget,
     _slot: SemaphorePermit<'a>,
     points: Vec<f64>,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        let now = self.budget.clock.monotonic();
+        self.budget.costs.iter().zip(&self.points).for_each(|(bucket, taken)| bucket.settle(*taken, None, now));
+    }
 }
 
 impl Budget {
@@ -138,7 +147,7 @@ impl Budget {
                 waits.wait(wait).await?;
             }
         }
-        let mut points = Vec::with_capacity(self.costs.len());
+        let mut leave = Leave { budget: self, _slot: slot, points: Vec::with_capacity(self.costs.len()) };
         for bucket in &self.costs {
             let taken = loop {
                 match bucket.take(f64::from(ask.cost.max(1)), self.clock.monotonic()) {
@@ -146,20 +155,20 @@ impl Budget {
                     Err(wait) => waits.wait(wait).await?,
                 }
             };
-            points.push(taken);
+            leave.points.push(taken);
         }
-        Ok(Leave { _slot: slot, points })
+        Ok(leave)
     }
 
     /// Ends a request. A throttled answer gives the time to wait before the next try.
-    pub(crate) fn settle(&self, leave: Leave<'_>, body: Option<&[u8]>) -> Option<Duration> {
+    pub(crate) fn settle(&self, mut leave: Leave<'_>, body: Option<&[u8]>) -> Option<Duration> {
         let now = self.clock.monotonic();
         let mut wait = None;
-        for (bucket, taken) in self.costs.iter().zip(&leave.points) {
+        for (bucket, taken) in self.costs.iter().zip(std::mem::take(&mut leave.points)) {
             let answer: Option<CostAnswer> = body.map(|body| bucket.read(body));
-            bucket.settle(*taken, answer.as_ref(), now);
+            bucket.settle(taken, answer.as_ref(), now);
             if let Some(answer) = answer.filter(|answer| answer.throttled) {
-                wait = wait.max(Some(bucket.wait_for(*taken, &answer, now)));
+                wait = wait.max(Some(bucket.wait_for(taken, &answer, now)));
             }
         }
         wait
@@ -208,6 +217,106 @@ impl Window {
                 let now = governor::clock::Clock::now(self.limiter.clock());
                 Err(not_until.wait_time_from(now).max(Duration::from_millis(1)))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::test_support::{Recorded, TestHost, connection};
+
+    const GET: Ask<'_> = Ask { method: "GET", path: "/a/b", cost: 1 };
+
+    fn manifest(limits: serde_json::Value, concurrency: u32) -> Manifest {
+        let manifest = json!({"manifest_version": 1, "name": "p", "version": "1", "kinds": ["source"], "config_schema": {},
+            "rate_limits": limits, "limits": {"concurrency": concurrency}});
+        serde_json::from_value(manifest).unwrap()
+    }
+
+    fn waits() -> (Waits, Recorded) {
+        let (options, recorded) = TestHost::new().split();
+        (Waits { options: Arc::new(options), time: Arc::default() }, recorded)
+    }
+
+    fn budget(waits: &Waits, limits: serde_json::Value, concurrency: u32) -> Arc<Budget> {
+        Budgets::default().get(&connection("p", json!({})), &manifest(limits, concurrency), &waits.options.clock)
+    }
+
+    async fn take(budget: &Budget, waits: &Waits, times: usize) {
+        for _ in 0..times {
+            budget.settle(budget.acquire(GET, waits).await.ok().unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_stricter_window_rules() {
+        let (waits, recorded) = waits();
+        let limits = json!([{"requests": 10, "per_ms": 1000, "burst": 10}, {"requests": 60, "per_ms": 60000, "burst": 20}]);
+        let budget = budget(&waits, limits, 4);
+
+        take(&budget, &waits, 20).await;
+        assert!((900..1_200).contains(&recorded.clock.elapsed().as_millis()), "{:?}", recorded.clock.elapsed());
+        take(&budget, &waits, 10).await;
+        assert!((9_900..11_200).contains(&recorded.clock.elapsed().as_millis()), "{:?}", recorded.clock.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_window_for_other_requests_costs_nothing() {
+        let (waits, recorded) = waits();
+        let limits = json!([{"requests": 1, "per_ms": 60000, "matches": "POST /a"}, {"requests": 1, "per_ms": 60000, "matches": "GET /b"}]);
+
+        take(&budget(&waits, limits, 4), &waits, 50).await;
+
+        assert_eq!(recorded.clock.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn requests_in_flight_are_capped() {
+        let (waits, _) = waits();
+        let budget = budget(&waits, json!([]), 2);
+        let (_first, _second) =
+            (budget.acquire(GET, &waits).await.ok().unwrap(), budget.acquire(GET, &waits).await.ok().unwrap());
+
+        assert!(tokio::time::timeout(Duration::from_millis(20), budget.acquire(GET, &waits)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_given_up_frees_its_points() {
+        let (waits, recorded) = waits();
+        let limits = json!([{"requests": 1, "per_ms": 1000, "burst": 10, "cost": {"available": "/left"}}]);
+        let budget = budget(&waits, limits, 2);
+        let ask = Ask { cost: 5, ..GET };
+
+        drop(budget.acquire(ask, &waits).await.ok().unwrap());
+        let leave = budget.acquire(ask, &waits).await.ok().unwrap();
+        budget.settle(leave, Some(br#"{"left": 10}"#));
+        take(&budget, &waits, 10).await;
+
+        assert_eq!(recorded.clock.elapsed(), Duration::ZERO);
+    }
+
+    #[test]
+    fn connections_share_a_budget_by_name_until_their_limits_change() {
+        let (waits, _) = waits();
+        let (budgets, clock) = (Budgets::default(), &waits.options.clock);
+        let mut connection = connection("p", json!({}));
+        let first = budgets.get(&connection, &manifest(json!([]), 4), clock);
+        let same = budgets.get(&connection, &manifest(json!([]), 4), clock);
+        connection.limits.rate = Some((1, 1_000));
+        let changed = budgets.get(&connection, &manifest(json!([]), 4), clock);
+
+        assert!(Arc::ptr_eq(&first, &same) && !Arc::ptr_eq(&first, &changed));
+    }
+
+    #[test]
+    fn the_connection_may_lower_the_concurrency_and_not_raise_it() {
+        let mut connection = connection("p", json!({}));
+        for (asked, expected) in [(Some(2), 2), (Some(50), 4), (None, 4), (Some(0), 1)] {
+            connection.limits.concurrency = asked;
+            assert_eq!(Settings::new(&connection, &manifest(json!([]), 4)).concurrency, expected, "{asked:?}");
         }
     }
 }

@@ -82,16 +82,21 @@ impl Resolve for VettingResolver {
         Box::pin(async move {
             let name = name.as_str().to_owned();
             let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), policy.port)).await?.collect();
-            vet(&name, &addresses, &policy)?;
-            Ok(Box::new(addresses.into_iter()) as Addrs)
+            let vetted = vet(&name, &addresses, &policy)?;
+            Ok(Box::new(vetted.into_iter()) as Addrs)
         })
     }
 }
 
-/// One bad address among good ones refuses the name.
-fn vet(name: &str, addresses: &[SocketAddr], policy: &AddressPolicy) -> Result<(), AddressRefused> {
+/// The addresses to connect to: those that the operator granted if there are any (`localhost` has two, and only one may
+/// be granted); otherwise all of them must be public, and one bad address among good ones refuses the name.
+fn vet(name: &str, addresses: &[SocketAddr], policy: &AddressPolicy) -> Result<Vec<SocketAddr>, AddressRefused> {
+    let granted: Vec<SocketAddr> = addresses.iter().filter(|address| policy.is_granted(address.ip())).copied().collect();
+    if !granted.is_empty() {
+        return Ok(granted);
+    }
     let all_permitted = addresses.iter().all(|address| policy.permits(address.ip()));
-    if all_permitted { Ok(()) } else { Err(AddressRefused(name.to_owned())) }
+    if all_permitted { Ok(addresses.to_vec()) } else { Err(AddressRefused(name.to_owned())) }
 }
 
 #[cfg(test)]
@@ -109,6 +114,16 @@ mod tests {
 
         assert!(vet("a.test", &[public], &policy()).is_ok());
         assert!(vet("a.test", &[public, private], &policy()).is_err());
+    }
+
+    #[test]
+    fn of_a_names_addresses_the_granted_ones_are_used() {
+        let (v6, v4) = ("[::1]:8080".parse().unwrap(), "127.0.0.1:8080".parse().unwrap());
+        let private = super::super::address::PrivateGrant::parse("127.0.0.1:8080").unwrap();
+        let policy = AddressPolicy { private, port: 8080, private_only: true };
+
+        assert_eq!(vet("localhost", &[v6, v4], &policy).ok(), Some(vec![v4]));
+        assert!(vet("localhost", &[v6], &policy).is_err());
     }
 
     #[test]

@@ -124,3 +124,29 @@ async fn files_that_are_no_plugins_are_refused_with_a_reason() {
         assert_eq!(host.manifest(name).await.err().unwrap().error.code, code, "{name}");
     }
 }
+
+/// A component that imports an (empty) interface of this name and holds the contract's version.
+fn importing(name: &str) -> Vec<u8> {
+    let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+    let import = [&[1, 0, length(name.as_bytes())], name.as_bytes(), &[5, 0]].concat();
+    let api = b"\x0caffluent:api0.1.0";
+    [b"\0asm\x0d\0\x01\0", &[7, 3, 1, 0x42, 0, 10, length(&import)][..], &import, &[0, length(api)], api].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interface_that_is_not_granted_is_refused_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let imports = ["wasi:filesystem/types@0.2.0", "wasi:sockets/tcp@0.2.0", "wasi:http/outgoing-handler@0.2.0", "evil:x/y@1.0.0"];
+    for (number, import) in imports.iter().enumerate() {
+        fs::write(folder.path().join(format!("p{number}.wasm")), importing(import)).unwrap();
+    }
+    let (options, recorded) = TestHost::new().with_plugins(folder.path()).split();
+    let host = Host::new(options).unwrap();
+
+    for (number, import) in imports.iter().enumerate() {
+        let failure = host.manifest(&format!("p{number}")).await.err().unwrap();
+        assert_eq!(failure.error.code, "E0503", "{failure}");
+        assert!(failure.error.message.contains(import), "{failure}");
+    }
+    assert_eq!(recorded.audit.lock().unwrap().len(), imports.len());
+}
