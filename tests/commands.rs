@@ -12,6 +12,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("commands: explain prints the page of a code", explain_prints_a_page),
         rule("commands: a folder without a project is a usage error", no_project),
         rule("commands: the JSON schemas are up to date", schemas_are_up_to_date),
+        rule("commands: serve tells how it is and ends within ten seconds of SIGTERM", serve_drains),
     ]
 }
 
@@ -59,4 +60,27 @@ fn schemas_are_up_to_date() -> Result<(), Failed> {
     let folder = root().join("schemas/json").display().to_string();
     Project::new().affluent(&["schema", &folder, "--check"]).expect(0)?;
     Ok(())
+}
+
+fn serve_drains() -> Result<(), Failed> {
+    let project = Project::copy_of("quickstart");
+    project.affluent(&["validate"]).expect(0)?;
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let listen = format!("127.0.0.1:{port}");
+    let mut serving = project.command(&["serve", "--quiet", "--listen", &listen]).spawn()?;
+    let started = std::time::Instant::now();
+    while std::net::TcpStream::connect(&listen).is_err() {
+        holds(started.elapsed().as_secs() < 60, "the status page does not come up")?;
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    std::process::Command::new("kill").args(["-TERM", &serving.id().to_string()]).status()?;
+    let stopping = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = serving.try_wait()? {
+            break status;
+        }
+        holds(stopping.elapsed().as_secs() <= 10, "serve does not end")?;
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    same("exit code", status.code(), Some(0))
 }

@@ -14,7 +14,10 @@ use crate::support::{Project, holds, rule, same, shared};
 
 pub(crate) fn trials() -> Vec<Trial> {
     let is_absent = shared().is_none();
-    let trials = vec![rule("vendors: a shop becomes a list, changes alone are sent, and nothing is refused", shop_to_list)];
+    let trials = vec![
+        rule("vendors: a shop becomes a list, changes alone are sent, and nothing is refused", shop_to_list),
+        rule("vendors: a shop that stumbles is read to its end all the same", shop_that_stumbles),
+    ];
     trials.into_iter().map(|trial| trial.with_ignored_flag(is_absent)).collect()
 }
 
@@ -48,8 +51,13 @@ impl Judge {
     }
 
     fn request(&self, method: &str, path: &str) -> Result<String, Failed> {
+        self.request_with(method, path, "")
+    }
+
+    fn request_with(&self, method: &str, path: &str, body: &str) -> Result<String, Failed> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        write!(stream, "{method} {path} HTTP/1.0\r\nhost: 127.0.0.1\r\n\r\n")?;
+        let length = body.len();
+        write!(stream, "{method} {path} HTTP/1.0\r\nhost: 127.0.0.1\r\ncontent-length: {length}\r\n\r\n{body}")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()))
@@ -72,25 +80,38 @@ fn free_ports() -> Result<u16, Failed> {
     Err("no two free ports in a row".into())
 }
 
+/// The shop's connection, pointed at its stand-in.
+fn write_shop(project: &Project, shopify: &Judge) {
+    let port = shopify.port;
+    let shop = format!(
+        "version: 1
+connection: shop
+plugin: shopify
+config: {{ shop: judge, api_version: \"2026-10\", base_url: \"http://127.0.0.1:{port}\" }}
+secrets: {{ access_token: {{ secret: shopify/token }} }}
+egress: {{ private: [\"127.0.0.1:{port}\"], http: true }}
+"
+    );
+    project.write("connections/shop.yaml", &shop).write("secrets/shopify/token", "shpat_test\n");
+    let token = project.path().join("secrets/shopify/token");
+    std::fs::set_permissions(token, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("own file");
+}
+
 /// The example, pointed at the stand-ins.
 fn example(shopify: &Judge, klaviyo: &Judge) -> Project {
     let project = Project::copy_of("shopify-to-klaviyo");
-    let egress = |port: u16| format!("egress: {{ private: [\"127.0.0.1:{port}\"], http: true }}\n");
-    let shop = format!(
-        "version: 1\nconnection: shop\nplugin: shopify\nconfig: {{ shop: judge, api_version: \"2026-10\", base_url: \"http://127.0.0.1:{0}\" }}\nsecrets: {{ access_token: {{ secret: shopify/token }} }}\n{1}",
-        shopify.port,
-        egress(shopify.port)
-    );
+    write_shop(&project, shopify);
+    let port = klaviyo.port;
     let tool = format!(
-        "version: 1\nconnection: klaviyo\nplugin: klaviyo\nconfig: {{ base_url: \"http://127.0.0.1:{0}/api\" }}\nsecrets: {{ api_key: {{ env: KLAVIYO_KEY_OF_THE_TEST }} }}\n{1}",
-        klaviyo.port,
-        egress(klaviyo.port)
+        "version: 1
+connection: klaviyo
+plugin: klaviyo
+config: {{ base_url: \"http://127.0.0.1:{port}/api\" }}
+secrets: {{ api_key: {{ env: KLAVIYO_KEY_OF_THE_TEST }} }}
+egress: {{ private: [\"127.0.0.1:{port}\"], http: true }}
+"
     );
-    project.write("connections/shop.yaml", &shop).write("connections/klaviyo.yaml", &tool);
-    project.write("secrets/shopify/token", "shpat_test\n");
-    use std::os::unix::fs::PermissionsExt;
-    let token = project.path().join("secrets/shopify/token");
-    std::fs::set_permissions(token, std::fs::Permissions::from_mode(0o600)).expect("own file");
+    project.write("connections/klaviyo.yaml", &tool);
     project
 }
 
@@ -159,6 +180,32 @@ fn shop_to_list() -> Result<(), Failed> {
     holds(removed > 0, "nobody left the list")?;
     let summary = klaviyo.get("/__judge/summary")?;
     judged(&klaviyo, &summary)
+}
+
+/// Answers of a shop on a bad day: throttled, broken, cut off, a page of HTML, half a document.
+const STUMBLES: [&str; 5] = [
+    r#"{"status":429,"headers":{"retry-after":"1"}}"#,
+    r#"{"status":503,"times":2}"#,
+    r#"{"drop":true}"#,
+    r#"{"status":200,"body":"<html>maintenance</html>"}"#,
+    r#"{"status":200,"body":"{\"data\":{\"customers\":{\"nodes\":[{\"id\":"}"#,
+];
+
+fn shop_that_stumbles() -> Result<(), Failed> {
+    let shopify = Judge::start("shopify", &["--bucket", "20000", "--restore", "20000"])?;
+    let project = Project::copy_of("shopify-to-klaviyo");
+    std::fs::remove_file(project.path().join("connections/klaviyo.yaml"))?;
+    std::fs::remove_file(project.path().join("pipelines/buyers_to_klaviyo.yaml"))?;
+    write_shop(&project, &shopify);
+    project.affluent(&["keys", "init"]).expect(0)?;
+    for stumble in STUMBLES {
+        shopify.request_with("POST", "/__judge/fault", stumble)?;
+    }
+    let reports = run(&project)?;
+    let truth = shopify.get("/__judge/truth")?;
+    let streams = &report_of(&reports, "shopify_to_profiles")?["streams"];
+    same("customers", streams[0]["read"].as_u64(), truth["customers"].as_u64())?;
+    same("orders", streams[1]["read"].as_u64(), truth["orders"].as_u64())
 }
 
 /// Nothing refused for its shape, nothing the description does not name, nobody opted in again, little throttled.

@@ -103,6 +103,7 @@ struct Place {
 fn host_at(place: Place, ledger: Option<Arc<dyn Ledger>>, cancelled: Arc<AtomicBool>) -> Result<Host> {
     let root = place.root;
     let audited = ledger.clone();
+    OsRandom::new().fill(&mut [0])?;
     Host::new(HostOptions {
         plugin_dirs: place.plugin_dirs,
         embedded: EMBEDDED,
@@ -110,7 +111,7 @@ fn host_at(place: Place, ledger: Option<Arc<dyn Ledger>>, cancelled: Arc<AtomicB
         project_root: root.clone(),
         clock: Arc::new(affluent_host::SystemClock::default()),
         random: Arc::new(|bytes: &mut [u8]| {
-            // Without randomness from the system nothing can be sealed either: the run stops there.
+            // The system gave randomness above, before the host was made; it does not stop giving it later.
             drop(OsRandom::new().fill(bytes));
         }),
         secrets: Arc::new(move |connection, name| secrets::resolve(&root, connection, name)),

@@ -1,8 +1,9 @@
 //! The JSON Schemas that editors use, one per kind of file: generated from the raw types, with `{ env: … }` and
 //! `{ var: … }` allowed wherever a scalar stands, and with the config of every plugin merged in.
 
-use affluent_model::manifest::Manifest;
+use affluent_model::manifest::{DestinationInfo, Manifest, TargetSchema};
 use affluent_model::pii::PiiClass;
+use affluent_model::schema::StreamSchema;
 use serde_json::{Map, Value, json};
 
 use crate::file_kind::FileKind;
@@ -13,7 +14,18 @@ const REFERENCE: &str = "reference";
 /// File name and schema (draft 2020-12) of every kind of project file.
 #[must_use]
 pub fn json_schemas(manifests: &[Manifest]) -> Vec<(String, Value)> {
-    FileKind::ALL.into_iter().map(|kind| (format!("{}.schema.json", kind.word()), schema_of(kind, manifests))).collect()
+    let files = FileKind::ALL.into_iter().map(|kind| (format!("{}.schema.json", kind.word()), schema_of(kind, manifests)));
+    files.chain(contract_schemas()).collect()
+}
+
+/// What plugins send as JSON over the contract: for their authors.
+fn contract_schemas() -> [(String, Value); 4] {
+    [
+        ("manifest.schema.json".to_owned(), schemars::schema_for!(Manifest).to_value()),
+        ("stream.schema.json".to_owned(), schemars::schema_for!(StreamSchema).to_value()),
+        ("target.schema.json".to_owned(), schemars::schema_for!(TargetSchema).to_value()),
+        ("destination-info.schema.json".to_owned(), schemars::schema_for!(DestinationInfo).to_value()),
+    ]
 }
 
 fn schema_of(kind: FileKind, manifests: &[Manifest]) -> Value {
