@@ -1,6 +1,7 @@
 //! Killed anywhere: SIGKILL at random points of the whole job, run again each time, ends as an undisturbed run does.
 //! `AFFLUENT_KILLS` sets how many kills (default 6; the campaign is 30 and more).
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
@@ -43,7 +44,7 @@ fn killed_anywhere() -> Result<(), Failed> {
         seed ^= seed >> 7;
         seed ^= seed << 17;
         let after = whole.mul_f64(f64::from(u32::try_from(seed >> 40)?) / f64::from(1_u32 << 24));
-        let mut child = project.command(&["run", "--quiet"]).spawn()?;
+        let mut child = project.command(&["run", "--quiet"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         std::thread::sleep(after.max(Duration::from_millis(20)));
         let had_ended = child.try_wait()?.is_some();
         child.kill()?;

@@ -184,11 +184,11 @@ fn shop_to_list() -> Result<(), Failed> {
 
 /// Answers of a shop on a bad day: throttled, broken, cut off, a page of HTML, half a document.
 const STUMBLES: [&str; 5] = [
-    r#"{"status":429,"headers":{"retry-after":"1"}}"#,
+    r#"{"status":429,"times":1,"headers":{"retry-after":"1"}}"#,
     r#"{"status":503,"times":2}"#,
-    r#"{"drop":true}"#,
-    r#"{"status":200,"body":"<html>maintenance</html>"}"#,
-    r#"{"status":200,"body":"{\"data\":{\"customers\":{\"nodes\":[{\"id\":"}"#,
+    r#"{"drop":true,"times":1}"#,
+    r#"{"status":200,"times":1,"body":"<html>maintenance</html>"}"#,
+    r#"{"status":200,"times":1,"body":"{\"data\":{\"customers\":{\"nodes\":[{\"id\":"}"#,
 ];
 
 fn shop_that_stumbles() -> Result<(), Failed> {

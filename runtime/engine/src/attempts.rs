@@ -26,6 +26,7 @@ const WAIT_MS_MAX: u64 = 300_000;
 #[derive(Debug, Default)]
 pub(crate) struct Attempts {
     transient: u32,
+    rate_limited: u32,
     traps: u32,
 }
 
@@ -33,14 +34,20 @@ impl Attempts {
     /// Something worked: the next failure starts counting anew. Traps keep counting for the whole run.
     pub(crate) fn succeeded(&mut self) {
         self.transient = 0;
+        self.rate_limited = 0;
     }
 
     /// Decides what a failure asks for. `jitter` is in 0..=1.
     pub(crate) fn judge(&mut self, failure: &Failure, jitter: f64) -> Verdict {
         match failure.kind {
             FailureKind::RateLimited => {
+                self.rate_limited += 1;
                 let wait_ms = failure.retry_after_ms.unwrap_or(BACKOFF_FIRST_MS).min(RETRY_AFTER_MS_MAX);
-                if wait_ms > WAIT_MS_MAX { Verdict::Pause(wait_ms) } else { Verdict::Retry(wait_ms.max(1)) }
+                match wait_ms {
+                    _ if self.rate_limited > ATTEMPTS_MAX => Verdict::Pause(wait_ms.max(BACKOFF_LONGEST_MS)),
+                    WAIT_MS_MAX.. => Verdict::Pause(wait_ms),
+                    _ => Verdict::Retry(wait_ms.max(1)),
+                }
             }
             FailureKind::Transient => {
                 self.transient += 1;
@@ -105,6 +112,14 @@ mod tests {
         let mut attempts = Attempts::default();
         assert_eq!(attempts.judge(&failure(FailureKind::RateLimited, Some(2_000)), 0.5), Verdict::Retry(2_000));
         assert_eq!(attempts.judge(&failure(FailureKind::RateLimited, Some(3_000_000)), 0.5), Verdict::Pause(3_000_000));
+    }
+
+    #[test]
+    fn a_remote_that_says_wait_for_ever_pauses_the_run() {
+        let mut attempts = Attempts::default();
+        let verdicts: Vec<Verdict> =
+            (0..=ATTEMPTS_MAX).map(|_| attempts.judge(&failure(FailureKind::RateLimited, Some(10)), 0.5)).collect();
+        assert_eq!(verdicts.last(), Some(&Verdict::Pause(BACKOFF_LONGEST_MS)));
     }
 
     #[test]
