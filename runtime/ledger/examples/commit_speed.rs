@@ -23,7 +23,8 @@ const BATCH_ROWS: usize = 1_000;
 fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
     let nodes: i64 = arguments.next().map_or(Ok(1_000_000), |text| text.parse())?;
-    let directory = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from).join("affluent-commit-speed");
+    let directory =
+        arguments.next().map_or_else(std::env::temp_dir, PathBuf::from).join(format!("commit-speed-{}", std::process::id()));
     std::fs::create_dir_all(&directory)?;
     let result = measure(&directory, nodes);
     std::fs::remove_dir_all(&directory)?;
@@ -31,7 +32,7 @@ fn main() -> Outcome<()> {
 }
 
 fn measure(directory: &Path, nodes: i64) -> Outcome<()> {
-    let mut table = Table { bare_us: 1.0 };
+    let mut table = Table { bare_us: 0.0 };
     table.bare_us = table.row("bare insert of 30 bytes", nodes, || bare_inserts(directory, nodes))?;
     let ledger = SqliteLedger::open(&directory.join("ledger.db"))?;
     let lease = ledger.begin_run(&start())?;
@@ -42,7 +43,7 @@ fn measure(directory: &Path, nodes: i64) -> Outcome<()> {
     table.row("label visited", nodes, || Ok(ledger.assignments(&mut |_, _| Ok(()))?))?;
     table.row("node of the whole graph", nodes, || whole(&ledger))?;
     let few = nodes / 100;
-    table.row("node of 1 %, with neighbours", few, || neighbours(&ledger, nodes, few))?;
+    table.row("node of 1 %, with its 3 neighbours", few, || neighbours(&ledger, nodes, few))?;
     table.row("edge seen again, of 1 %", few * EDGES_PER_NODE, || commit_edges(&ledger, &lease, nodes - few, few))?;
     table.row("outbox row planned", nodes, || plan(&ledger, &lease, nodes))?;
     table.row("outbox row sent and settled", nodes, || deliver(&ledger, &lease))?;
@@ -64,8 +65,8 @@ impl Table {
         work()?;
         let each = |seconds: f64| seconds * 1e6 / rows.max(1) as f64;
         let (cpu_us, wall_us) = (each(cpu_seconds()? - cpu_before), each(began.elapsed().as_secs_f64()));
-        let ratio = cpu_us / self.bare_us;
-        writeln!(std::io::stdout(), "{name:<30} {cpu_us:>7.2} us of CPU  {wall_us:>7.2} us of time  {ratio:>6.2} x bare")?;
+        let ratio = if self.bare_us > 0.0 { cpu_us / self.bare_us } else { 1.0 };
+        writeln!(std::io::stdout(), "{name:<35} {cpu_us:>7.2} us of CPU  {wall_us:>7.2} us of time  {ratio:>6.2} x bare")?;
         Ok(cpu_us)
     }
 }

@@ -169,7 +169,7 @@ pub trait Outbox {
     fn begin_plan(&self, lease: &Lease, batch_rows: usize) -> Result<OutboxPlan>;
 
     /// Adds rows to a plan, invisible until it is committed. A key must not come twice in a plan; that is not checked. Best in groups
-    /// of 10,000 rows.
+    /// of 10,000 rows and in the order of keys: settling rows in another order costs ten times as much.
     ///
     /// # Errors
     /// `E0706`; a bug when the plan is not the one begun last.

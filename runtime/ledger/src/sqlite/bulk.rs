@@ -10,7 +10,8 @@ const ROWS_PER_STATEMENT: usize = 16;
 
 /// An insert without its rows.
 pub(super) struct Insert {
-    /// Up to and without `VALUES`.
+    /// Up to and without `VALUES`. `OR FAIL` and `OR IGNORE` spare SQLite a journal for each statement; what a failed one
+    /// leaves is undone with its transaction.
     pub(super) into: &'static str,
     pub(super) columns: usize,
     /// What follows the rows: a conflict clause, or nothing.

@@ -163,14 +163,14 @@ fn insert_nodes(connection: &Connection, nodes: &[NewNode]) -> StoreResult<()> {
         rows.push((new, number));
     }
     rows.sort_unstable_by_key(|(new, _)| new.node);
-    let insert = Insert { into: "INSERT INTO node (node, key, source, first_seen_us)", columns: 4, then: "" };
+    let insert = Insert { into: "INSERT OR FAIL INTO node (node, key, source, first_seen_us)", columns: 4, then: "" };
     bulk::insert(connection, &insert, &rows, |(new, source), row| {
         row.put(new.node.0)?;
         row.put(new.key)?;
         row.put(source)?;
         Ok(row.put(new.first_seen_us)?)
     })?;
-    let insert = Insert { into: "INSERT INTO node_key (node, wrapped)", columns: 2, then: "" };
+    let insert = Insert { into: "INSERT OR FAIL INTO node_key (node, wrapped)", columns: 2, then: "" };
     bulk::insert(connection, &insert, &rows, |(new, _), row| {
         row.put(new.node.0)?;
         Ok(row.put(&new.wrapped_key)?)

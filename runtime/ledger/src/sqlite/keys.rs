@@ -1,4 +1,4 @@
-//! Wrapped keys. Node keys have a table of their own, whose deleted rows SQLite overwrites (`secure_delete`).
+//! Wrapped keys. Node keys have a table of their own, and whatever is removed from it is overwritten in the file.
 
 use affluent_model::identity::NodeId;
 use affluent_model::{Error, Result};
@@ -26,7 +26,7 @@ impl Keys for SqliteLedger {
     }
 
     fn add_stored_keys(&self, rows: &[StoredKeyRow]) -> Result<()> {
-        self.write(|transaction| {
+        self.write_keys(|transaction| {
             let sql = "INSERT OR REPLACE INTO stored_key (purpose, key_id, version, wrapped) VALUES (?1, ?2, ?3, ?4)";
             let mut statement = transaction.prepare_cached(sql)?;
             for row in rows {
@@ -64,7 +64,7 @@ impl Keys for SqliteLedger {
     }
 
     fn rewrap_keys(&self, rows: &[(NodeId, Vec<u8>)]) -> Result<()> {
-        self.write(|transaction| {
+        self.write_keys(|transaction| {
             let mut statement = transaction.prepare_cached("UPDATE node_key SET wrapped = ?2 WHERE node = ?1")?;
             for (node, wrapped) in rows {
                 statement.execute(params![node.0, wrapped])?;
@@ -74,7 +74,7 @@ impl Keys for SqliteLedger {
     }
 
     fn erase_keys(&self, nodes: &[NodeId]) -> Result<u64> {
-        let erased = self.write(|transaction| {
+        let erased = self.write_keys(|transaction| {
             let mut statement = transaction.prepare_cached("DELETE FROM node_key WHERE node = ?1")?;
             let mut erased = 0;
             for node in nodes {

@@ -66,13 +66,15 @@ impl SqliteLedger {
     /// Runs `work` in one durable transaction: all of it or nothing.
     fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> StoreResult<T>) -> Result<T> {
         let mut writer = self.lock_writer();
-        let result = (|| {
-            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = work(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
-        })();
-        result.map_err(|error: StoreError| error.into_model(&self.path))
+        commit(&mut writer, work).map_err(|error| error.into_model(&self.path))
+    }
+
+    /// As [`Self::write`], and whatever it deletes or replaces is overwritten in the file.
+    fn write_keys<T>(&self, work: impl FnOnce(&Transaction<'_>) -> StoreResult<T>) -> Result<T> {
+        let mut writer = self.lock_writer();
+        let result = open::overwrite_deleted(&writer, true).and_then(|()| commit(&mut writer, work));
+        let restored = open::overwrite_deleted(&writer, false);
+        result.and_then(|value| restored.map(|()| value)).map_err(|error| error.into_model(&self.path))
     }
 
     /// As [`Self::write`], refused once the lease is lost.
@@ -103,6 +105,13 @@ impl SqliteLedger {
 }
 
 impl Ledger for SqliteLedger {}
+
+fn commit<T>(writer: &mut Connection, work: impl FnOnce(&Transaction<'_>) -> StoreResult<T>) -> StoreResult<T> {
+    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = work(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
+}
 
 fn require_lease(transaction: &Transaction<'_>, lease: &Lease) -> StoreResult<()> {
     let held = transaction

@@ -100,10 +100,17 @@ fn prepare(connection: &mut Connection, path: &Path) -> StoreResult<()> {
         return Err(error::unreachable(path, &format!("its file system allows only journal mode `{mode}`")).into());
     }
     connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "secure_delete", true)?;
+    overwrite_deleted(connection, false)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
     migrate(connection, path)
+}
+
+/// How far deleted rows are overwritten: always where their page is written anyway, and with `everywhere` also in pages that
+/// become free as a whole. Only keys need that; for sent payloads, which are sealed, it would double what is written.
+pub(super) fn overwrite_deleted(connection: &Connection, everywhere: bool) -> StoreResult<()> {
+    let setting = if everywhere { "on" } else { "fast" };
+    Ok(connection.pragma_update(None, "secure_delete", setting)?)
 }
 
 /// A file of another program is left alone; an empty one becomes ours.

@@ -26,42 +26,54 @@ pub(super) fn commit(connection: &Connection, resolution: &ResolutionCommit) -> 
     Ok(())
 }
 
-/// One edge of a node with the times of its sightings in this resolution.
-type Sighting = (NodeId, u16, BlindIndex, i64, i64);
-
+/// Edges in the order of both look-ups. New ones are the rule and are only inserted; a second pass, over all, widens the
+/// times of those that were there before.
 fn put_edges(connection: &Connection, edges: &[Edge]) -> StoreResult<()> {
-    let mut sightings: Vec<Sighting> =
-        edges.iter().map(|edge| (edge.node, edge.kind, edge.value, edge.seen_at_us, edge.seen_at_us)).collect();
-    sightings.sort_unstable();
-    sightings.dedup_by(|later, kept| {
-        let is_same = (later.0, later.1, later.2) == (kept.0, kept.1, kept.2);
-        if is_same {
-            kept.4 = kept.4.max(later.4);
-        }
-        is_same
-    });
-    let insert = Insert {
-        into: "INSERT INTO edge (node, kind, value, first_seen_us, last_seen_us)",
-        columns: 5,
-        then: "ON CONFLICT DO UPDATE SET first_seen_us = min(first_seen_us, excluded.first_seen_us),
-                last_seen_us = max(last_seen_us, excluded.last_seen_us)
-            WHERE excluded.first_seen_us < first_seen_us OR excluded.last_seen_us > last_seen_us",
-    };
-    bulk::insert(connection, &insert, &sightings, |(node, kind, value, first_seen_us, last_seen_us), row| {
-        row.put(node.0)?;
-        row.put(kind)?;
-        row.put(value)?;
-        row.put(first_seen_us)?;
-        Ok(row.put(last_seen_us)?)
-    })?;
-    sightings.sort_unstable_by_key(|(node, kind, value, ..)| (*kind, *value, *node));
+    let by_node = in_order(edges, |edge| u64::from_ne_bytes(edge.node.0.to_ne_bytes()));
+    let into = "INSERT OR IGNORE INTO edge (node, kind, value, first_seen_us, last_seen_us)";
+    let inserted = insert_edges(connection, &Insert { into, columns: 5, then: "" }, &by_node)?;
+    if inserted < edges.len() {
+        let widen = Insert {
+            into: "INSERT INTO edge (node, kind, value, first_seen_us, last_seen_us)",
+            columns: 5,
+            then: "ON CONFLICT DO UPDATE SET first_seen_us = min(first_seen_us, excluded.first_seen_us),
+                    last_seen_us = max(last_seen_us, excluded.last_seen_us)
+                WHERE excluded.first_seen_us < first_seen_us OR excluded.last_seen_us > last_seen_us",
+        };
+        insert_edges(connection, &widen, &by_node)?;
+    }
+    let by_value = in_order(edges, |edge| value_order(edge.kind, &edge.value));
     let insert = Insert { into: "INSERT OR IGNORE INTO edge_by_value (kind, value, node)", columns: 3, then: "" };
-    bulk::insert(connection, &insert, &sightings, |(node, kind, value, ..), row| {
-        row.put(kind)?;
-        row.put(value)?;
-        Ok(row.put(node.0)?)
+    bulk::insert(connection, &insert, &by_value, |(_, edge), row| {
+        row.put(edge.kind)?;
+        row.put(edge.value)?;
+        Ok(row.put(edge.node.0)?)
     })?;
     Ok(())
+}
+
+fn insert_edges(connection: &Connection, insert: &Insert, edges: &[(u64, &Edge)]) -> StoreResult<usize> {
+    bulk::insert(connection, insert, edges, |(_, edge), row| {
+        row.put(edge.node.0)?;
+        row.put(edge.kind)?;
+        row.put(edge.value)?;
+        row.put(edge.seen_at_us)?;
+        Ok(row.put(edge.seen_at_us)?)
+    })
+}
+
+/// Edges sorted by a number that tells which page of a table they are on; exact order within a page gains nothing.
+fn in_order(edges: &[Edge], page_order: impl Fn(&Edge) -> u64) -> Vec<(u64, &Edge)> {
+    let mut sorted: Vec<(u64, &Edge)> = edges.iter().map(|edge| (page_order(edge), edge)).collect();
+    sorted.sort_unstable_by_key(|(order, _)| *order);
+    sorted
+}
+
+/// The kind and the first random bytes of a blind index.
+fn value_order(kind: u16, value: &BlindIndex) -> u64 {
+    let [_version, a, b, c, d, e, f, ..] = *value;
+    let [high, low] = kind.to_be_bytes();
+    u64::from_be_bytes([high, low, a, b, c, d, e, f])
 }
 
 fn put_assignments(connection: &Connection, assignments: &[(NodeId, ProfileId)]) -> StoreResult<()> {

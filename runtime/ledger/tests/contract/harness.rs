@@ -140,7 +140,7 @@ pub(crate) fn value(number: u8) -> BlindIndex {
 }
 
 pub(crate) fn wrapped(number: i64) -> Vec<u8> {
-    (0..108).map(|at| (number as u8).wrapping_add(at)).collect()
+    (0..108).map(|at| (number as u8) ^ (at as u8).wrapping_mul(151)).collect()
 }
 
 pub(crate) fn node(number: i64) -> NewNode {
