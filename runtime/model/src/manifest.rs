@@ -33,26 +33,36 @@ impl PluginKind {
 pub struct Manifest {
     /// Always 1.
     pub manifest_version: u32,
+    /// What connections name: `shopify`, `acme/order-tagger`.
     pub name: String,
+    /// Of the plugin, semantic.
     pub version: String,
+    /// What it can be.
     pub kinds: Vec<PluginKind>,
+    /// One sentence for lists.
     #[serde(default)]
     pub description: String,
+    /// SPDX expression.
     #[serde(default)]
     pub license: String,
     /// JSON Schema draft 2020-12 of the connection's `config`.
     pub config_schema: serde_json::Value,
+    /// Payload formats it takes and gives.
     #[serde(default)]
     pub formats: Formats,
+    /// Hosts it asks to reach.
     #[serde(default)]
     pub hosts: Vec<HostRequest>,
     /// Auth slot name → how the host adds the credential.
     #[serde(default)]
     pub auth: BTreeMap<String, AuthSlot>,
+    /// Secrets it needs the host to hold.
     #[serde(default)]
     pub secrets: Vec<SecretRequest>,
+    /// The vendor's published limits.
     #[serde(default)]
     pub rate_limits: Vec<RateLimit>,
+    /// What it asks of the machine.
     #[serde(default)]
     pub limits: PluginLimits,
     /// True when the plugin works on files granted by the connection.
@@ -193,10 +203,12 @@ pub struct PluginLimits {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TargetSchema {
+    /// What a pipeline names as `object`.
     pub name: String,
     /// Known fields; more are allowed where `any_fields` or a prefix of `open_fields` says so.
     #[serde(default)]
     pub fields: Vec<Field>,
+    /// True when any name is allowed.
     #[serde(default)]
     pub any_fields: bool,
     /// Prefixes under which any name is allowed: `properties.`.
@@ -216,7 +228,9 @@ pub struct TargetSchema {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DestinationInfo {
+    /// When accepted rows are safe.
     pub durable: Durable,
+    /// What a repeated write does.
     pub idempotent: Idempotence,
     /// Rows per batch at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -178,14 +178,19 @@ pub struct ParentStream {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StreamSchema {
+    /// What pipelines name under `streams`.
     pub name: String,
+    /// Columns, in the order of the batches.
     pub fields: Vec<Field>,
     /// Names of fields; empty when the stream has no key, then every record is new.
     #[serde(default)]
     pub primary_key: Vec<String>,
+    /// The field that says when a record last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor_field: Option<String>,
+    /// How it may be read.
     pub sync_modes: Vec<SyncMode>,
+    /// Set for a child stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentStream>,
 }
