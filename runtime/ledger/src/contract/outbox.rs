@@ -168,8 +168,8 @@ pub trait Outbox {
     /// `E0706`.
     fn begin_plan(&self, lease: &Lease, batch_rows: usize) -> Result<OutboxPlan>;
 
-    /// Adds rows to a plan, invisible until it is committed. A key must not come twice in a plan; that is not checked. Best in groups
-    /// of 10,000 rows and in the order of keys: settling rows in another order costs ten times as much.
+    /// Adds rows to a plan, invisible until it is committed. A key must not come twice in a plan; that is not checked.
+    /// Best in groups of 10,000 rows and in the order of keys: settling rows in another order costs seven times as much.
     ///
     /// # Errors
     /// `E0706`; a bug when the plan is not the one begun last.
@@ -194,7 +194,8 @@ pub trait Outbox {
     /// `E0706`.
     fn take_batch(&self, lease: &Lease, take: &TakeBatch) -> Result<Option<OutboxBatch>>;
 
-    /// Counts one more hand-over of a batch in flight and returns how many there were; call it before sending again.
+    /// Counts one more hand-over of a batch in flight and returns how many there were; call it before sending again. From then
+    /// on its keys are in doubt unless they are accepted: an earlier hand-over may have reached the destination unheard.
     ///
     /// # Errors
     /// `E0706`; a bug when the batch is not in flight.

@@ -179,7 +179,8 @@ impl<'a> Settlement<'a> {
             Verdict::Accepted { .. } => self.accept(row),
             Verdict::Refused { is_skip, code, message } => self.refuse(row, is_skip, code, message),
             Verdict::Again { was_sent: true, .. } => put_in_doubt(self.connection, self.sync, row, self.now_us),
-            Verdict::Again { was_sent: false, .. } | Verdict::Open => Ok(()),
+            Verdict::Again { was_sent: false, .. } => self.doubt_earlier(row),
+            Verdict::Open => Ok(()),
         }
     }
 
@@ -203,6 +204,11 @@ impl<'a> Settlement<'a> {
             (profile_bytes(row.key), operation_number(row.operation), row.attempts.saturating_add(1));
         let new = params![self.sync, key, operation, row.payload_hash, attempts, is_skip, code, message, self.now_us];
         self.connection.prepare_cached(sql)?.execute(new)?;
-        Ok(())
+        self.doubt_earlier(row)
+    }
+
+    /// The answer is to the last hand-over; what became of the ones before it nobody has heard.
+    fn doubt_earlier(&self, row: &OutboxRow) -> StoreResult<()> {
+        if self.batch.attempts > 1 { put_in_doubt(self.connection, self.sync, row, self.now_us) } else { Ok(()) }
     }
 }

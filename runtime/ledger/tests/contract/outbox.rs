@@ -200,6 +200,32 @@ fn a_key_sent_with_unknown_fate_is_in_doubt_until_a_row_of_it_is_accepted() {
 }
 
 #[test]
+fn a_newer_state_in_flight_puts_the_accepted_one_in_doubt() {
+    let (store, lease) = story();
+    store.plan(&lease, &[upsert(1, 1)]);
+    let first = store.take(&lease, Upsert, 1).unwrap();
+    store.settle(&lease, &first, &accepted());
+    assert_eq!(hashes(&store), [(1, Some(1))]);
+
+    store.plan(&lease, &[upsert(1, 2)]);
+    store.take(&lease, Upsert, 1).unwrap();
+
+    assert_eq!(hashes(&store), [(1, None)]);
+}
+
+#[test]
+fn a_refusal_of_a_batch_that_was_sent_twice_leaves_doubt() {
+    let (store, lease) = story();
+    store.plan(&lease, &[upsert(1, 1)]);
+    let batch = store.take(&lease, Upsert, 1).unwrap();
+    store.mark_resent(&lease, batch.batch).unwrap();
+
+    store.settle(&lease, &batch, &failed("x"));
+
+    assert_eq!(hashes(&store), [(1, None)]);
+}
+
+#[test]
 fn a_released_batch_is_in_doubt_only_when_it_was_sent() {
     for (was_sent, attempts, doubt) in [(false, 0, vec![]), (true, 1, vec![(1, None)])] {
         let (store, lease) = story();

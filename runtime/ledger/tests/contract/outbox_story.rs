@@ -1,7 +1,7 @@
 //! Any story of plans, crashes, losses and refusals: what the image is sure of is what the destination holds, nothing that
 //! the destination holds is unknown to the image, and once all goes well the destination holds what is desired.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use affluent_ledger::*;
 use affluent_model::batch::RowOperation;
@@ -29,6 +29,8 @@ enum Step {
         removals: bool,
         rows_max: usize,
     },
+    /// The oldest batch in flight reaches the destination, and no answer comes back.
+    Reach,
     /// Settles the oldest batch in flight, row by row.
     Settle(Vec<Fate>),
     Crash,
@@ -49,6 +51,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => (0u8..5, 0u8..4).prop_map(|(key, hash)| Step::Desire(key, hash)),
         3 => Just(Step::Plan),
         4 => (any::<bool>(), 1usize..4).prop_map(|(removals, rows_max)| Step::Take { removals, rows_max }),
+        1 => Just(Step::Reach),
         3 => proptest::collection::vec(any_fate(), 4).prop_map(Step::Settle),
         1 => Just(Step::Crash),
     ]
@@ -60,13 +63,15 @@ struct Story {
     desired: BTreeMap<u8, u8>,
     /// What the destination really holds.
     remote: BTreeMap<u8, u8>,
+    /// Batches that were handed over without an answer.
+    unheard: BTreeSet<i64>,
 }
 
 impl Story {
     fn new() -> Self {
         let store = Store::new();
         let lease = store.begin(PIPELINE);
-        Self { store, lease, desired: BTreeMap::new(), remote: BTreeMap::new() }
+        Self { store, lease, desired: BTreeMap::new(), remote: BTreeMap::new(), unheard: BTreeSet::new() }
     }
 
     fn tell(&mut self, step: &Step) {
@@ -82,6 +87,7 @@ impl Story {
                 let operation = if *removals { RowOperation::Delete } else { RowOperation::Upsert };
                 self.store.take(&self.lease, operation, *rows_max);
             }
+            Step::Reach => self.reach(),
             Step::Settle(fates) => self.settle(fates),
             Step::Crash => self.store.reopen(),
         }
@@ -97,10 +103,37 @@ impl Story {
         self.store.plan(&self.lease, &rows);
     }
 
-    fn settle(&mut self, fates: &[Fate]) {
-        let Some(batch) = self.store.in_flight(PIPELINE).unwrap().into_iter().next() else {
+    fn oldest_in_flight(&self) -> Option<OutboxBatch> {
+        self.store.in_flight(PIPELINE).unwrap().into_iter().next()
+    }
+
+    fn reach(&mut self) {
+        let Some(batch) = self.oldest_in_flight() else {
             return;
         };
+        if self.unheard.contains(&batch.batch) {
+            self.store.mark_resent(&self.lease, batch.batch).unwrap();
+        }
+        self.unheard.insert(batch.batch);
+        for row in &batch.rows {
+            self.apply(row);
+        }
+    }
+
+    fn apply(&mut self, row: &OutboxRow) {
+        match row.operation {
+            RowOperation::Upsert => self.remote.insert(row.key.0 as u8, row.payload_hash[0]),
+            RowOperation::Delete => self.remote.remove(&(row.key.0 as u8)),
+        };
+    }
+
+    fn settle(&mut self, fates: &[Fate]) {
+        let Some(batch) = self.oldest_in_flight() else {
+            return;
+        };
+        if self.unheard.contains(&batch.batch) {
+            self.store.mark_resent(&self.lease, batch.batch).unwrap();
+        }
         if let Some(Fate::NotSent) = fates.first() {
             let release = BatchRelease { retry_at_us: 0, was_sent: false };
             return self.store.release_batch(&self.lease, batch.batch, &release).unwrap();
@@ -112,10 +145,7 @@ impl Story {
     /// `None` = no answer: the row stays in flight.
     fn meet(&mut self, row: &OutboxRow, fate: Fate) -> Option<RowOutcome> {
         if matches!(fate, Fate::AppliedAndHeard | Fate::AppliedAndLost) {
-            match row.operation {
-                RowOperation::Upsert => self.remote.insert(row.key.0 as u8, row.payload_hash[0]),
-                RowOperation::Delete => self.remote.remove(&(row.key.0 as u8)),
-            };
+            self.apply(row);
         }
         let result = match fate {
             Fate::AppliedAndHeard => accepted(),
