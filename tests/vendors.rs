@@ -160,6 +160,10 @@ fn shop_to_list() -> Result<(), Failed> {
         email.strip_prefix("user").and_then(|rest| rest.split('@').next()).and_then(|place| place.parse::<u32>().ok())
     });
     let place = member.ok_or("nobody was imported")?;
+    let (ended, view) = project.json(&["profile", "show", &format!("email:user{place}@example.com")]);
+    ended.expect(0)?;
+    let has_sku = view["values"].as_array().into_iter().flatten().any(|value| value["name"] == "favourite_sku");
+    holds(has_sku, "a buyer has no favourite_sku: the lines of the orders did not find their people")?;
     let requests = klaviyo.get("/__judge/log")?.as_array().map_or(0, Vec::len);
     shopify.request("POST", &format!("/__judge/touch?i={place}&lastName=Touched"))?;
     let third = run(&project)?;

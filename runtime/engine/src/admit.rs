@@ -9,7 +9,7 @@ use affluent_model::batch::Rejected;
 use affluent_model::identity::{NodeId, NodeKey};
 use affluent_model::pii::PiiPolicy;
 use affluent_model::plan::{IdentifierRule, Plan};
-use affluent_model::schema::{Field, FieldType, PII_KEY, SEALED_KEY, StreamSchema};
+use affluent_model::schema::{Field, FieldType, PII_KEY, ParentStream, SEALED_KEY, StreamSchema};
 use affluent_model::{Error, Result, normalize};
 use affluent_vault::{BlindIndexer, FieldContext, Padding, Vault};
 use arrow::array::{
@@ -25,6 +25,8 @@ use crate::mapping::{self, CompiledMapping};
 use crate::rows;
 use crate::streams::{policy_of, table_name};
 
+/// Arrow metadata key on the column of a child stream that holds its parent's key: the parent stream's name.
+pub(crate) const PARENT_KEY: &str = "affluent.parent";
 /// Bytes a sealed value is longer than its plaintext, for sizing buffers.
 const SEALED_OVERHEAD_BYTES: usize = 48;
 
@@ -109,7 +111,7 @@ impl Admitter {
             identifiers.push((rule.clone(), vault.blind_indexer(&rule.name)?));
         }
         let key_is_personal = stream.primary_key.iter().any(|name| is_sealed(plan, input, name));
-        let schema = output_schema(&mapped, &columns);
+        let schema = output_schema(&mapped, &columns, stream.parent.as_ref());
         Ok(Self {
             key_indexer: if key_is_personal { Some(vault.blind_indexer(&format!("key/{table}"))?) } else { None },
             record_indexer: vault.blind_indexer(&format!("record/{table}"))?,
@@ -373,15 +375,21 @@ fn plan_column(
     Ok(Some(ColumnPlan { name, action }))
 }
 
-fn output_schema(mapped: &SchemaRef, columns: &[ColumnPlan]) -> SchemaRef {
+fn output_schema(mapped: &SchemaRef, columns: &[ColumnPlan], parent: Option<&ParentStream>) -> SchemaRef {
     let mut fields: Vec<ArrowField> = Vec::with_capacity(columns.len() + 6);
     for plan in columns {
         let Ok(field) = mapped.field_with_name(&plan.name) else { continue };
-        fields.push(match &plan.action {
+        let mut stored = match &plan.action {
             Action::Keep => field.clone().with_nullable(true),
             Action::Index(_) => ArrowField::new(&plan.name, DataType::Binary, true),
             Action::Seal { kind, .. } => sealed_field(field, *kind),
-        });
+        };
+        if let Some(parent) = parent.filter(|parent| parent.field == plan.name) {
+            let mut metadata = stored.metadata().clone();
+            metadata.insert(PARENT_KEY.to_owned(), parent.stream.clone());
+            stored = stored.with_metadata(metadata);
+        }
+        fields.push(stored);
     }
     fields.extend(system_fields());
     Arc::new(Schema::new(fields))

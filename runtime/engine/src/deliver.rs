@@ -272,7 +272,7 @@ fn in_doubt(batch: &OutboxBatch) -> Error {
         batch.batch,
         batch.rows.len()
     );
-    Error::held("E0810", message).help("look at the destination, then reset the sync or drop the batch")
+    Error::held("E0810", message).help("look at the destination for its rows; to give the batch up, give the pipeline another name: it then sends every row again")
 }
 
 fn refused_row(failure: &Failure) -> DeliveryReport {

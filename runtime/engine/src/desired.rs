@@ -76,7 +76,8 @@ impl<'a> DesiredRows<'a> {
     /// `E0807` without a snapshot; what the stores report.
     pub(crate) async fn prepare(engine: &'a Engine, plan: &DestinationPlan, segment: Option<&str>) -> Result<Self> {
         let (_, snapshot) = current_snapshot(engine)?;
-        let sources: Vec<TableSource> = profile_tables(engine).await?.into_iter().map(|table| table.source).collect();
+        let (sources, tables): (Vec<TableSource>, Vec<LakeTable>) =
+            profile_tables(engine).await?.into_iter().map(|one| (one.source, one.table)).unzip();
         let sealed = sealed_kinds(&sources);
         let (mut outputs, mut fields, mut forms) = (Vec::new(), Vec::new(), Vec::new());
         let match_count = plan.match_by.len();
@@ -91,7 +92,7 @@ impl<'a> DesiredRows<'a> {
         }
         let forms = compile_forms(engine, &fields, forms)?;
         let consent = match &plan.purpose {
-            Some(purpose) => Some(Consent::read(engine, purpose, &outputs, match_count).await?),
+            Some(purpose) => Some(Consent::read(engine, purpose, outputs.iter().take(match_count), &sources, &tables).await?),
             None => None,
         };
         let members = match segment {
@@ -215,23 +216,38 @@ impl<'a> DesiredRows<'a> {
 }
 
 impl Consent {
-    async fn read(engine: &Engine, purpose: &str, outputs: &[Output], match_count: usize) -> Result<Self> {
-        let tables = profile_tables(engine).await?;
-        let sources: Vec<TableSource> = tables.iter().map(|table| table.source.clone()).collect();
+    /// Reads what was said about a purpose for the identifiers that the destination is matched by.
+    ///
+    /// # Errors
+    /// `E0808` when it is matched by none: then nobody's consent can be looked up.
+    async fn read(
+        engine: &Engine,
+        purpose: &str,
+        matches: impl Iterator<Item = &Output>,
+        sources: &[TableSource],
+        tables: &[LakeTable],
+    ) -> Result<Self> {
         let (mut said, mut indexers) = (HashMap::new(), Vec::new());
-        for output in outputs.iter().take(match_count) {
+        for output in matches {
             let Some(rule) = &output.identifier else {
                 indexers.push(None);
                 continue;
             };
             let query = LakeQuery {
-                sql: consent_sql(purpose, &rule.name, &sources),
-                tables: tables.iter().map(|table| table.table.clone()).collect(),
+                sql: consent_sql(purpose, &rule.name, sources),
+                tables: tables.to_vec(),
                 memory: Vec::new(),
                 now_us: engine.now_us(),
             };
             engine.lake.stream(query, &mut |batch| take_consent(&batch, &mut said)).await?;
             indexers.push(Some((rule.clone(), engine.vault.blind_indexer(&rule.name)?)));
+        }
+        if indexers.iter().all(Option::is_none) {
+            return Err(Error::configuration(
+                "E0808",
+                format!("consent to `{purpose}` cannot be looked up: no match is an identifier"),
+            )
+            .help("match by an identifier of profiles/identity.yaml: `match: { email: email }`"));
         }
         Ok(Self { said, indexers })
     }

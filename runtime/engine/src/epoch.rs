@@ -116,5 +116,5 @@ pub(crate) fn key_id(node: NodeId) -> Result<u64> {
 
 fn erased(node: NodeId) -> Error {
     Error::external("E0804", format!("a record of an erased person came in again (node {})", node.0))
-        .help("remove the person at the source, or lift the erasure")
+        .help("remove the person at the source")
 }

@@ -235,8 +235,7 @@ impl<'a> StreamIngest<'a> {
     async fn take_part(&mut self, part: Batch, open: &mut Open, parents: &mut Parents) -> Result<()> {
         let rows = part.records.num_rows();
         let Some(lane) = self.lanes.iter_mut().find(|lane| lane.schema.name == part.stream) else {
-            return Err(self
-                .place(Error::external("E0503", format!("the source sent rows of `{}`, which nobody asked for", part.stream))));
+            return Err(self.place(Error::bug(format!("the host let rows of `{}` through, which nobody asked for", part.stream))));
         };
         open.bytes += part.records.get_array_memory_size();
         let done = lane.transforms.apply(part.records, self.now_us).await?;
@@ -382,5 +381,5 @@ fn writer_of<'o>(engine: &Engine, open: &'o mut Open, table: &str, lane: &Lane) 
 
 fn suspiciously_empty(before: u64) -> Error {
     Error::held("E0805", format!("a full refresh found no records, and the one before had {before}"))
-        .help("if the source is really empty, reset the stream; else mend the source and run again")
+        .help("mend the source and run again; if it is really empty, take the stream out of the pipeline")
 }

@@ -40,9 +40,14 @@ impl CompiledMapping {
             set.push((identifier_column(&named.name), named.expression.text.clone()));
             identifiers.push(rule_of(identity, &named.name)?.clone());
         }
+        let mut implied: Vec<(String, String)> = Vec::new();
         for (name, expression) in attributes_of(mapping) {
-            if bare_column(expressions, schema, expression).is_none() {
-                set.push((attribute_column(name), expression.text.clone()));
+            let is_own = is_named(&mapping.attributes, name);
+            match bare_column(expressions, schema, expression) {
+                Some(_) => {}
+                None if is_own => set.push((attribute_column(name), expression.text.clone())),
+                // The identifier's own column holds the value: it is not computed again.
+                None => implied.push((attribute_column(name), format!("\"{}\"", identifier_column(name)))),
             }
         }
         for one in &mapping.consent {
@@ -58,7 +63,7 @@ impl CompiledMapping {
             set.push(("_order_currency".to_owned(), typed(&text_or_null(order.currency.as_ref()), "VARCHAR")));
             set.push(("_order_status".to_owned(), typed(&text_or_null(order.status.as_ref()), "VARCHAR")));
         }
-        let program = expressions.compile(Arc::clone(schema), vec![RowStep::Set(set)])?;
+        let program = expressions.compile(Arc::clone(schema), vec![RowStep::Set(set), RowStep::Set(implied)])?;
         let has_subject = mapping.subject.is_some();
         Ok(Self { program, has_subject, identifiers })
     }

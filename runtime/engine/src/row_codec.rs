@@ -68,7 +68,7 @@ pub(crate) fn decode(fields: &[Field], rows: &[Vec<u8>]) -> Result<RecordBatch> 
 
 fn malformed() -> Error {
     Error::external("E0806", "a stored row is not of the form this program writes")
-        .help("it was written by another version: reset the sync, then run it again")
+        .help("it was written by another version: give the pipeline another name, then it sends every row again")
 }
 
 struct Reader<'a> {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use affluent_lake::LakeTable;
 use affluent_model::Result;
 use affluent_model::plan::{Pipeline, PipelineDestination, PipelineSource, ProfileMapping};
-use affluent_model::schema::{Field, FieldType, SEALED_KEY, StreamSchema};
+use affluent_model::schema::{Field, FieldType, SEALED_KEY};
 use affluent_profiles::source::{AttributeSource, ParentTable, TableColumn, TableSource};
 use arrow::datatypes::{Field as ArrowField, SchemaRef};
 
+use crate::admit::PARENT_KEY;
 use crate::engine::Engine;
 use crate::ingest::Lane;
 use crate::mapping::{attribute_column, attributes_of, consent_column, identifier_column};
@@ -59,17 +60,15 @@ async fn tables_of_stream(
     for name in &names {
         stored.push(stored_table(engine, &table_name(connection, name))?);
     }
-    let offered = offered_schemas(engine, pipeline, connection, stream, mapping).await;
+    let is_known = stored.iter().all(Option::is_some);
+    let offered = if is_known { Vec::new() } else { offered_schemas(engine, pipeline, connection, stream, mapping).await? };
     let mut tables = Vec::new();
     for (name, stored) in names.iter().zip(stored) {
-        let offer = offered.as_ref().ok().and_then(|all| all.iter().find(|(schema, _)| schema.name == *name));
-        let (schema, files) = match (stored, offer, &offered) {
-            (Some(known), _, _) => known,
-            (None, Some((_, schema)), _) => (Arc::clone(schema), Vec::new()),
-            (None, None, Err(error)) => return Err(error.clone()),
-            (None, None, Ok(_)) => continue,
+        let offer = offered.iter().find(|(offered, _)| offered == name);
+        let Some((schema, files)) = stored.or_else(|| offer.map(|(_, schema)| (Arc::clone(schema), Vec::new()))) else {
+            continue;
         };
-        let parent = (name != stream).then(|| parent_of(offer.map(|(schema, _)| schema), connection, stream)).flatten();
+        let parent = (name != stream).then(|| parent_of(&schema, connection, stream)).flatten();
         let mapping = (name == stream).then_some(mapping);
         let source = source_of(connection, name, &schema, mapping, parent, engine);
         let table = LakeTable { name: table_name(connection, name), schema, files };
@@ -86,31 +85,30 @@ fn stored_table(engine: &Engine, table: &str) -> Result<Option<(SchemaRef, Vec<S
     Ok(Some((schema, files.into_iter().map(|file| file.name).collect())))
 }
 
-/// What the source offers today, as it would stand in the lake.
+/// What the source offers today, as it would stand in the lake, by the names of its streams. Asked only while a table has no file.
 async fn offered_schemas(
     engine: &Engine,
     pipeline: &Pipeline,
     connection: &str,
     stream: &str,
     mapping: &ProfileMapping,
-) -> Result<Vec<(StreamSchema, SchemaRef)>> {
+) -> Result<Vec<(String, SchemaRef)>> {
     let PipelineSource::Connection { streams, .. } = &pipeline.source else { return Ok(Vec::new()) };
     let reads: Vec<_> = streams.iter().filter(|read| read.name == stream).cloned().collect();
     let mut offered = Vec::new();
     for context in streams_of(engine, connection, &reads).await? {
         for (place, schema) in std::iter::once(&context.schema).chain(&context.children).enumerate() {
             let lane = Lane::open(engine, pipeline, connection, schema, (place == 0).then_some(mapping)).await?;
-            offered.push((schema.clone(), lane.table_schema()));
+            offered.push((schema.name.clone(), lane.table_schema()));
         }
     }
     Ok(offered)
 }
 
-/// Which table a child's rows belong to; by convention `<parent>_id` … only the source can say, so it must be reachable
-/// once: afterwards the field is known by the stored schema's own parent column.
-fn parent_of(offer: Option<&StreamSchema>, connection: &str, parent: &str) -> Option<ParentTable> {
-    let field = offer.and_then(|schema| schema.parent.as_ref()).map(|parent| parent.field.clone())?;
-    Some(ParentTable { table: table_name(connection, parent), field })
+/// Which rows of the parent a child's rows belong to, by the column that was marked when they were written.
+fn parent_of(schema: &SchemaRef, connection: &str, parent: &str) -> Option<ParentTable> {
+    let field = schema.fields().iter().find(|field| field.metadata().get(PARENT_KEY).is_some_and(|named| named == parent))?;
+    Some(ParentTable { table: table_name(connection, parent), field: field.name().clone() })
 }
 
 fn source_of(

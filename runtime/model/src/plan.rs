@@ -195,7 +195,7 @@ pub enum TransformStep {
         stream: String,
         condition: Expression,
     },
-    /// Sets columns (all see the values before this step), then drops columns, then keeps only `only` if given.
+    /// Sets columns (all see the values before this step), then drops columns.
     Map {
         stream: String,
         set: Vec<NamedExpression>,
