@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use affluent_config::check::{Catalog, ExpressionPlanner, check};
+use affluent_config::check::{Catalog, ExpressionPlanner, check, check_draft};
 use affluent_config::{Inputs, Loaded, Sources, find_root, load as load_files};
 use affluent_lake::{Expressions, RowStep};
 use affluent_model::connector::Connectors;
@@ -19,6 +20,7 @@ use arrow::datatypes::Schema;
 
 use crate::arguments::Shared;
 use crate::failure::Failure;
+use crate::wire;
 
 /// A project whose files are without mistakes.
 pub(crate) struct Project {
@@ -28,15 +30,33 @@ pub(crate) struct Project {
 
 /// Loads the files of the project; plugins are not asked.
 pub(crate) fn load(shared: &Shared) -> Result<Project, Failure> {
+    let Loaded { plan, diagnostics, sources, .. } = files(shared)?;
+    match plan {
+        Some(plan) => Ok(Project { plan: Arc::new(plan), sources }),
+        None => Err(Failure::Mistakes(diagnostics)),
+    }
+}
+
+/// As [`load`], for commands that check the project as a whole: when files have mistakes, plugins are asked about the
+/// other files, so that everything is told at once.
+pub(crate) async fn load_to_check(shared: &Shared) -> Result<Project, Failure> {
+    let loaded = files(shared)?;
+    if let (None, Some(draft)) = (&loaded.plan, &loaded.draft) {
+        let host = wire::host(draft, None, Arc::new(AtomicBool::new(false)))?;
+        let catalog = PluginCatalog::ask(draft, &host).await;
+        return Err(Failure::Mistakes(check_draft(&loaded, &catalog, &LakePlanner(&Expressions::new()))));
+    }
+    match loaded.plan {
+        Some(plan) => Ok(Project { plan: Arc::new(plan), sources: loaded.sources }),
+        None => Err(Failure::Mistakes(loaded.diagnostics)),
+    }
+}
+
+fn files(shared: &Shared) -> Result<Loaded, Failure> {
     let root = root(shared)?;
     let variables = variables(shared)?;
     let environment = |name: &str| std::env::var(name).ok();
-    let Loaded { plan, diagnostics, sources } = load_files(&root, &Inputs { variables, environment: &environment });
-    let has_errors = diagnostics.iter().any(|one| one.severity == Severity::Error);
-    match plan {
-        Some(plan) if !has_errors => Ok(Project { plan: Arc::new(plan), sources }),
-        _ => Err(Failure::Mistakes(diagnostics)),
-    }
+    Ok(load_files(&root, &Inputs { variables, environment: &environment }))
 }
 
 fn root(shared: &Shared) -> Result<PathBuf, Failure> {

@@ -10,6 +10,7 @@ use affluent_model::plan::{Expression, PipelineDestination, Plan};
 use affluent_model::schema::{Field, FieldType, StreamSchema};
 use arrow::datatypes::{DataType, Schema};
 
+use crate::load::Loaded;
 use crate::mistake;
 use crate::sources::Sources;
 
@@ -73,7 +74,25 @@ pub trait ExpressionPlanner {
 /// Checks a plan against the world outside the files; sorted by file and position, at most 50 per file.
 #[must_use]
 pub fn check(plan: &Plan, catalog: &dyn Catalog, planner: &dyn ExpressionPlanner, sources: &Sources) -> Vec<Diagnostic> {
-    let mut checker = Checker { plan, catalog, planner, sources, found: Vec::new(), has_missing_streams: false };
+    mistake::finish(found(Checker { plan, catalog, planner, sources, found: Vec::new(), is_partial: false }), sources)
+}
+
+/// The mistakes that [`crate::load`] found, and with them those of the files that have none of that sort: everything at
+/// once. What depends on a file that was left out is not judged.
+#[must_use]
+pub fn check_draft(loaded: &Loaded, catalog: &dyn Catalog, planner: &dyn ExpressionPlanner) -> Vec<Diagnostic> {
+    let sources = &loaded.sources;
+    let further = loaded
+        .draft
+        .iter()
+        .flat_map(|plan| found(Checker { plan, catalog, planner, sources, found: Vec::new(), is_partial: true }));
+    let is_known = |one: &Diagnostic| loaded.diagnostics.iter().any(|known| known.at == one.at && known.code == one.code);
+    let further: Vec<Diagnostic> = further.filter(|one| !is_known(one)).collect();
+    mistake::finish(loaded.diagnostics.iter().cloned().chain(further).collect(), sources)
+}
+
+fn found(mut checker: Checker<'_>) -> Vec<Diagnostic> {
+    let plan = checker.plan;
     checker.connections();
     let ingests = checker.ingests();
     let attributes = checker.mappings(&ingests);
@@ -84,7 +103,7 @@ pub fn check(plan: &Plan, catalog: &dyn Catalog, planner: &dyn ExpressionPlanner
             checker.activation(pipeline, destination, &ingests, &columns);
         }
     }
-    mistake::finish(checker.found, sources)
+    checker.found
 }
 
 struct Checker<'a> {
@@ -93,8 +112,8 @@ struct Checker<'a> {
     planner: &'a dyn ExpressionPlanner,
     sources: &'a Sources,
     found: Vec<Diagnostic>,
-    /// A stream that the plan names does not exist: what depends on it is no mistake of its own.
-    has_missing_streams: bool,
+    /// A stream that the plan names does not exist, or a file was left out: what depends on it is no mistake of its own.
+    is_partial: bool,
 }
 
 /// What an expression must yield.

@@ -1,6 +1,6 @@
 //! Project files → an immutable [`Plan`](affluent_model::plan::Plan), or every mistake at once with file, line,
 //! column and what to do. Two phases: [`load`] needs the files alone; [`check`](fn@check) needs what plugins say
-//! of their streams and objects, and a planner of SQL expressions. It opens no network connection, runs no plugin,
+//! of their streams and objects, and a planner of SQL expressions; [`check_draft`] tells the mistakes of both. It opens no network connection, runs no plugin,
 //! sees no secret, and fills in every default in one place.
 
 pub mod check;
@@ -22,7 +22,7 @@ mod shape;
 mod sources;
 mod yaml;
 
-pub use check::{Catalog, ExpressionPlanner, check};
+pub use check::{Catalog, ExpressionPlanner, check, check_draft};
 pub use load::{Loaded, find_root, load};
 pub use references::Inputs;
 pub use schemas::json_schemas;

@@ -1,5 +1,5 @@
 //! A project's folder → [`Loaded`]: finds the files, reads each to its typed form, lowers it and checks what the
-//! files say of each other. All mistakes of all files at once; a plan only when there are none.
+//! files say of each other. All mistakes of all files at once; a plan when there are none, else a draft.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -31,6 +31,9 @@ const FOLDER_FILES_MAX: usize = 2_000;
 pub struct Loaded {
     /// `None` when there is any mistake.
     pub plan: Option<Plan>,
+    /// Where there are mistakes: the plan of the files without any, good for [`crate::check_draft`] and for nothing
+    /// else. `None` when `affluent.yaml` has one.
+    pub draft: Option<Plan>,
     /// Sorted by file and position, at most 50 per file.
     pub diagnostics: Vec<Diagnostic>,
     /// Needed by [`crate::check()`] to say where things stand.
@@ -53,17 +56,20 @@ pub fn load(root: &Path, inputs: &Inputs<'_>) -> Loaded {
         let at = Location::file_start(PROJECT_FILE);
         let diagnostic = Diagnostic::error(mistake::NO_PROJECT, format!("no `{PROJECT_FILE}` in this folder"), at);
         loader.diagnostics.push(diagnostic.help("run `affluent init`, or name the project's folder with `--project`"));
-        return Loaded { plan: None, diagnostics: loader.diagnostics, sources: loader.sources };
+        return Loaded { plan: None, draft: None, diagnostics: loader.diagnostics, sources: loader.sources };
     }
     loader.file(Path::new(PROJECT_FILE), FileKind::Project);
     loader.folder("connections", FileKind::Connection);
     loader.folder("pipelines", FileKind::Pipeline);
     loader.profiles();
-    let Loader { parts, sources, mut diagnostics, .. } = loader;
-    diagnostics.extend(links::check(&parts, &sources));
+    let Loader { mut parts, sources, mut diagnostics, .. } = loader;
+    let found_by_links = links::check(&parts, &sources);
+    parts.leave_out(&diagnostics.iter().map(|diagnostic| diagnostic.at.file.clone()).collect());
+    diagnostics.extend(found_by_links);
     let diagnostics = finish(diagnostics, &sources);
-    let plan = if diagnostics.is_empty() { parts.into_plan() } else { None };
-    Loaded { plan, diagnostics, sources }
+    let parts = parts.into_plan();
+    let (plan, draft) = if diagnostics.is_empty() { (parts, None) } else { (None, parts) };
+    Loaded { plan, draft, diagnostics, sources }
 }
 
 /// The nearest folder at or above `start` that holds `affluent.yaml`.
@@ -100,6 +106,18 @@ pub(crate) struct Declared {
 }
 
 impl Parts {
+    /// Takes out what stands in these files: half of a file says something else than the whole.
+    fn leave_out(&mut self, broken: &BTreeSet<PathBuf>) {
+        let is_whole = |at: &Location| !broken.contains(&at.file);
+        if broken.contains(Path::new(PROJECT_FILE)) {
+            self.project = None;
+        }
+        self.connections.retain(|_, connection| is_whole(&connection.at));
+        self.pipelines.retain(|_, pipeline| is_whole(&pipeline.at));
+        self.traits.retain(|computed| is_whole(&computed.at));
+        self.segments.retain(|segment| is_whole(&segment.at));
+    }
+
     fn into_plan(self) -> Option<Plan> {
         let arcs = |(name, part)| (name, std::sync::Arc::new(part));
         Some(Plan {

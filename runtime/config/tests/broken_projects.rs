@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use affluent_config::{Catalog, ExpressionPlanner, Inputs, check, load};
+use affluent_config::{Catalog, ExpressionPlanner, Inputs, check, check_draft, load};
 use affluent_model::diagnostic::Diagnostic;
 use affluent_model::expression::{ExpressionMistake, PlannedExpression};
 use affluent_model::manifest::{Manifest, TargetSchema};
@@ -111,11 +111,12 @@ fn environment(name: &str) -> Option<String> {
 fn mistakes(project: &Path) -> Vec<Diagnostic> {
     let variables = BTreeMap::from([("rows".to_owned(), "250".to_owned())]);
     let loaded = load(project, &Inputs { variables, environment: &environment });
-    let (Some(plan), Ok(catalog)) = (&loaded.plan, std::fs::read(project.join("catalog.json"))) else {
-        return loaded.diagnostics;
-    };
+    let Ok(catalog) = std::fs::read(project.join("catalog.json")) else { return loaded.diagnostics };
     let catalog: CatalogFile = serde_json::from_slice(&catalog).unwrap();
-    check(plan, &catalog, &WordPlanner, &loaded.sources)
+    match &loaded.plan {
+        Some(plan) => check(plan, &catalog, &WordPlanner, &loaded.sources),
+        None => check_draft(&loaded, &catalog, &WordPlanner),
+    }
 }
 
 fn rendered(diagnostics: &[Diagnostic]) -> String {

@@ -14,7 +14,7 @@ use crate::render::screen::{Screen, number};
 use crate::wire;
 
 pub(crate) async fn run(shared: &Shared, screen: &Screen, pipelines: &[String]) -> Outcome {
-    let project = project::load(shared)?;
+    let project = project::load_to_check(shared).await?;
     let names = chosen(&project.plan, pipelines)?;
     let progress = Arc::new(Progress::new(screen));
     let wired = wire::open(&project, progress.clone(), Arc::new(AtomicBool::new(false)))?;

@@ -17,7 +17,7 @@ use crate::render::{diagnostics, report};
 use crate::wire;
 
 pub(crate) async fn run(shared: &Shared, screen: &Screen, arguments: &RunArguments) -> Outcome {
-    let project = project::load(shared)?;
+    let project = project::load_to_check(shared).await?;
     let names = chosen(&project.plan, &arguments.pipelines)?;
     let cancelled = Arc::new(AtomicBool::new(false));
     let progress = Arc::new(Progress::new(screen));

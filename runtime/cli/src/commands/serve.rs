@@ -18,7 +18,7 @@ use crate::render::{diagnostics, report};
 use crate::wire;
 
 pub(crate) async fn run(shared: &Shared, screen: &Screen, arguments: &ServeArguments) -> Outcome {
-    let project = project::load(shared)?;
+    let project = project::load_to_check(shared).await?;
     let cancelled = Arc::new(AtomicBool::new(false));
     let wired = wire::open(&project, Arc::new(SilentObserver), Arc::clone(&cancelled))?;
     project::validate(&project, &*wired.connectors, &wired.engine.expressions).await?;

@@ -14,7 +14,7 @@ use crate::render::screen::{Screen, complain};
 use crate::wire;
 
 pub(crate) async fn run(shared: &Shared, screen: &Screen) -> Outcome {
-    let project = project::load(shared)?;
+    let project = project::load_to_check(shared).await?;
     let host = wire::host(&project.plan, None, Arc::new(AtomicBool::new(false)))?;
     let warnings = project::validate(&project, &host, &Expressions::new()).await?;
     if !warnings.is_empty() {

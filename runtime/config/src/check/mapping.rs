@@ -114,6 +114,6 @@ impl Checker<'_> {
         let offer = format!("child streams of `{}` are", ingest.stream);
         let message = format!("`{lines}` is not a child stream of `{}`", ingest.stream);
         self.add(mistake::UNKNOWN_STREAM, message, at, near::suggestion(lines, &offer, &children));
-        self.has_missing_streams = true;
+        self.is_partial = true;
     }
 }

@@ -89,7 +89,7 @@ impl<'a> Checker<'a> {
             let message = format!("unknown stream `{}` in source `{connection}`", read.name);
             let help = near::suggestion(&read.name, &format!("`{connection}` offers"), &names);
             self.add(mistake::UNKNOWN_STREAM, message, read.at.clone(), help);
-            self.has_missing_streams = true;
+            self.is_partial = true;
             return None;
         };
         if !schema.sync_modes.contains(&read.sync) {

@@ -43,7 +43,7 @@ impl Checker<'_> {
 
     /// True when a source of profiles could not be asked for its streams, or lacks one that a pipeline reads.
     pub(super) fn has_unasked_sources(&self) -> bool {
-        self.has_missing_streams
+        self.is_partial
             || self.plan.pipelines.values().any(|pipeline| match (&pipeline.source, &pipeline.destination) {
                 (PipelineSource::Connection { connection, .. }, PipelineDestination::Profiles { .. }) => {
                     self.catalog.streams(connection).is_none()
