@@ -13,6 +13,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("commands: a folder without a project is a usage error", no_project),
         rule("commands: the JSON schemas are up to date", schemas_are_up_to_date),
         rule("commands: serve tells how it is and ends within ten seconds of SIGTERM", serve_drains),
+        rule("commands: serve runs a pipeline when its minute comes and then the one that waits for it", serve_keeps_time),
     ]
 }
 
@@ -65,22 +66,64 @@ fn schemas_are_up_to_date() -> Result<(), Failed> {
 fn serve_drains() -> Result<(), Failed> {
     let project = Project::copy_of("quickstart");
     project.affluent(&["validate"]).expect(0)?;
+    let mut serving = serve(&project)?;
+    same("exit code", stop(&mut serving)?, Some(0))
+}
+
+fn serve_keeps_time() -> Result<(), Failed> {
+    let project = Project::new();
+    project.write("affluent.yaml", "version: 1\nproject: clock\n").write("people.csv", "id,age\n1,30\n2,41\n");
+    let copy = |name: &str, input: &str, plugin: &str, schedule: &str| {
+        let text = format!(
+            "version: 1
+pipeline: {name}
+schedule: {{ {schedule} }}
+source:
+  connection: {{ plugin: {plugin}, files: {{ read: [{input}] }}, config: {{ streams: {{ people: {{ files: {input} }} }} }} }}
+  streams: {{ people: {{ sync: full_refresh }} }}
+destination:
+  connection: {{ plugin: jsonl, files: {{ write: [{name}/*] }}, config: {{ path: {name}/people.jsonl }} }}
+  object: file
+  mode: append
+"
+        );
+        project.write(&format!("pipelines/{name}.yaml"), &text);
+    };
+    copy("first", "people.csv", "csv", "cron: \"* * * * *\", timezone: Europe/Paris");
+    copy("second", "people.csv", "csv", "after: [first]");
+    project.affluent(&["validate"]).expect(0)?;
+    let mut serving = serve(&project)?;
+    let started = std::time::Instant::now();
+    while project.lines_below("second").len() < 2 && started.elapsed().as_secs() < 90 {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    same("exit code", stop(&mut serving)?, Some(0))?;
+    same("rows of the first", project.lines_below("first").len(), 2)?;
+    same("rows of the second", project.lines_below("second").len(), 2)
+}
+
+/// Starts `serve` and waits until its status page is up.
+fn serve(project: &Project) -> Result<std::process::Child, Failed> {
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let listen = format!("127.0.0.1:{port}");
-    let mut serving = project.command(&["serve", "--quiet", "--listen", &listen]).spawn()?;
+    let serving = project.command(&["serve", "--quiet", "--listen", &listen]).spawn()?;
     let started = std::time::Instant::now();
     while std::net::TcpStream::connect(&listen).is_err() {
         holds(started.elapsed().as_secs() < 60, "the status page does not come up")?;
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
+    Ok(serving)
+}
+
+/// Asks it to end and gives its exit code.
+fn stop(serving: &mut std::process::Child) -> Result<Option<i32>, Failed> {
     std::process::Command::new("kill").args(["-TERM", &serving.id().to_string()]).status()?;
     let stopping = std::time::Instant::now();
-    let status = loop {
+    loop {
         if let Some(status) = serving.try_wait()? {
-            break status;
+            return Ok(status.code());
         }
         holds(stopping.elapsed().as_secs() <= 10, "serve does not end")?;
         std::thread::sleep(std::time::Duration::from_millis(50));
-    };
-    same("exit code", status.code(), Some(0))
+    }
 }

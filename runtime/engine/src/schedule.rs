@@ -1,5 +1,5 @@
 //! Runs pipelines when their schedules say so, and after those they wait for. Every process may run one: a slot is claimed
-//! in the ledger, so nobody leads. On a stop, nothing new starts and what runs ends at its next safe point.
+//! in the ledger, so nobody leads. A run that a remote's limit paused goes on when the limit ends. On a stop, nothing new starts and what runs ends at its next safe point.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use affluent_config::cron::Cron;
+use affluent_model::error::Retry;
 use affluent_model::plan::{CatchUp, Overlap, Pipeline, Schedule};
 use affluent_model::report::{RunOutcome, RunReport};
 use affluent_model::{Error, Result};
@@ -33,8 +34,10 @@ pub struct Scheduler {
     started_us: i64,
     running: JoinSet<Ended>,
     names_running: BTreeSet<String>,
-    /// Due, waiting for the run before: at most one per pipeline.
-    queued: BTreeMap<String, i64>,
+    /// Due, waiting for the run before or for one named in `after`: at most one per pipeline, with its slot.
+    queued: BTreeMap<String, Option<i64>>,
+    /// Paused by a remote's limit: when each goes on, microseconds UTC.
+    resumes_at_us: BTreeMap<String, i64>,
     /// The slot looked at last, per pipeline.
     looked_at_us: BTreeMap<String, i64>,
     /// Pipelines that succeeded since the given one ran: for `after`.
@@ -52,6 +55,7 @@ impl Scheduler {
             running: JoinSet::new(),
             names_running: BTreeSet::new(),
             queued: BTreeMap::new(),
+            resumes_at_us: BTreeMap::new(),
             looked_at_us: BTreeMap::new(),
             finished_for: BTreeMap::new(),
             on_end,
@@ -94,12 +98,24 @@ impl Scheduler {
                 }
             }
         }
-        let ready: Vec<String> = self.queued.keys().filter(|name| !self.names_running.contains(*name)).cloned().collect();
+        let resumed: Vec<String> =
+            self.resumes_at_us.iter().filter(|(_, at)| **at <= now_us).map(|(name, _)| name.clone()).collect();
+        for name in resumed {
+            self.begin(&name, Overlap::Skip, None);
+        }
+        let ready: Vec<String> = self.queued.keys().filter(|name| !self.must_wait(name)).cloned().collect();
         for name in ready {
-            let slot_us = self.queued.remove(&name);
+            let slot_us = self.queued.remove(&name).flatten();
             self.spawn(&name, slot_us);
         }
         Ok(())
+    }
+
+    /// True while the pipeline itself, or one that it comes after, is running.
+    fn must_wait(&self, name: &str) -> bool {
+        let schedule = self.engine.plan.pipelines.get(name).and_then(|pipeline| pipeline.schedule.as_ref());
+        let mut after = schedule.iter().flat_map(|schedule| &schedule.after);
+        self.names_running.contains(name) || after.any(|before| self.names_running.contains(before))
     }
 
     /// Slots of a pipeline that are due and that nobody claimed, by its policy for missed ones.
@@ -126,15 +142,16 @@ impl Scheduler {
     }
 
     fn begin(&mut self, name: &str, overlap: Overlap, slot_us: Option<i64>) {
-        if !self.names_running.contains(name) {
+        if !self.must_wait(name) {
             self.spawn(name, slot_us);
-        } else if overlap == Overlap::Queue {
-            self.queued.insert(name.to_owned(), slot_us.unwrap_or_default());
+        } else if overlap == Overlap::Queue || !self.names_running.contains(name) {
+            self.queued.insert(name.to_owned(), slot_us);
         }
     }
 
     fn spawn(&mut self, name: &str, scheduled_for_us: Option<i64>) {
         self.finished_for.remove(name);
+        self.resumes_at_us.remove(name);
         self.names_running.insert(name.to_owned());
         let (engine, name) = (Arc::clone(&self.engine), name.to_owned());
         self.running.spawn(async move {
@@ -158,6 +175,10 @@ impl Scheduler {
     fn finished(&mut self, name: &str, ended: Result<(RunReport, Option<Error>)>) {
         self.names_running.remove(name);
         self.report(name, &ended);
+        if let Ok((RunReport { outcome: RunOutcome::Paused, .. }, Some(Error { retry: Retry::After(wait_ms), .. }))) = &ended {
+            let wait_us = i64::try_from(wait_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
+            self.resumes_at_us.insert(name.to_owned(), self.engine.now_us().saturating_add(wait_us));
+        }
         let is_good = ended.is_ok_and(|(report, _)| matches!(report.outcome, RunOutcome::Succeeded | RunOutcome::Partial));
         if !is_good || self.engine.is_cancelled() {
             return;
