@@ -9,6 +9,9 @@ use std::process::Command;
 use std::time::SystemTime;
 use std::{env, fs};
 
+/// What guests are compiled for.
+const GUEST_TARGET: &str = "wasm32-wasip2";
+
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../..").canonicalize()?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -29,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     build_guests(&root, &target, &plugins)?;
     let newest = newest_change(&root.join("plugins"))?;
     for (name, file) in &built {
-        let guest = target.join("plugin-build/wasm32-wasip2/plugin").join(format!("affluent_plugin_{name}.wasm"));
+        let guest = target.join("plugin-build").join(GUEST_TARGET).join("plugin").join(format!("affluent_plugin_{name}.wasm"));
         copy_as_of(&guest, file, newest)?;
     }
     write_list(&out, &built)
@@ -81,10 +84,26 @@ fn is_only_checking() -> bool {
     line.split(|byte| *byte == 0).take(4).any(|word| word == b"check" || word == b"clippy" || word == b"c")
 }
 
+/// The standard library of the guests. rustup fetches it as `rust-toolchain.toml` says, unless it was told to fetch
+/// nothing by itself: then it is asked to.
+fn add_target(root: &Path) -> Result<(), Box<dyn Error>> {
+    let mut rustc = Command::new(env::var_os("RUSTC").ok_or("RUSTC is not set")?);
+    let found = rustc.current_dir(root).args(["--print", "target-libdir", "--target", GUEST_TARGET]).output()?;
+    if Path::new(String::from_utf8_lossy(&found.stdout).trim()).is_dir() {
+        return Ok(());
+    }
+    let added = Command::new("rustup").current_dir(root).args(["target", "add", GUEST_TARGET]).status();
+    match added {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err(format!("the plugins need the target {GUEST_TARGET}: `rustup target add {GUEST_TARGET}`").into()),
+    }
+}
+
 /// A nested cargo with its own target folder: the outer one holds the lock of its own.
 fn build_guests(root: &Path, target: &Path, plugins: &[String]) -> Result<(), Box<dyn Error>> {
+    add_target(root)?;
     let mut cargo = Command::new(env::var_os("CARGO").ok_or("CARGO is not set")?);
-    cargo.current_dir(root).args(["build", "--quiet", "--locked", "--profile", "plugin", "--target", "wasm32-wasip2"]);
+    cargo.current_dir(root).args(["build", "--quiet", "--locked", "--profile", "plugin", "--target", GUEST_TARGET]);
     cargo.arg("--target-dir").arg(target.join("plugin-build"));
     for name in plugins {
         cargo.arg("-p").arg(format!("affluent-plugin-{name}"));
@@ -114,9 +133,7 @@ fn build_guests(root: &Path, target: &Path, plugins: &[String]) -> Result<(), Bo
     }
     let status = cargo.status()?;
     if !status.success() {
-        return Err(
-            format!("building the plugins failed ({status}); is the target there? `rustup target add wasm32-wasip2`").into()
-        );
+        return Err(format!("building the plugins failed ({status})").into());
     }
     Ok(())
 }
