@@ -16,6 +16,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let is_absent = shared().is_none();
     let trials = vec![
         rule("vendors: a shop becomes a list, changes alone are sent, and nothing is refused", shop_to_list),
+        rule("vendors: what customers spent and what orders were worth adds up to the shop's own sums", revenue_adds_up),
         rule("vendors: a shop that stumbles is read to its end all the same", shop_that_stumbles),
     ];
     trials.into_iter().map(|trial| trial.with_ignored_flag(is_absent)).collect()
@@ -210,6 +211,46 @@ fn shop_that_stumbles() -> Result<(), Failed> {
     let streams = &report_of(&reports, "shopify_to_profiles")?["streams"];
     same("customers", streams[0]["read"].as_u64(), truth["customers"].as_u64())?;
     same("orders", streams[1]["read"].as_u64(), truth["orders"].as_u64())
+}
+
+fn revenue_adds_up() -> Result<(), Failed> {
+    let shopify = Judge::start("shopify", &["--bucket", "20000", "--restore", "20000"])?;
+    let project = Project::new();
+    project.write("affluent.yaml", "version: 1\nproject: sums\n");
+    write_shop(&project, &shopify);
+    for (stream, columns) in
+        [("customers", "amount: amount_spent, customer: id"), ("orders", "amount: total, customer: customer_id")]
+    {
+        let pipeline = format!(
+            "version: 1
+pipeline: {stream}_out
+source: {{ connection: shop, streams: {{ {stream}: {{ sync: full_refresh }} }} }}
+destination:
+  connection: {{ plugin: jsonl, files: {{ write: [{stream}] }}, config: {{ path: {stream}/all.jsonl }} }}
+  object: file
+  mode: append
+  map: {{ {columns} }}
+"
+        );
+        project.write(&format!("pipelines/{stream}_out.yaml"), &pipeline);
+    }
+    project.affluent(&["run", "--quiet"]).expect(0)?;
+    let truth = shopify.get("/__judge/truth")?;
+    for (stream, count) in [("customers", &truth["customers"]), ("orders", &truth["orders"])] {
+        let rows: Vec<Value> = project.lines_below(stream).iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        same(&format!("{stream} written"), u64::try_from(rows.len()).ok(), count.as_u64())?;
+        let of_customers = rows.iter().filter(|row| row["customer"].is_string());
+        same(&format!("cents of {stream}"), of_customers.map(cents).sum::<i64>(), truth["spentCents"].as_i64().unwrap_or(-1))?;
+    }
+    Ok(())
+}
+
+/// The amount of a row, which stands there as a decimal.
+fn cents(row: &Value) -> i64 {
+    let text = row["amount"].as_str().map_or_else(|| row["amount"].to_string(), str::to_owned);
+    let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
+    let part: String = part.chars().chain("00".chars()).take(2).collect();
+    format!("{whole}{part}").parse().unwrap_or(i64::MIN / 1_000_000)
 }
 
 /// Nothing refused for its shape, nothing the description does not name, nobody opted in again, little throttled.
