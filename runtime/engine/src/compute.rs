@@ -2,6 +2,7 @@
 //! one consistent list of files; then one ledger transaction makes the new snapshot current.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use affluent_lake::{LakeFile, LakeQuery, LakeTable};
@@ -12,9 +13,9 @@ use affluent_model::report::{ProfilesReport, SegmentReport};
 use affluent_model::{Error, Result};
 use affluent_profiles::change::changed_sql;
 use affluent_profiles::segment::{PreparedSegment, segment_sql};
-use affluent_profiles::snapshot::{PreparedMeasure, PreparedTrait, snapshot_sql};
+use affluent_profiles::snapshot::{PreparedMeasure, PreparedTrait, SnapshotQuery, snapshot_query};
 use affluent_profiles::source::TableSource;
-use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{AsArray, Int64Builder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use crate::engine::{Engine, Event};
@@ -39,9 +40,10 @@ pub(crate) async fn compute(engine: &Engine, lease: &Lease, report: &mut Profile
     engine.notice(Event::Computing { step: "attributes and traits".to_owned() });
     let (sources, lake_tables): (Vec<TableSource>, Vec<LakeTable>) =
         tables.into_iter().map(|one| (one.source, one.table)).unzip();
-    let sql = snapshot_sql(&sources, &prepared_traits(engine)?, &engine.plan.identity.survivorship)?;
+    let SnapshotQuery { sql, survivors } =
+        snapshot_query(&sources, &prepared_traits(engine)?, &engine.plan.identity.survivorship)?;
     let now_us = engine.now_us();
-    let query = LakeQuery { sql, tables: lake_tables, memory: vec![assignments(engine)?], now_us };
+    let query = LakeQuery { sql, tables: lake_tables, memory: vec![assignments(engine)?], fold: Some(survivors), now_us };
     let file = engine.lake.materialize(query, &engine.file_name("profiles")?).await?;
     let schema = engine.lake.file_schema(&file.name)?;
     let table = LakeTable { name: PROFILES.to_owned(), schema, files: vec![file.name.clone()] };
@@ -102,13 +104,14 @@ pub(crate) fn depends_on_time(engine: &Engine) -> bool {
 fn assignments(engine: &Engine) -> Result<(String, SchemaRef, Vec<RecordBatch>)> {
     let schema =
         Arc::new(Schema::new(vec![Field::new("node", DataType::Int64, false), Field::new("profile", DataType::Utf8, false)]));
-    let (mut nodes, mut profiles) = (Vec::new(), Vec::new());
+    let (mut nodes, mut profiles) = (Int64Builder::new(), StringBuilder::new());
     engine.ledger.assignments(&mut |node, profile| {
-        nodes.push(node.0);
-        profiles.push(profile.to_string());
+        nodes.append_value(node.0);
+        write!(profiles, "{profile}").map_err(|_| Error::bug("a builder takes any text"))?;
+        profiles.append_value("");
         Ok(())
     })?;
-    let columns: Vec<arrow::array::ArrayRef> = vec![Arc::new(Int64Array::from(nodes)), Arc::new(StringArray::from(profiles))];
+    let columns: Vec<arrow::array::ArrayRef> = vec![Arc::new(nodes.finish()), Arc::new(profiles.finish())];
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| Error::bug(error.to_string()))?;
     Ok(("assignments".to_owned(), schema, vec![batch]))
 }
@@ -167,6 +170,7 @@ async fn compare(engine: &Engine, table: &LakeTable, report: &mut ProfilesReport
         sql: changed_sql(PROFILES_BEFORE, PROFILES, &columns),
         tables: vec![before, table.clone()],
         memory: Vec::new(),
+        fold: None,
         now_us: engine.now_us(),
     };
     for batch in engine.lake.query(query).await? {
@@ -224,7 +228,7 @@ pub(crate) fn prepared_segments(engine: &Engine) -> Result<Vec<PreparedSegment>>
 /// The profiles that a segment's SQL names.
 pub(crate) async fn members_of(engine: &Engine, table: &LakeTable, sql: String, now_us: i64) -> Result<BTreeSet<ProfileId>> {
     let mut members = BTreeSet::new();
-    let query = LakeQuery { sql, tables: vec![table.clone()], memory: Vec::new(), now_us };
+    let query = LakeQuery { sql, tables: vec![table.clone()], memory: Vec::new(), fold: None, now_us };
     let mut take = |batch: RecordBatch| {
         let profiles = rows::as_text(rows::column(&batch, "profile")?)?;
         for text in profiles.as_string::<i32>().iter().flatten() {

@@ -146,7 +146,7 @@ impl<'a> DesiredRows<'a> {
             }
         };
         sql.push_str(" ORDER BY \"profile\"");
-        Ok(LakeQuery { sql, tables: vec![self.snapshot.clone()], memory, now_us: self.engine.now_us() })
+        Ok(LakeQuery { sql, tables: vec![self.snapshot.clone()], memory, fold: None, now_us: self.engine.now_us() })
     }
 
     /// The rows of a query batch, opened and in their delivery forms.
@@ -237,6 +237,7 @@ impl Consent {
                 sql: consent_sql(purpose, &rule.name, sources),
                 tables: tables.to_vec(),
                 memory: Vec::new(),
+                fold: None,
                 now_us: engine.now_us(),
             };
             engine.lake.stream(query, &mut |batch| take_consent(&batch, &mut said)).await?;

@@ -127,6 +127,7 @@ impl Engine {
             sql: format!("SELECT * FROM \"profiles\" WHERE \"profile\" = '{id}'"),
             tables: vec![table],
             memory: Vec::new(),
+            fold: None,
             now_us: self.now_us(),
         };
         let mut view = ProfileView { profile: id.to_string(), ..ProfileView::default() };

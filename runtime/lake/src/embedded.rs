@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use affluent_model::fold::Fold;
 use affluent_model::{Error, Result};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::datasource::MemTable;
 use datafusion::datasource::empty::EmptyTable;
@@ -25,6 +27,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::object_store::local::LocalFileSystem;
+use datafusion::physical_plan::streaming::PartitionStream as _;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
@@ -34,8 +37,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::canonical::{canonical_batch, canonical_schema};
 use crate::failures;
+use crate::fold::FoldedRows;
 use crate::lake::{Lake, LakeFile, LakeOptions, LakeQuery, LakeTable, LakeWriter};
-use crate::limits::SPILL_BYTES_MAX;
+use crate::limits::{PARTITION_BYTES_MIN, SPILL_BYTES_MAX};
 use crate::session::{self, Resources};
 use crate::writer::{FINISHED, FileWriter, PARTIAL, check_name};
 
@@ -47,8 +51,10 @@ const SPILL_DIR: &str = "tmp";
 /// The lake of one directory, served by this process.
 pub struct EmbeddedLake {
     dir: PathBuf,
-    base: SessionState,
-    runtime: Arc<RuntimeEnv>,
+    /// Queries run in several partitions at once.
+    wide: SessionState,
+    /// Queries that did not fit run once more in one partition, with as much memory as there may be.
+    narrow: SessionState,
 }
 
 impl EmbeddedLake {
@@ -66,22 +72,38 @@ impl EmbeddedLake {
             .map_err(|error| failures::running(&DataFusionError::ObjectStore(Box::new(error))))?;
         let url = ObjectStoreUrl::parse(STORE).map_err(|error| failures::running(&error))?;
         runtime.register_object_store(url.as_ref(), Arc::new(files));
-        let base = session::base_state(Resources {
-            runtime: Arc::clone(&runtime),
-            threads: options.threads,
-            memory_bytes: options.memory_bytes,
-        });
-        Ok(Self { dir, base, runtime })
+        let partitions = options.threads.min(options.memory_bytes / PARTITION_BYTES_MIN).max(1);
+        let memory_bytes_max = options.memory_bytes_max.max(options.memory_bytes);
+        let larger = RuntimeEnvBuilder::from_runtime_env(&runtime)
+            .with_memory_pool(Arc::new(FairSpillPool::new(memory_bytes_max)))
+            .build_arc()
+            .map_err(|error| failures::running(&error))?;
+        let wide = session::base_state(Resources { runtime, partitions, memory_bytes: options.memory_bytes });
+        let narrow = session::base_state(Resources { runtime: larger, partitions: 1, memory_bytes: memory_bytes_max });
+        Ok(Self { dir, wide, narrow })
     }
 
-    async fn start(&self, query: LakeQuery) -> Result<Running> {
-        let runtime = self.runtime_of_query()?;
-        let (state, tables) = session::query_state(&self.base, runtime, query.now_us)?;
+    /// Runs a query up to its first batch. Sorts and aggregates need their memory until then: where the shares of several
+    /// partitions are too small, or joins hold more than there is, one partition with more memory may still do.
+    async fn begin(&self, query: LakeQuery) -> Result<Running> {
+        match self.start(&self.wide, query.clone()).await?.with_first_batch().await {
+            Err(error) if error.code == failures::TOO_LARGE => self.start(&self.narrow, query).await?.with_first_batch().await,
+            begun => begun,
+        }
+    }
+
+    async fn start(&self, base: &SessionState, query: LakeQuery) -> Result<Running> {
+        let runtime = self.runtime_of_query(base.runtime_env())?;
+        let (state, tables) = session::query_state(base, runtime, query.now_us)?;
         for table in &query.tables {
             register(&tables, table.name.clone(), file_table(&state, table)?)?;
         }
         for (name, schema, rows) in query.memory {
             register(&tables, name, memory_table(schema, rows)?)?;
+        }
+        if let Some(fold) = &query.fold {
+            let rows = plan(&state, &fold.sql).await?;
+            register(&tables, fold.table.clone(), folded_table(rows, fold)?)?;
         }
         let plan = plan(&state, &query.sql).await?;
         self.check_files(&query.tables)?;
@@ -99,11 +121,11 @@ impl EmbeddedLake {
     }
 
     /// The shared memory pool and caches with a spill directory of this query's own, gone when the query is.
-    fn runtime_of_query(&self) -> Result<Arc<RuntimeEnv>> {
+    fn runtime_of_query(&self, shared: &RuntimeEnv) -> Result<Arc<RuntimeEnv>> {
         let spill = DiskManagerBuilder::default()
             .with_mode(DiskManagerMode::Directories(vec![self.dir.join(SPILL_DIR)]))
             .with_max_temp_directory_size(SPILL_BYTES_MAX);
-        RuntimeEnvBuilder::from_runtime_env(&self.runtime)
+        RuntimeEnvBuilder::from_runtime_env(shared)
             .with_disk_manager_builder(spill)
             .build_arc()
             .map_err(|error| failures::running(&error))
@@ -115,16 +137,26 @@ struct Running {
     stream: SendableRecordBatchStream,
     /// The result's schema in the types of the model.
     schema: SchemaRef,
+    /// Taken from the stream already.
+    first: Option<RecordBatch>,
 }
 
 impl Running {
     fn start(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<Self> {
         let schema = canonical_schema(&plan.schema());
         let stream = execute_stream(plan, context).map_err(|error| failures::running(&error))?;
-        Ok(Self { stream, schema })
+        Ok(Self { stream, schema, first: None })
+    }
+
+    async fn with_first_batch(mut self) -> Result<Self> {
+        self.first = self.next().await.transpose()?;
+        Ok(self)
     }
 
     async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        if let Some(first) = self.first.take() {
+            return Some(Ok(first));
+        }
         loop {
             let batch = match self.stream.next().await? {
                 Ok(batch) if batch.num_rows() == 0 => continue,
@@ -143,7 +175,7 @@ impl Lake for EmbeddedLake {
 
     fn query<'a>(&'a self, query: LakeQuery) -> BoxFuture<'a, Result<Vec<RecordBatch>>> {
         Box::pin(async move {
-            let mut running = self.start(query).await?;
+            let mut running = self.begin(query).await?;
             let mut batches = Vec::new();
             while let Some(batch) = running.next().await {
                 batches.push(batch?);
@@ -158,7 +190,7 @@ impl Lake for EmbeddedLake {
         visit: &'a mut (dyn FnMut(RecordBatch) -> Result<()> + Send),
     ) -> BoxFuture<'a, Result<u64>> {
         Box::pin(async move {
-            let mut running = self.start(query).await?;
+            let mut running = self.begin(query).await?;
             let mut rows = 0_u64;
             while let Some(batch) = running.next().await {
                 let batch = batch?;
@@ -171,7 +203,7 @@ impl Lake for EmbeddedLake {
 
     fn materialize<'a>(&'a self, query: LakeQuery, name: &'a str) -> BoxFuture<'a, Result<LakeFile>> {
         Box::pin(async move {
-            let mut running = self.start(query).await?;
+            let mut running = self.begin(query).await?;
             let mut writer = Box::new(FileWriter::create(&self.dir, name, Arc::clone(&running.schema))?);
             while let Some(batch) = running.next().await {
                 writer.write(&batch?)?;
@@ -248,6 +280,13 @@ fn memory_table(schema: SchemaRef, rows: Vec<RecordBatch>) -> Result<Arc<dyn Tab
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| Error::bug("rows held in memory have the schema they are registered with, yet they differ"))?;
     let table = MemTable::try_new(schema, vec![rows]).map_err(|error| failures::planning(&error))?;
+    Ok(Arc::new(table))
+}
+
+fn folded_table(rows: Arc<dyn ExecutionPlan>, fold: &Fold) -> Result<Arc<dyn TableProvider>> {
+    let rows = FoldedRows::new(rows, fold).map_err(|error| failures::planning(&error))?;
+    let schema = Arc::clone(rows.schema());
+    let table = StreamingTable::try_new(schema, vec![Arc::new(rows)]).map_err(|error| failures::planning(&error))?;
     Ok(Arc::new(table))
 }
 

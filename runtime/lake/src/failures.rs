@@ -8,6 +8,9 @@ use affluent_model::error::Retry;
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
+/// The code of a query that needs more memory than it may use.
+pub(crate) const TOO_LARGE: &str = "E0734";
+
 /// The disk refused: `action` says what was tried ("make `orders-1f`").
 pub(crate) fn disk(action: &str, error: &io::Error) -> Error {
     Error::external("E0731", format!("the lake cannot {action}: {}", error.kind()))
@@ -26,7 +29,7 @@ pub(crate) fn planning(error: &DataFusionError) -> Error {
 pub(crate) fn running(error: &DataFusionError) -> Error {
     let root = error.find_root();
     match root {
-        DataFusionError::ResourcesExhausted(_) => Error::external("E0734", "a lake query needs more memory than it may use")
+        DataFusionError::ResourcesExhausted(_) => Error::external(TOO_LARGE, "a lake query needs more memory than it may use")
             .help("raise the lake's memory limit, or run fewer pipelines at the same time"),
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) | DataFusionError::ParquetError(_) => unreadable(),
         DataFusionError::ArrowError(arrow, _) if is_file_trouble(arrow) => unreadable(),

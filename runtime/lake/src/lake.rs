@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use affluent_model::Result;
+use affluent_model::fold::Fold;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use futures::future::BoxFuture;
@@ -17,7 +18,10 @@ pub struct LakeOptions {
     pub dir: PathBuf,
     /// Memory that all queries together may hold; what does not fit is spilled to `<dir>/tmp`.
     pub memory_bytes: usize,
-    /// Partitions of one query, at least 1.
+    /// Memory for the second try of a query that did not fit although it spilled: the narrow sides of its joins grew with
+    /// the data.
+    pub memory_bytes_max: usize,
+    /// Partitions of one query at most, at least 1: fewer where the memory is too small for so many.
     pub threads: usize,
 }
 
@@ -96,6 +100,8 @@ pub struct LakeQuery {
     pub tables: Vec<LakeTable>,
     /// Tables of rows held in memory: name, schema, rows.
     pub memory: Vec<(String, SchemaRef, Vec<RecordBatch>)>,
+    /// A table made of the rows of another query over the same tables.
+    pub fold: Option<Fold>,
     /// What `now()` and `current_date` say, microseconds UTC.
     pub now_us: i64,
 }

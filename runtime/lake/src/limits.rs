@@ -6,6 +6,9 @@ pub const FILE_NAME_BYTES_MAX: usize = 128;
 pub const ROW_GROUP_ROWS_MAX: usize = 128 << 10;
 /// Encoded bytes after which a row group is closed early, so that wide rows do not grow the writer's memory.
 pub const ROW_GROUP_BYTES_MAX: usize = 32 << 20;
+/// Bytes of a column's dictionary in one row group: a column that needs more hardly repeats itself, and looking its values
+/// up costs more than it saves.
+pub const DICTIONARY_BYTES_MAX: usize = 64 << 10;
 /// Rows per batch that a query works on.
 pub const QUERY_BATCH_ROWS: usize = 8 << 10;
 /// Bytes of one expression: longer ones belong into a WASM transform.
@@ -18,3 +21,5 @@ pub const EXPRESSION_DEPTH_MAX: usize = 100;
 pub const EXPRESSION_PARENTHESES_MAX: usize = 50;
 /// Bytes that one query may spill to `<dir>/tmp`.
 pub const SPILL_BYTES_MAX: u64 = 64 << 30;
+/// Memory of the lake per partition of a query, bytes: with less, a sort spills in pieces too small to merge again.
+pub const PARTITION_BYTES_MIN: usize = 32 << 20;

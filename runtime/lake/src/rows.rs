@@ -8,7 +8,7 @@ use affluent_model::expression::ExpressionMistake;
 use affluent_model::schema::{Field, FieldType};
 use affluent_model::{Error, Result};
 use arrow::array::{Array as _, ArrayRef, AsArray as _, TimestampMicrosecondArray};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{DataType, Field as ArrowField, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
@@ -25,8 +25,30 @@ use crate::functions::{NOW, TODAY};
 use crate::mistakes::{self, suggestion};
 use crate::syntax::Place;
 
+/// The code of an expression that cannot be computed for a value.
+const NOT_COMPUTED: &str = "E0738";
 /// The column that carries the run's time to expressions that ask for it; no SQL can write this name.
 const NOW_COLUMN: &str = "\u{1}now";
+
+/// What [`RowProgram::apply_each`] made of a batch: every row of it is among the records, filtered or refused.
+#[derive(Debug)]
+pub struct Applied {
+    /// In the order of the batch.
+    pub records: RecordBatch,
+    /// Rows that filters took out.
+    pub filtered: u64,
+    /// By row, ascending.
+    pub refused: Vec<RefusedRow>,
+}
+
+/// A row for which an expression cannot be computed.
+#[derive(Debug)]
+pub struct RefusedRow {
+    /// Place in the batch, from 0.
+    pub row: usize,
+    /// `E0738`; does not quote the value.
+    pub error: Error,
+}
 
 /// One step of a row program; expressions are SQL over the columns as they are before the step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +158,39 @@ impl RowProgram {
             rows = RecordBatch::new_empty(Arc::clone(&self.output));
         }
         Ok((rows, u64::try_from(removed).unwrap_or(u64::MAX)))
+    }
+}
+
+impl RowProgram {
+    /// As [`RowProgram::apply`], but a row for which an expression cannot be computed is refused alone: the batch is
+    /// halved until such rows stand by themselves, which costs nothing where there are none.
+    ///
+    /// # Errors
+    /// `E0001` when the batch has other columns than the program was compiled for.
+    pub fn apply_each(&self, batch: &RecordBatch, now_us: i64) -> Result<Applied> {
+        let (mut parts, mut filtered, mut refused) = (Vec::new(), 0, Vec::new());
+        let mut waiting = vec![(0, batch.num_rows())];
+        while let Some((start, rows)) = waiting.pop() {
+            match self.apply(&batch.slice(start, rows), now_us) {
+                Ok((records, removed)) => {
+                    parts.push(records);
+                    filtered += removed;
+                }
+                Err(error) if error.code != NOT_COMPUTED => return Err(error),
+                Err(error) if rows == 1 => refused.push(RefusedRow { row: start, error }),
+                Err(_) => {
+                    let half = rows / 2;
+                    waiting.push((start + half, rows - half));
+                    waiting.push((start, half));
+                }
+            }
+        }
+        let records = match parts.as_slice() {
+            [whole] => whole.clone(),
+            parts => concat_batches(&self.output, parts)
+                .map_err(|_| Error::bug("the parts of a batch come out with the same columns, yet they differ"))?,
+        };
+        Ok(Applied { records, filtered, refused })
     }
 }
 
@@ -287,7 +342,7 @@ fn batch_of(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<R
 
 fn evaluate(computed: &Computed, rows: &RecordBatch, now_us: i64) -> Result<ArrayRef> {
     let failed = |cause: &str| {
-        Error::configuration("E0738", format!("an expression cannot be computed for a record: {cause}"))
+        Error::configuration(NOT_COMPUTED, format!("an expression cannot be computed for a record: {cause}"))
             .at(computed.place.clone())
             .help("guard it: `try_cast` instead of `cast`, `nullif(x, 0)` under a division, or filter such records out")
     };

@@ -23,16 +23,17 @@ const SORT_SHARES: usize = 16;
 /// What queries may use.
 pub(crate) struct Resources {
     pub(crate) runtime: Arc<RuntimeEnv>,
-    pub(crate) threads: usize,
+    /// Of one query, at least 1.
+    pub(crate) partitions: usize,
     /// Of all queries together, for the runtime's memory pool.
     pub(crate) memory_bytes: usize,
 }
 
 /// The settings of sessions that run queries.
 pub(crate) fn base_state(resources: Resources) -> SessionState {
-    let threads = resources.threads.max(1);
-    let mut config = config().with_target_partitions(threads);
-    let merge_bytes = resources.memory_bytes / (threads * SORT_SHARES);
+    let partitions = resources.partitions.max(1);
+    let mut config = config().with_target_partitions(partitions);
+    let merge_bytes = resources.memory_bytes / (partitions * SORT_SHARES);
     // The queries of this product put the narrow side of a join first; statistics would hold the wide one in memory.
     config.options_mut().optimizer.join_reordering = false;
     let execution = &mut config.options_mut().execution;

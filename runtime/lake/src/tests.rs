@@ -2,6 +2,7 @@
 
 mod expressions;
 mod files;
+mod fold;
 mod functions;
 mod queries;
 mod row_programs;
@@ -21,7 +22,7 @@ use crate::{EmbeddedLake, Lake, LakeOptions, LakeQuery, LakeTable};
 const NOW_US: i64 = 1_795_489_200_000_000;
 
 fn lake(dir: &tempfile::TempDir) -> EmbeddedLake {
-    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 64 << 20, threads: 2 };
+    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 64 << 20, memory_bytes_max: 64 << 20, threads: 2 };
     EmbeddedLake::open(options).unwrap()
 }
 
@@ -61,7 +62,7 @@ fn table(name: &str, schema: &SchemaRef, files: &[&str]) -> LakeTable {
 }
 
 fn select(sql: &str, tables: Vec<LakeTable>) -> LakeQuery {
-    LakeQuery { sql: sql.to_owned(), tables, memory: Vec::new(), now_us: NOW_US }
+    LakeQuery { sql: sql.to_owned(), tables, memory: Vec::new(), fold: None, now_us: NOW_US }
 }
 
 /// Rows as text, cells joined by `|`, null as nothing.

@@ -18,7 +18,7 @@ use parquet::schema::types::ColumnPath;
 
 use crate::failures;
 use crate::lake::{LakeFile, LakeWriter};
-use crate::limits::{FILE_NAME_BYTES_MAX, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX};
+use crate::limits::{DICTIONARY_BYTES_MAX, FILE_NAME_BYTES_MAX, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX};
 
 /// What a finished file's name ends with.
 pub(crate) const FINISHED: &str = ".parquet";
@@ -111,6 +111,7 @@ fn properties(schema: &Schema) -> WriterProperties {
         .set_created_by("affluent".to_owned())
         .set_compression(Compression::LZ4_RAW)
         .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES_MAX));
     for field in schema.fields().iter().filter(|field| is_incompressible(field)) {

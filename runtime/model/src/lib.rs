@@ -7,6 +7,7 @@ pub mod connector;
 pub mod diagnostic;
 pub mod error;
 pub mod expression;
+pub mod fold;
 pub mod identity;
 pub mod limits;
 pub mod manifest;

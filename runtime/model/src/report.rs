@@ -67,6 +67,10 @@ pub struct ProfilesReport {
     pub identifiers_blocked: u64,
     /// Segment → members now, entered, left.
     pub segments: BTreeMap<String, SegmentReport>,
+    /// Milliseconds spent on finding who is who.
+    pub unified_ms: u64,
+    /// Milliseconds spent on attributes, traits and segments.
+    pub computed_ms: u64,
 }
 
 /// One segment after a run.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use affluent_model::fold::{Pick, Ranks, When};
 use affluent_model::plan::Survivorship;
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
@@ -37,7 +38,7 @@ pub(crate) fn attributes_of<'a>(
 
 /// The column of an attribute's values before they have their name.
 pub(crate) fn value_column(place: usize) -> String {
-    format!("\"_{place}\"")
+    format!("_{place}")
 }
 
 fn attribute_of<'a>(
@@ -89,35 +90,27 @@ impl Attribute<'_> {
         }
     }
 
-    /// The aggregates: value, record, node, time and, where several tables give the attribute, source.
-    pub(crate) fn firsts(&self, place: usize, sources: &[TableSource]) -> String {
-        let preference = self.preference(sources).map_or_else(String::new, |preference| format!("{preference}, "));
-        let first = |column: &str, alias: &str| {
-            format!(
-                "first_value({column} ORDER BY {preference}\"_turn\") FILTER (WHERE \"_{place}\" IS NOT NULL) AS \"_{place}{alias}\""
-            )
-        };
-        let mut columns = vec![
-            first(&format!("\"_{place}\""), ""),
-            first("\"_pk\"", "_record"),
-            first("\"_node\"", "_node"),
-            first("\"_at\"", "_at"),
-        ];
-        if self.given.len() > 1 {
-            columns.push(first("\"_source\"", "_source"));
-        }
-        columns.join(", ")
+    /// What is taken of the record that gives the attribute: value, record, node, time and, where several tables give it,
+    /// source.
+    pub(crate) fn pick(&self, place: usize, sources: &[TableSource]) -> Pick {
+        let value = value_column(place);
+        let mut take = vec![(value.clone(), value.clone())];
+        let lineage = [("_pk", "record"), ("_node", "node"), ("_at", "at"), ("_source", "source")];
+        let told = if self.given.len() > 1 { lineage.len() } else { lineage.len() - 1 };
+        take.extend(lineage.iter().take(told).map(|(column, name)| ((*column).to_owned(), format!("{value}_{name}"))));
+        Pick { when: When::NotNull(value), ranks: self.preference(sources), take }
     }
 
-    /// A number that is smaller where the connection is preferred; `None` where it makes no difference.
-    fn preference(&self, sources: &[TableSource]) -> Option<String> {
+    /// Smaller where the connection is preferred; `None` where it makes no difference.
+    fn preference(&self, sources: &[TableSource]) -> Option<Ranks> {
         let rank = |number: usize| {
             let connection = sources.get(number).map(|source| &source.connection);
             self.preferred.iter().position(|preferred| Some(preferred) == connection).unwrap_or(self.preferred.len())
         };
-        let ranks: BTreeSet<usize> = self.given.iter().map(|(number, _)| rank(*number)).collect();
-        let cases = self.given.iter().map(|(number, _)| format!(" WHEN {number} THEN {}", rank(*number)));
-        (ranks.len() > 1).then(|| format!("CASE \"_source\"{} END", cases.collect::<String>()))
+        let rank_of: BTreeMap<i64, usize> =
+            self.given.iter().map(|(number, _)| (i64::try_from(*number).unwrap_or(i64::MAX), rank(*number))).collect();
+        let ranks: BTreeSet<&usize> = rank_of.values().collect();
+        (ranks.len() > 1).then(|| Ranks { column: "_source".to_owned(), rank_of: rank_of.clone() })
     }
 
     /// The value under its name, and its lineage.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use affluent_model::fold::{Fold, Pick, When};
 use affluent_model::plan::Survivorship;
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
@@ -41,6 +42,15 @@ pub fn trait_columns(stream: &str, sources: &[TableSource]) -> Result<Vec<TableC
     columns_of_stream(stream, sources)
 }
 
+/// The query whose rows are the `profiles` snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotQuery {
+    /// Reads the table of `survivors`.
+    pub sql: String,
+    /// What survives of the rows of each profile.
+    pub survivors: Fold,
+}
+
 /// The query whose rows are the `profiles` snapshot, for the tables of `sources` and `assignments(node, profile)`.
 ///
 /// Columns: `profile`, then per attribute (by name) its value and `<name>__from`, a struct of `table`, `record`, `node`,
@@ -49,22 +59,25 @@ pub fn trait_columns(stream: &str, sources: &[TableSource]) -> Result<Vec<TableC
 /// # Errors
 /// `E0760` a trait's stream is in no source, `E0761` an attribute is sealed in one table and clear in another, `E0762`
 /// types that do not fit in one column, `E0764` two columns of one name, `E0765` a parent that is no source.
-pub fn snapshot_sql(
+pub fn snapshot_query(
     sources: &[TableSource],
     traits: &[PreparedTrait],
     survivorship: &BTreeMap<String, Survivorship>,
-) -> Result<String> {
+) -> Result<SnapshotQuery> {
     let attributes = attributes_of(sources, survivorship)?;
     check_names(&attributes, traits)?;
     let parts = Parts { sources, attributes, traits, passes: trait_passes(traits, sources)? };
-    let numbered = format!(
-        "SELECT *, row_number() OVER (PARTITION BY \"_profile\" ORDER BY \"_at\" DESC NULLS LAST, \"_seq\" DESC NULLS LAST) AS \"_turn\"\n\
-         FROM (\n{}\n) AS u",
+    let rows = format!(
+        "SELECT * FROM (\n{}\n) AS u ORDER BY \"_profile\", \"_at\" DESC NULLS LAST, \"_seq\" DESC NULLS LAST",
         union_all(&parts.branches()?)
     );
-    let survivors = format!("SELECT \"_profile\"{}\nFROM ({numbered}) AS n\nGROUP BY \"_profile\"", parts.aggregates());
-    Ok(format!("SELECT \"_profile\" AS \"profile\"{}\nFROM ({survivors}) AS s", parts.columns()))
+    let survivors = Fold { table: SURVIVORS.to_owned(), sql: rows, key: "_profile".to_owned(), picks: parts.picks() };
+    let sql = format!("SELECT \"_profile\" AS \"profile\"{}\nFROM \"{SURVIVORS}\"", parts.columns());
+    Ok(SnapshotQuery { sql, survivors })
 }
+
+/// The table of what survives.
+const SURVIVORS: &str = "survivors";
 
 /// Name of the lineage column of an attribute.
 pub(crate) fn lineage_name(attribute: &str) -> String {
@@ -85,8 +98,8 @@ fn check_names(attributes: &[Attribute<'_>], traits: &[PreparedTrait]) -> Result
 }
 
 /// What a snapshot is made of. All of it goes into one list of rows: that each profile exists, the records that give
-/// attributes, the results of the trait passes. Sorted by profile once, which spills to disk where it must, the list
-/// becomes one row per profile as a stream; a join would hold the attributes of all profiles in memory.
+/// attributes, the results of the trait passes. Sorted by profile once, which spills to disk where it must, the list is
+/// folded into one row per profile as a stream; a join would hold the attributes of all profiles in memory.
 struct Parts<'a> {
     sources: &'a [TableSource],
     attributes: Vec<Attribute<'a>>,
@@ -112,11 +125,11 @@ impl Parts<'_> {
         let mut columns = vec!["a.\"profile\" AS \"_profile\"".to_owned(), format!("{source} AS \"_source\"")];
         columns.extend(LINEAGE.iter().map(|(_, column, kind)| format!("{} AS \"{column}\"", null(*kind))));
         let attributes = self.attributes.iter().enumerate();
-        columns.extend(attributes.map(|(place, attribute)| format!("{} AS {}", attribute.null(), value_column(place))));
+        columns.extend(attributes.map(|(place, attribute)| format!("{} AS {}", attribute.null(), quoted(&value_column(place)))));
         columns.extend(self.traits.iter().enumerate().map(|(place, one)| {
             let is_here = pass.is_some() && self.pass_of(one) == pass;
             let value = if is_here { format!("a.{}", quoted(&one.name)) } else { "NULL".to_owned() };
-            format!("{value} AS {}", trait_column(place))
+            format!("{value} AS {}", quoted(&trait_column(place)))
         }));
         format!("SELECT {}", columns.join(", "))
     }
@@ -129,7 +142,8 @@ impl Parts<'_> {
             let lineage =
                 LINEAGE.iter().map(|(stored, column, _)| format!(", n.\"{stored}\" AS \"{column}\"")).collect::<String>();
             let attributes = self.attributes.iter().enumerate();
-            let values = attributes.map(|(place, attribute)| format!(", {} AS {}", attribute.value(number), value_column(place)));
+            let values =
+                attributes.map(|(place, attribute)| format!(", {} AS {}", attribute.value(number), quoted(&value_column(place))));
             let number = cast(&number.to_string(), FieldType::Integer);
             let from = source.records(self.sources)?;
             Ok(format!("SELECT {number} AS \"_source\"{lineage}{} FROM ({from}) AS n", values.collect::<String>()))
@@ -138,7 +152,7 @@ impl Parts<'_> {
         if records.is_empty() {
             return Ok(None);
         }
-        let traits: String = (0..self.traits.len()).map(|place| format!(", NULL AS {}", trait_column(place))).collect();
+        let traits: String = (0..self.traits.len()).map(|place| format!(", NULL AS {}", quoted(&trait_column(place)))).collect();
         Ok(Some(format!(
             "SELECT a.\"profile\" AS \"_profile\", n.*{traits} FROM \"assignments\" AS a JOIN (\n{}\n) AS n ON a.\"node\" = n.\"_node\"",
             union_all(&records)
@@ -154,14 +168,16 @@ impl Parts<'_> {
         self.passes.iter().position(|pass| pass.traits.contains(&one.name))
     }
 
-    /// What is taken of all rows of a profile.
-    fn aggregates(&self) -> String {
-        let attributes = self.attributes.iter().enumerate().map(|(place, attribute)| attribute.firsts(place, self.sources));
-        let traits = self.traits.iter().enumerate().filter_map(|(place, one)| {
-            let (column, source) = (trait_column(place), self.pass_source(self.pass_of(one)?));
-            Some(format!("first_value({column} ORDER BY \"_turn\") FILTER (WHERE \"_source\" = {source}) AS {column}"))
+    /// What is taken of the rows of a profile, the newest first.
+    fn picks(&self) -> Vec<Pick> {
+        let attributes = self.attributes.iter().enumerate().map(|(place, attribute)| attribute.pick(place, self.sources));
+        let passes = (0..self.passes.len()).map(|pass| {
+            let traits = self.traits.iter().enumerate().filter(|(_, one)| self.pass_of(one) == Some(pass));
+            let take = traits.map(|(place, _)| (trait_column(place), trait_column(place))).collect();
+            let source = i64::try_from(self.pass_source(pass)).unwrap_or(i64::MAX);
+            Pick { when: When::Equals("_source".to_owned(), source), ranks: None, take }
         });
-        attributes.chain(traits).map(|aggregate| format!(",\n{aggregate}")).collect()
+        attributes.chain(passes).collect()
     }
 
     /// The columns of the snapshot after `profile`.
@@ -169,7 +185,8 @@ impl Parts<'_> {
         let attributes = self.attributes.iter().enumerate().map(|(place, attribute)| attribute.columns(place, self.sources));
         let traits = self.traits.iter().enumerate().map(|(place, one)| {
             let is_count = matches!(one.measure, PreparedMeasure::Aggregate { is_count: true, .. });
-            let value = if is_count { format!("coalesce({}, 0)", trait_column(place)) } else { trait_column(place) };
+            let value = quoted(&trait_column(place));
+            let value = if is_count { format!("coalesce({value}, 0)") } else { value };
             format!("{value} AS {}", quoted(&one.name))
         });
         attributes.chain(traits).map(|column| format!(",\n{column}")).collect()
@@ -186,5 +203,5 @@ const LINEAGE: [(&str, &str, FieldType); 4] = [
 
 /// The column of a trait before it has its name.
 fn trait_column(place: usize) -> String {
-    format!("\"_t{place}\"")
+    format!("_t{place}")
 }

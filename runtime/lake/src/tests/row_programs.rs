@@ -162,6 +162,34 @@ fn a_value_that_cannot_be_computed_is_not_quoted() {
     assert!(!error.to_string().to_lowercase().contains("x.test"), "{error}");
 }
 
+/// Values, rows kept, places refused, number filtered.
+type Refusals = (&'static [&'static str], &'static [&'static str], &'static [usize], u64);
+
+#[test]
+fn a_row_that_cannot_be_computed_is_refused_alone() {
+    let ages = schema(&[("id", FieldType::Integer), ("age", FieldType::Text)]);
+    let steps = vec![RowStep::Filter("id <> 3".to_owned()), set(&[("age", "CAST(age AS BIGINT)")])];
+    let program = Expressions::new().compile(Arc::clone(&ages), steps).unwrap();
+    let cases: [Refusals; 5] = [
+        (&["1", "2"], &["1|1", "2|2"], &[], 0),
+        (&["old", "2", "3", "4", "5"], &["2|2", "4|4", "5|5"], &[0], 1),
+        (&["1", "2", "old", "4", "x"], &["1|1", "2|2", "4|4"], &[4], 1),
+        (&["a", "b", "c", "d"], &[], &[0, 1, 3], 1),
+        (&[], &[], &[], 0),
+    ];
+    for (values, kept, refused, filtered) in cases {
+        let ids: Vec<i64> = (1..).take(values.len()).collect();
+        let input = batch(&ages, vec![integers(&ids), texts(&values.iter().copied().map(Some).collect::<Vec<_>>())]);
+
+        let applied = program.apply_each(&input, NOW_US).unwrap();
+
+        let kept: Vec<String> = kept.iter().map(|row| (*row).to_owned()).collect();
+        let places: Vec<usize> = applied.refused.iter().map(|one| one.row).collect();
+        assert_eq!((rows(&[applied.records]), places, applied.filtered), (kept, refused.to_vec(), filtered), "{values:?}");
+        assert!(applied.refused.iter().all(|one| one.error.code == "E0738"));
+    }
+}
+
 #[test]
 fn an_empty_batch_gives_an_empty_batch_of_the_new_columns() {
     let program = compile(vec![RowStep::Filter("false".to_owned()), set(&[("x", "1 / 0")]), keep(&["x"])]).unwrap();

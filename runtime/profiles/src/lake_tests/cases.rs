@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use affluent_lake::{EmbeddedLake, Lake, LakeOptions, LakeQuery};
+use affluent_model::fold::Fold;
 use affluent_model::schema::{Field, FieldType};
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -12,7 +13,7 @@ use arrow::array::{
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use crate::snapshot::{PreparedMeasure, PreparedTrait};
+use crate::snapshot::{PreparedMeasure, PreparedTrait, SnapshotQuery};
 use crate::source::{AttributeSource, ParentTable, TableColumn, TableSource};
 
 const DAY_US: i64 = 86_400_000_000;
@@ -144,19 +145,28 @@ const STACK_BYTES: usize = 8 << 20;
 
 /// The rows of a query as text, sorted: cells with `|` between, null as `-`.
 pub(super) fn run(sql: &str, cases: &[Case]) -> Vec<String> {
+    run_query(sql, None, cases)
+}
+
+/// The columns of a snapshot, as [`run`] gives rows.
+pub(super) fn run_snapshot(columns: &str, snapshot: SnapshotQuery, cases: &[Case]) -> Vec<String> {
+    run_query(&format!("SELECT {columns} FROM ({}) AS s", snapshot.sql), Some(snapshot.survivors), cases)
+}
+
+fn run_query(sql: &str, fold: Option<Fold>, cases: &[Case]) -> Vec<String> {
     let memory: Vec<Table> = cases.iter().map(|case| case.table.clone()).collect();
     let sql = sql.to_owned();
-    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || rows_of(sql, memory));
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || rows_of(sql, fold, memory));
     let mut rows = thread.unwrap().join().unwrap();
     rows.sort_unstable();
     rows
 }
 
-fn rows_of(sql: String, memory: Vec<Table>) -> Vec<String> {
+fn rows_of(sql: String, fold: Option<Fold>, memory: Vec<Table>) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
-    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 64 << 20, threads: 2 };
+    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 64 << 20, memory_bytes_max: 64 << 20, threads: 2 };
     let lake = EmbeddedLake::open(options).unwrap();
-    let query = LakeQuery { sql, tables: Vec::new(), memory, now_us: TODAY * DAY_US };
+    let query = LakeQuery { sql, tables: Vec::new(), memory, fold, now_us: TODAY * DAY_US };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let batches = runtime.block_on(lake.query(query)).unwrap();
     batches.iter().flat_map(text_rows).collect()

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::cases::{aggregate, sources, table};
-use crate::snapshot::snapshot_sql;
+use crate::snapshot::snapshot_query;
 
 fn code(cases: &[super::cases::Case], traits: &[crate::snapshot::PreparedTrait]) -> &'static str {
-    snapshot_sql(&sources(cases), traits, &BTreeMap::new()).unwrap_err().code
+    snapshot_query(&sources(cases), traits, &BTreeMap::new()).unwrap_err().code
 }
 
 #[test]

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use affluent_model::plan::Survivorship;
 
-use super::cases::{Case, aggregate, assignments, run, sources, table};
+use super::cases::{Case, aggregate, assignments, run, run_snapshot, sources, table};
 use crate::change::changed_sql;
 use crate::segment::{PreparedSegment, segment_sql};
-use crate::snapshot::snapshot_sql;
+use crate::snapshot::snapshot_query;
 
 /// `profile|value…` without lineage.
 fn values(attributes: &[&str], cases: &[Case], survivorship: &BTreeMap<String, Survivorship>) -> Vec<String> {
     let tables: Vec<Case> = cases.iter().filter(|case| case.source.stream != "assignments").cloned().collect();
-    let snapshot = snapshot_sql(&sources(&tables), &[], survivorship).unwrap();
+    let snapshot = snapshot_query(&sources(&tables), &[], survivorship).unwrap();
     let columns: String = attributes.iter().map(|name| format!(", \"{name}\"")).collect();
-    run(&format!("SELECT \"profile\"{columns} FROM ({snapshot}) AS s"), cases)
+    run_snapshot(&format!("\"profile\"{columns}"), snapshot, cases)
 }
 
 fn most_recent(attributes: &[&str], cases: &[Case]) -> Vec<String> {
@@ -93,10 +93,10 @@ fn lineage_names_the_record_that_a_value_comes_from() {
     let mut crm = table("crm.people", crm).with_attributes(&["mail"]);
     crm.source.attributes[0].column = "mail".to_owned();
     let cases = [table("shop.customers", shop).with_attributes(&["mail"]), crm, assignments("1=A 2=A 3=B")];
-    let snapshot = snapshot_sql(&sources(&cases[..2]), &[], &BTreeMap::new()).unwrap();
+    let snapshot = snapshot_query(&sources(&cases[..2]), &[], &BTreeMap::new()).unwrap();
 
     let lineage = "{table: shop.customers, record: a, node: 1, field: mail, at: 006}";
-    assert_eq!(run(&snapshot, &cases), [format!("A|736563726574|{lineage}"), "B|-|-".to_owned()]);
+    assert_eq!(run_snapshot("*", snapshot, &cases), [format!("A|736563726574|{lineage}"), "B|-|-".to_owned()]);
 }
 
 #[test]
@@ -115,9 +115,9 @@ fn a_profile_without_records_is_a_row_too() {
     let orders =
         table("shop.orders", "_seq _pk _node _order_id _order_at _order_currency _order_net _order_status\n1 a 1 a 1 EUR 5 paid");
     let traits = [aggregate("orders", "orders", "count(*)"), aggregate("spent", "orders", "sum(\"net\")")];
-    let snapshot = snapshot_sql(&sources(std::slice::from_ref(&orders)), &traits, &BTreeMap::new()).unwrap();
+    let snapshot = snapshot_query(&sources(std::slice::from_ref(&orders)), &traits, &BTreeMap::new()).unwrap();
 
-    assert_eq!(run(&snapshot, &[orders, assignments("1=A 2=B")]), ["A|1|5.000000", "B|0|-"]);
+    assert_eq!(run_snapshot("*", snapshot, &[orders, assignments("1=A 2=B")]), ["A|1|5.000000", "B|0|-"]);
 }
 
 #[test]
@@ -155,8 +155,8 @@ fn many_tables_attributes_and_traits_are_one_snapshot() {
     };
     let mut cases: Vec<Case> = (0..8).flat_map(|number| [shop(number), lines(number)]).collect();
     let traits = [aggregate("orders", "orders", "count(*)"), aggregate("lines", "lines", "count(*)")];
-    let snapshot = snapshot_sql(&sources(&cases), &traits, &BTreeMap::new()).unwrap();
+    let snapshot = snapshot_query(&sources(&cases), &traits, &BTreeMap::new()).unwrap();
     cases.push(assignments("1=A"));
 
-    assert_eq!(run(&format!("SELECT \"orders\", \"lines\", \"a7\" FROM ({snapshot}) AS s"), &cases), ["8|8|x"]);
+    assert_eq!(run_snapshot("\"orders\", \"lines\", \"a7\"", snapshot, &cases), ["8|8|x"]);
 }

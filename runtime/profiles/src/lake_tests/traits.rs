@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::cases::{Case, aggregate, assignments, run, sources, table};
-use crate::snapshot::{PreparedMeasure, PreparedTrait, snapshot_sql, trait_columns};
+use super::cases::{Case, aggregate, assignments, run_snapshot, sources, table};
+use crate::snapshot::{PreparedMeasure, PreparedTrait, snapshot_query, trait_columns};
 
 const DAY_MS: u64 = 86_400_000;
 const ORDER: &str = "_order_id _order_at _order_currency _order_net _order_status";
@@ -23,7 +23,7 @@ fn shop_orders() -> Case {
 
 fn computed(traits: &[PreparedTrait], cases: &[Case]) -> Vec<String> {
     let tables: Vec<Case> = cases.iter().filter(|case| case.source.stream != "assignments").cloned().collect();
-    run(&snapshot_sql(&sources(&tables), traits, &BTreeMap::new()).unwrap(), cases)
+    run_snapshot("*", snapshot_query(&sources(&tables), traits, &BTreeMap::new()).unwrap(), cases)
 }
 
 #[test]

@@ -1,0 +1,73 @@
+use std::collections::BTreeMap;
+
+use affluent_model::fold::{Fold, Pick, Ranks, When};
+
+use super::*;
+
+fn pick(when: When, ranks: Option<Ranks>, take: &[(&str, &str)]) -> Pick {
+    Pick { when, ranks, take: take.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect() }
+}
+
+fn folded(rows: &str, sql: &str, picks: Vec<Pick>) -> LakeQuery {
+    let fold = Fold { table: "folded".to_owned(), sql: rows.to_owned(), key: "k".to_owned(), picks };
+    LakeQuery { fold: Some(fold), ..select(sql, Vec::new()) }
+}
+
+async fn run(query: LakeQuery) -> Result<Vec<String>, affluent_model::Error> {
+    let dir = tempfile::tempdir().unwrap();
+    Ok(rows(&lake(&dir).query(query).await?))
+}
+
+#[tokio::test]
+async fn the_first_row_that_qualifies_gives_its_columns_together() {
+    let table = "SELECT * FROM (VALUES ('a', 1, NULL, 10), ('a', 2, 'x', 20), ('a', 3, 'y', 30), ('b', 4, NULL, 40)) AS t(k, n, v, at) ORDER BY k, n";
+    let picks = vec![pick(When::NotNull("v".to_owned()), None, &[("v", "v"), ("at", "v_at")])];
+
+    let found = run(folded(table, "SELECT * FROM folded ORDER BY k", picks)).await.unwrap();
+
+    assert_eq!(found, ["a|x|20", "b||"]);
+}
+
+#[tokio::test]
+async fn a_better_rank_wins_over_an_earlier_row_and_an_unknown_value_is_last() {
+    let table = "SELECT * FROM (VALUES ('a', 1, 9), ('a', 2, 1), ('a', 3, 0), ('b', 1, 9), ('b', 2, 1), ('c', 1, 9)) AS t(k, n, s) ORDER BY k, n";
+    let ranks = Ranks { column: "s".to_owned(), rank_of: BTreeMap::from([(0, 0), (1, 1)]) };
+    let picks = vec![
+        pick(When::NotNull("n".to_owned()), Some(ranks), &[("n", "best")]),
+        pick(When::Equals("s".to_owned(), 1), None, &[("n", "one")]),
+    ];
+
+    let found = run(folded(table, "SELECT * FROM folded ORDER BY k", picks)).await.unwrap();
+
+    assert_eq!(found, ["a|3|2", "b|2|2", "c|1|"]);
+}
+
+#[tokio::test]
+async fn keys_go_on_over_batches_and_every_key_is_one_row() {
+    let table = "SELECT lpad(CAST(value / 7 AS VARCHAR), 8, '0') AS k, value AS n FROM generate_series(0, 349999) ORDER BY k, n";
+    let picks = vec![pick(When::NotNull("n".to_owned()), None, &[("n", "first")])];
+    let sql = "SELECT count(*), count(DISTINCT k), sum(first) FROM folded";
+
+    let found = run(folded(table, sql, picks)).await.unwrap();
+
+    // 50,000 keys of seven rows; the first of key i is 7i.
+    assert_eq!(found, [format!("50000|50000|{}", 7_i64 * (49_999 * 50_000 / 2))]);
+}
+
+#[tokio::test]
+async fn a_fold_of_no_rows_is_a_table_without_rows() {
+    let picks = vec![pick(When::NotNull("n".to_owned()), None, &[("n", "n")])];
+
+    let found = run(folded("SELECT 'a' AS k, 1 AS n WHERE false", "SELECT * FROM folded", picks)).await.unwrap();
+
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_column_that_is_not_there_is_refused_when_planning() {
+    let picks = vec![pick(When::NotNull("nope".to_owned()), None, &[])];
+
+    let error = run(folded("SELECT 'a' AS k", "SELECT * FROM folded", picks)).await.unwrap_err();
+
+    assert_eq!(error.code, "E0732");
+}

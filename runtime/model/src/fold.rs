@@ -1,0 +1,44 @@
+//! Rows of one key made into one row: what survivorship needs of the lake beyond SQL. An aggregate per column would look
+//! at every row once per column and keep its order beside each value; a fold looks at sorted rows once.
+
+use std::collections::BTreeMap;
+
+/// A table of a query that is made of the rows of another query: those of one key become one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fold {
+    /// Name under which the query reads it.
+    pub table: String,
+    /// The rows, in the order of `key`; within a key, earlier rows win.
+    pub sql: String,
+    /// Text column that says which rows belong together; the first column of the table, never null.
+    pub key: String,
+    pub picks: Vec<Pick>,
+}
+
+/// Columns that are taken together from one row of each key: of the rows that qualify, the first of the best rank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pick {
+    pub when: When,
+    /// `None` = all rows are of one rank.
+    pub ranks: Option<Ranks>,
+    /// Column of the rows → column of the table; null where no row qualifies.
+    pub take: Vec<(String, String)>,
+}
+
+/// Which rows qualify.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum When {
+    /// This column has a value.
+    NotNull(String),
+    /// This integer column has this value.
+    Equals(String, i64),
+}
+
+/// Rows that are preferred whatever their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ranks {
+    /// Integer column.
+    pub column: String,
+    /// Its value → rank, smaller is better; a value that is not here is last.
+    pub rank_of: BTreeMap<i64, usize>,
+}
