@@ -9,6 +9,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("bad input: broken csv lines go to the dead letters with their line number", broken_csv),
         rule("bad input: broken json lines go to the dead letters with their line number", broken_json),
         rule("bad input: a record without its key goes to the dead letters", missing_key),
+        rule("bad input: a value that a transform cannot compute refuses its record alone", not_computed),
         rule("bad input: too many broken records stop the run and a mended file is read", breaker),
         rule("bad input: an export that suddenly is empty holds the run", suddenly_empty),
         rule("bad input: a file that is not there is a clear error", missing_file),
@@ -16,6 +17,11 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 fn project(plugin: &str, file: &str, content: &str) -> Project {
+    project_with(plugin, file, content, "")
+}
+
+/// The same with lines of its own in the pipeline.
+fn project_with(plugin: &str, file: &str, content: &str, lines: &str) -> Project {
     let project = Project::new();
     project.write("affluent.yaml", "version: 1\nproject: bad\n").write(file, content);
     project.write("profiles/identity.yaml", "version: 1\nidentifiers:\n  email: { priority: 1 }\n");
@@ -33,7 +39,7 @@ destination:
   profiles:
     people: {{ subject: id, identifiers: {{ email: email }}, attributes: {{ age: age }} }}
 errors: {{ on_record: dead_letter, breaker: {{ window: 100, max: 10 }} }}
-"
+{lines}"
     );
     project.write("pipelines/people.yaml", &pipeline);
     project
@@ -74,6 +80,16 @@ fn broken_json() -> Result<(), Failed> {
 fn missing_key() -> Result<(), Failed> {
     let (kept, refused, _) = outcome(&project("csv", "people.csv", "id,email,age\n1,a@x.test,3\n,b@x.test,4\n"), 4)?;
     same("kept and refused", (kept, refused), (1, 1))
+}
+
+fn not_computed() -> Result<(), Failed> {
+    let csv = "id,email,age\n1,a@x.test,3\n2,b@x.test,0\n3,c@x.test,6\n";
+    let project = project_with("csv", "people.csv", csv, "transforms: [{ map: { stream: people, set: { age: 12 / age } } }]\n");
+    let (kept, refused, places) = outcome(&project, 4)?;
+    same("kept and refused", (kept, refused), (2, 1))?;
+    same("where", places, vec!["row 2 of a page".to_owned()])?;
+    let (_, letters) = project.json(&["dead-letters", "list"]);
+    same("why", letters[0]["code"].as_str(), Some("expression.not_computed"))
 }
 
 fn breaker() -> Result<(), Failed> {

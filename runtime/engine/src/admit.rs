@@ -137,11 +137,8 @@ impl Admitter {
         doors: &Doors<'_>,
         parents: &mut Parents,
     ) -> Result<Admitted> {
-        let (batch, keys, rejected) = self.with_keys(batch, epoch)?;
-        let mapped = match &self.mapping {
-            Some(mapping) => mapping.apply(&batch, doors.now_us)?,
-            None => batch,
-        };
+        let (batch, keys, mut rejected) = self.with_keys(batch, epoch)?;
+        let (mapped, keys) = self.mapped(batch, keys, doors.now_us, &mut rejected)?;
         let indexes = self.identifier_columns(&mapped)?;
         let people = self.people(&mapped, &keys, &indexes, epoch, doors, parents)?;
         let mut sealed = 0;
@@ -195,6 +192,27 @@ impl Admitter {
         }
         let kept = filter_record_batch(batch, &BooleanArray::from(keep)).map_err(|error| Error::bug(error.to_string()))?;
         Ok((kept, keys, rejected))
+    }
+
+    /// The rows with the mapping's columns, and their keys; rows that cannot be mapped are refused.
+    fn mapped(
+        &self,
+        batch: RecordBatch,
+        mut keys: Vec<String>,
+        now_us: i64,
+        rejected: &mut Vec<Rejected>,
+    ) -> Result<(RecordBatch, Vec<String>)> {
+        let Some(mapping) = &self.mapping else { return Ok((batch, keys)) };
+        let applied = mapping.apply(&batch, now_us)?;
+        rejected.extend(applied.refused.iter().map(|row| rows::not_computed(&self.stream.name, &batch, row)));
+        let mut refused = applied.refused.iter().map(|row| row.row).peekable();
+        let mut row = 0;
+        keys.retain(|_| {
+            let is_refused = refused.next_if_eq(&row).is_some();
+            row += 1;
+            !is_refused
+        });
+        Ok((applied.records, keys))
     }
 
     fn without_key(&self, batch: &RecordBatch, row: usize) -> Rejected {

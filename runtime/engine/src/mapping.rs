@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use affluent_lake::{Expressions, RowProgram, RowStep};
+use affluent_lake::{Applied, Expressions, RowProgram, RowStep};
 use affluent_model::plan::{Expression, IdentifierRule, IdentityRules, NamedExpression, ProfileMapping};
 use affluent_model::{Error, Result};
 use arrow::array::RecordBatch;
@@ -68,9 +68,9 @@ impl CompiledMapping {
         Ok(Self { program, has_subject, identifiers })
     }
 
-    /// The batch with the mapping's columns appended.
-    pub(crate) fn apply(&self, batch: &RecordBatch, now_us: i64) -> Result<RecordBatch> {
-        Ok(self.program.apply(batch, now_us)?.0)
+    /// The batch with the mapping's columns appended, without the rows for which one cannot be computed.
+    pub(crate) fn apply(&self, batch: &RecordBatch, now_us: i64) -> Result<Applied> {
+        self.program.apply_each(batch, now_us)
     }
 
     pub(crate) fn output_schema(&self) -> SchemaRef {

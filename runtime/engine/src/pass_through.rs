@@ -20,6 +20,7 @@ use arrow::datatypes::SchemaRef;
 use crate::attempts::{Attempts, Verdict};
 use crate::breaker::Breaker;
 use crate::engine::{Engine, Event, cancelled};
+use crate::rows::not_computed;
 use crate::run::{RunOptions, paused};
 use crate::sealer::RunSealer;
 use crate::send::{Durable, Sender, Stopped};
@@ -204,7 +205,14 @@ impl<'a> Passage<'a> {
             refused += u64::try_from(done.rejected.len()).unwrap_or(0);
             self.refuse(done.rejected, Stage::Transform, sent)?;
             let records = match &self.mapping {
-                Some(mapping) => mapping.apply(&done.records, self.now_us)?.0,
+                Some(mapping) => {
+                    let applied = mapping.apply_each(&done.records, self.now_us)?;
+                    let rejected: Vec<Rejected> =
+                        applied.refused.iter().map(|row| not_computed(&stream, &done.records, row)).collect();
+                    refused += u64::try_from(rejected.len()).unwrap_or(0);
+                    self.refuse(rejected, Stage::Transform, sent)?;
+                    applied.records
+                }
                 None => done.records,
             };
             refused += self.send(records, part.operation, sent).await?;

@@ -1,6 +1,8 @@
 //! Reading single values out of Arrow columns, for the few places that must go row by row: keys, identifiers, sealing,
 //! dead letters. Everything else stays columnar.
 
+use affluent_lake::RefusedRow;
+use affluent_model::batch::Rejected;
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
 use affluent_vault::FieldValue;
@@ -50,6 +52,18 @@ pub(crate) fn sealable(array: &ArrayRef, kind: FieldType) -> Result<(ArrayRef, F
     match kind {
         FieldType::Decimal => Ok((as_text(array)?, FieldType::Text)),
         other => Ok((cast_to(array, &other.to_arrow())?, other)),
+    }
+}
+
+/// A row for which an expression could not be computed, on its way to the dead letters.
+pub(crate) fn not_computed(stream: &str, batch: &RecordBatch, refused: &RefusedRow) -> Rejected {
+    let step = refused.error.at.first().map_or_else(String::new, |step| format!("{step}: "));
+    Rejected {
+        stream: stream.to_owned(),
+        place: format!("row {} of a page", refused.row + 1),
+        code: "expression.not_computed".to_owned(),
+        message: format!("{step}{}", refused.error.message),
+        raw: Some(row_as_json(batch, refused.row)),
     }
 }
 

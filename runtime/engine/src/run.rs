@@ -100,7 +100,7 @@ impl Engine {
         let error = done.err();
         report.outcome = outcome_of(&report, error.as_ref());
         report.error = error.as_ref().map(|error| format!("error[{}]: {}", error.code, error.message));
-        report.took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        report.took_ms = milliseconds_since(started);
         self.write_down(&lease, &report)?;
         Ok((report, error))
     }
@@ -145,10 +145,13 @@ impl Engine {
         let lease = self.wait_for_profiles_lease().await?;
         let renewal = self.keep_lease(&lease);
         let mut profiles = ProfilesReport::default();
-        let done = match unify(self, &lease, &mut profiles).await {
-            Ok(()) => compute(self, &lease, &mut profiles).await,
-            Err(error) => Err(error),
-        };
+        let started = Instant::now();
+        let mut done = unify(self, &lease, &mut profiles).await;
+        profiles.unified_ms = milliseconds_since(started);
+        if done.is_ok() {
+            done = compute(self, &lease, &mut profiles).await;
+            profiles.computed_ms = milliseconds_since(started) - profiles.unified_ms;
+        }
         renewal.abort();
         let outcome = if done.is_ok() { RunOutcome::Succeeded } else { RunOutcome::Failed };
         let report =
@@ -209,6 +212,10 @@ impl Engine {
         let end = RunEnd { outcome: outcome.unwrap_or_default(), report_json, now_us: self.now_us() };
         self.ledger.finish_run(lease, &end)
     }
+}
+
+fn milliseconds_since(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn chosen(streams: &[StreamRead], options: &RunOptions) -> Vec<StreamRead> {

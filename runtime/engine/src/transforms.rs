@@ -12,6 +12,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::engine::Engine;
+use crate::rows::not_computed;
 
 /// The opened transforms of one stream.
 pub(crate) struct Transforms {
@@ -68,7 +69,7 @@ impl Transforms {
         Ok(Self { stages, schema, stream: stream.name.clone() })
     }
 
-    /// Transforms a batch.
+    /// Transforms a batch; a row for which an expression cannot be computed is rejected alone.
     ///
     /// # Errors
     /// A plugin that traps or refuses the batch as a whole.
@@ -77,9 +78,11 @@ impl Transforms {
         for stage in &mut self.stages {
             match stage {
                 Stage::Rows(program) => {
-                    let (records, filtered) = program.apply(&done.records, now_us)?;
-                    done.records = records;
-                    done.filtered += filtered;
+                    let applied = program.apply_each(&done.records, now_us)?;
+                    let refused = applied.refused.iter().map(|row| not_computed(&self.stream, &done.records, row));
+                    done.rejected.extend(refused);
+                    done.records = applied.records;
+                    done.filtered += applied.filtered;
                 }
                 Stage::Plugin(transform) => {
                     let rows_in = done.records.num_rows();

@@ -1,10 +1,11 @@
 //! From identifiers to profiles: reads the identifiers of files that were not resolved yet, asks the ledger for everything
 //! they can touch, lets `profiles` decide, and writes the decision in one transaction.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use affluent_lake::{LakeQuery, LakeTable};
-use affluent_ledger::{FileRow, Lease, Neighbourhood, ResolutionCommit};
+use affluent_ledger::{FileRow, Lease, Neighbourhood, NodeRow, ResolutionCommit};
 use affluent_model::identity::{BlindIndex, Edge, LinkVerdict, NodeId};
 use affluent_model::report::ProfilesReport;
 use affluent_model::schema::FieldType;
@@ -13,9 +14,13 @@ use affluent_profiles::resolve::{Resolution, ResolveInput, ResolveNode, resolve}
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 
-use crate::engine::{Engine, Event};
+use crate::engine::{Engine, Event, cancelled};
 use crate::mapping::identifier_column;
 use crate::rows;
+
+/// Records that are resolved in one transaction: about 300 bytes of memory each. Every further part of a first load reads
+/// the graph once more, so smaller is slower.
+const UNIFY_ROWS_MAX: u64 = 500_000;
 
 /// Where the hash of the identity rules stands, that the graph was last resolved by.
 const RULES_OWNER: (&str, &str, &str) = ("(profiles)", "identity", "rules");
@@ -23,7 +28,7 @@ const RULES_OWNER: (&str, &str, &str) = ("(profiles)", "identity", "rules");
 /// Resolves what is new, or everything when the identity rules changed.
 ///
 /// # Errors
-/// What lake and ledger report; nothing is half done.
+/// What lake and ledger report; a file is resolved or it is not, and the next run goes on with those that are not.
 pub(crate) async fn unify(engine: &Engine, lease: &Lease, report: &mut ProfilesReport) -> Result<()> {
     let files = engine.ledger.unresolved_files()?;
     let (owner, plugin, key) = RULES_OWNER;
@@ -35,24 +40,65 @@ pub(crate) async fn unify(engine: &Engine, lease: &Lease, report: &mut ProfilesR
         report.profiles = engine.ledger.profile_count()?;
         return Ok(());
     }
+    // Changed rules need the whole graph at once; what is only new is resolved part by part, with the same result.
+    let parts = if rules_changed { vec![files.as_slice()] } else { parts_of(&files) };
+    for part in parts {
+        if engine.is_cancelled() {
+            return Err(cancelled());
+        }
+        resolve_files(engine, lease, part, rules_changed, report).await?;
+    }
+    engine.ledger.put_plugin_value(owner, plugin, key, &rules_hash)?;
+    report.profiles = engine.ledger.profile_count()?;
+    Ok(())
+}
+
+/// The files in runs of about [`UNIFY_ROWS_MAX`] rows, so that memory does not grow with what waits.
+fn parts_of(files: &[FileRow]) -> Vec<&[FileRow]> {
+    let (mut parts, mut rest, mut rows) = (Vec::new(), files, 0);
+    let mut length = 0;
+    for file in files {
+        rows += file.rows;
+        length += 1;
+        if rows >= UNIFY_ROWS_MAX {
+            let (part, left) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            parts.push(part);
+            (rest, rows, length) = (left, 0, 0);
+        }
+    }
+    if !rest.is_empty() {
+        parts.push(rest);
+    }
+    parts
+}
+
+/// Resolves the identifiers of some files together with everything they can touch, in one transaction.
+async fn resolve_files(
+    engine: &Engine,
+    lease: &Lease,
+    files: &[FileRow],
+    is_whole: bool,
+    report: &mut ProfilesReport,
+) -> Result<()> {
     let kinds = kind_numbers(engine)?;
-    let found = read_identifiers(engine, &files, &kinds).await?;
+    let found = read_identifiers(engine, files, &kinds).await?;
     engine.notice(Event::Unifying { records: u64::try_from(found.nodes.len()).unwrap_or(0) });
-    let mut around =
-        if rules_changed { engine.ledger.whole_graph()? } else { engine.ledger.neighbourhood(&found.nodes, &found.values())? };
-    let nodes: Vec<ResolveNode> = around.nodes.iter().map(resolve_node).collect();
+    let around =
+        if is_whole { engine.ledger.whole_graph()? } else { engine.ledger.neighbourhood(&found.nodes, &found.values())? };
+    let Neighbourhood { nodes, edges: mut known, blocked } = around;
+    let nodes: Vec<ResolveNode> = nodes.into_iter().map(resolve_node).collect();
     report.nodes_new += u64::try_from(nodes.iter().filter(|node| node.profile.is_none()).count()).unwrap_or(0);
-    around.edges.extend_from_slice(&found.edges);
-    let names = kind_names(engine)?;
-    let input = ResolveInput {
-        rules: &engine.plan.identity,
-        kinds: &names,
-        nodes: &nodes,
-        edges: &around.edges,
-        blocked: &around.blocked,
+    let edges = if known.is_empty() {
+        Cow::Borrowed(found.edges.as_slice())
+    } else {
+        known.extend_from_slice(&found.edges);
+        Cow::Owned(known)
     };
+    let names = kind_names(engine)?;
+    let input = ResolveInput { rules: &engine.plan.identity, kinds: &names, nodes: &nodes, edges: &edges, blocked: &blocked };
     let resolution = resolve(&input);
-    count(report, &resolution, &around);
+    drop(edges);
+    count(report, &resolution, &nodes);
     let commit = ResolutionCommit {
         resolved_files: files.iter().map(|file| file.id).collect(),
         edges: found.edges,
@@ -66,10 +112,7 @@ pub(crate) async fn unify(engine: &Engine, lease: &Lease, report: &mut ProfilesR
         unblocked: Vec::new(),
         now_us: engine.now_us(),
     };
-    engine.ledger.commit_resolution(lease, &commit)?;
-    engine.ledger.put_plugin_value(owner, plugin, key, &rules_hash)?;
-    report.profiles = engine.ledger.profile_count()?;
-    Ok(())
+    engine.ledger.commit_resolution(lease, &commit)
 }
 
 /// What the new files say about who is who.
@@ -88,7 +131,7 @@ impl Found {
     }
 }
 
-fn resolve_node(node: &affluent_ledger::NodeRow) -> ResolveNode {
+fn resolve_node(node: NodeRow) -> ResolveNode {
     let first_seen_ms = u64::try_from(node.first_seen_us / 1_000).unwrap_or(0);
     ResolveNode { node: node.node, key: node.key, first_seen_ms, profile: node.profile }
 }
@@ -131,6 +174,7 @@ async fn read_identifiers(engine: &Engine, files: &[FileRow], kinds: &[(String, 
                 files: files.iter().map(|file| file.name.clone()).collect(),
             }],
             memory: Vec::new(),
+            fold: None,
             now_us: engine.now_us(),
         };
         engine.lake.stream(query, &mut |batch| take_identifiers(&batch, &present, &mut found)).await?;
@@ -160,17 +204,14 @@ fn take_identifiers(batch: &RecordBatch, kinds: &[&(String, u16)], found: &mut F
     Ok(())
 }
 
-fn count(report: &mut ProfilesReport, resolution: &Resolution, around: &Neighbourhood) {
+fn count(report: &mut ProfilesReport, resolution: &Resolution, nodes: &[ResolveNode]) {
     let number = |length: usize| u64::try_from(length).unwrap_or(0);
     report.created += number(resolution.created.len());
     report.merged += number(resolution.aliases.len());
     report.split += number(resolution.splits.len());
     report.identifiers_blocked += number(resolution.blocked.len());
     let is_new = |node: NodeId| {
-        around
-            .nodes
-            .binary_search_by_key(&node, |row| row.node)
-            .is_ok_and(|at| around.nodes.get(at).is_some_and(|row| row.profile.is_none()))
+        nodes.binary_search_by_key(&node, |row| row.node).is_ok_and(|at| nodes.get(at).is_some_and(|row| row.profile.is_none()))
     };
     for link in &resolution.links {
         match &link.verdict {
@@ -179,6 +220,27 @@ fn count(report: &mut ProfilesReport, resolution: &Resolution, around: &Neighbou
             }
             LinkVerdict::Joined => {}
             LinkVerdict::Refused(_) => report.links_refused += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(id: i64, rows: u64) -> FileRow {
+        FileRow { id, rows, table: String::new(), name: String::new(), bytes: 0, sequence: id, generation: 0, is_resolved: false }
+    }
+
+    #[test]
+    fn files_are_resolved_in_parts_of_a_bounded_size_and_none_is_left_out() {
+        let half = UNIFY_ROWS_MAX / 2;
+        let cases: [(&[u64], &[usize]); 4] =
+            [(&[], &[]), (&[1, 1, 1], &[3]), (&[half, half, half], &[2, 1]), (&[UNIFY_ROWS_MAX * 3, 1, UNIFY_ROWS_MAX], &[1, 2])];
+        for (rows, expected) in cases {
+            let files: Vec<FileRow> = (1..).zip(rows).map(|(id, rows)| file(id, *rows)).collect();
+            let lengths: Vec<usize> = parts_of(&files).into_iter().map(<[FileRow]>::len).collect();
+            assert_eq!(lengths, expected, "{rows:?}");
         }
     }
 }

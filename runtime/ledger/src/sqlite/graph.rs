@@ -158,7 +158,8 @@ impl<'a> Walk<'a> {
 /// Finds the closed part by joining all nodes once, in the order the indexes are stored in.
 fn scan(connection: &Connection, last: usize, nodes: &[NodeId], values: &[Value]) -> StoreResult<Members> {
     let blocked = blocked_values(connection)?;
-    let wanted: HashSet<Value> = values.iter().filter(|value| !blocked.contains(*value)).copied().collect();
+    let mut wanted: Vec<&Value> = values.iter().filter(|value| !blocked.contains(*value)).collect();
+    wanted.sort_unstable();
     let mut components = Components::new(last);
     let mut seeds: Vec<NodeId> = nodes.to_vec();
     let mut statement = connection.prepare_cached("SELECT kind, value, node FROM edge_by_value ORDER BY kind, value, node")?;
@@ -169,7 +170,7 @@ fn scan(connection: &Connection, last: usize, nodes: &[NodeId], values: &[Value]
         match before {
             Some((same, _)) if same == value && blocked.contains(&value) => {}
             Some((same, other)) if same == value => components.join(node, other),
-            _ if wanted.contains(&value) => seeds.push(node),
+            _ if wanted.binary_search(&&value).is_ok() => seeds.push(node),
             _ => {}
         }
         before = Some((value, node));
@@ -224,10 +225,16 @@ impl Components {
     }
 
     fn members_of(mut self, seeds: &[NodeId]) -> Vec<bool> {
-        let roots: HashSet<u32> = seeds.iter().filter_map(|seed| self.root(*seed)).collect();
-        (0..self.parents.len())
-            .map(|slot| self.root(NodeId(i64::try_from(slot).unwrap_or(-1))).is_some_and(|root| roots.contains(&root)))
-            .collect()
+        let mut is_wanted = vec![false; self.parents.len()];
+        for seed in seeds {
+            if let Some(slot) = self.root(*seed).and_then(|root| is_wanted.get_mut(root as usize)) {
+                *slot = true;
+            }
+        }
+        let root_of = |slot: usize| self.root(NodeId(i64::try_from(slot).unwrap_or(-1)));
+        let roots: Vec<Option<u32>> = (0..is_wanted.len()).map(root_of).collect();
+        let is_member = |root: Option<u32>| root.and_then(|root| is_wanted.get(root as usize)).copied().unwrap_or(false);
+        roots.into_iter().map(is_member).collect()
     }
 }
 
