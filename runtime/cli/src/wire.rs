@@ -20,8 +20,9 @@ use crate::secrets;
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
-/// Memory of lake queries: what does not fit is spilled.
-const LAKE_MEMORY_BYTES: usize = 256 << 20;
+/// Memory of lake queries: what does not fit is spilled. A query that needs more all the same is given half of what the
+/// machine has free.
+const LAKE_MEMORY_BYTES: usize = 192 << 20;
 /// Lake files younger than this may belong to a transaction that is still to come.
 const SWEEP_AGE_US: i64 = 3_600_000_000;
 
@@ -51,8 +52,12 @@ pub(crate) fn open(project: &Project, observer: Arc<dyn Observer>, cancelled: Ar
     let mut notes = Vec::new();
     let (ledger, vault) = open_stores(&plan, &mut notes)?;
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let lake =
-        EmbeddedLake::open(LakeOptions { dir: plan.project.data_dir.join("lake"), memory_bytes: LAKE_MEMORY_BYTES, threads })?;
+    let lake = EmbeddedLake::open(LakeOptions {
+        dir: plan.project.data_dir.join("lake"),
+        memory_bytes: LAKE_MEMORY_BYTES,
+        memory_bytes_max: memory_free_bytes() / 2,
+        threads,
+    })?;
     let lake: Arc<dyn affluent_lake::Lake> = Arc::new(lake);
     lake.sweep(&ledger.file_names()?, SystemClock.now_us() - SWEEP_AGE_US)?;
     let connectors = Arc::new(host(&plan, Some(Arc::clone(&ledger)), Arc::clone(&cancelled))?);
@@ -70,6 +75,14 @@ pub(crate) fn open(project: &Project, observer: Arc<dyn Observer>, cancelled: Ar
         is_dead: Arc::new(is_dead),
     };
     Ok(Wired { engine: Arc::new(engine), connectors, notes })
+}
+
+/// Memory that the machine could give now; 0 where it does not say.
+fn memory_free_bytes() -> usize {
+    let known = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let free =
+        known.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.split_whitespace().next()?.parse::<usize>().ok());
+    free.unwrap_or(0).saturating_mul(1024)
 }
 
 /// The plugin host alone: enough to validate.

@@ -61,6 +61,11 @@ fn unified(profiles: &ProfilesReport) -> String {
             number(profiles.identifiers_blocked)
         ));
     }
+    text.push_str(&format!(
+        "\n  took         {} to unify, {} to compute",
+        duration(profiles.unified_ms),
+        duration(profiles.computed_ms)
+    ));
     for (name, segment) in &profiles.segments {
         text.push_str(&format!(
             "\n  segment      {name}: {} members ({} entered, {} left)",
