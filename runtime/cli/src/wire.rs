@@ -23,6 +23,8 @@ include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 /// Memory of lake queries: what does not fit is spilled. A query that needs more all the same is given half of what the
 /// machine has free.
 const LAKE_MEMORY_BYTES: usize = 192 << 20;
+/// Of it, what one partition of a query needs to be worth its copies: few of them on a small memory, whatever the cores.
+const LAKE_PARTITION_BYTES: usize = 128 << 20;
 /// Lake files younger than this may belong to a transaction that is still to come.
 const SWEEP_AGE_US: i64 = 3_600_000_000;
 
@@ -51,12 +53,12 @@ pub(crate) fn open(project: &Project, observer: Arc<dyn Observer>, cancelled: Ar
     let plan = Arc::clone(&project.plan);
     let mut notes = Vec::new();
     let (ledger, vault) = open_stores(&plan, &mut notes)?;
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let lake = EmbeddedLake::open(LakeOptions {
         dir: plan.project.data_dir.join("lake"),
         memory_bytes: LAKE_MEMORY_BYTES,
         memory_bytes_max: memory_free_bytes() / 2,
-        threads,
+        partitions: cores.min(LAKE_MEMORY_BYTES / LAKE_PARTITION_BYTES).max(1),
     })?;
     let lake: Arc<dyn affluent_lake::Lake> = Arc::new(lake);
     lake.sweep(&ledger.file_names()?, SystemClock.now_us() - SWEEP_AGE_US)?;

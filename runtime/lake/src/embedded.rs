@@ -39,7 +39,7 @@ use crate::canonical::{canonical_batch, canonical_schema};
 use crate::failures;
 use crate::fold::FoldedRows;
 use crate::lake::{Lake, LakeFile, LakeOptions, LakeQuery, LakeTable, LakeWriter};
-use crate::limits::{PARTITION_BYTES_MIN, SPILL_BYTES_MAX};
+use crate::limits::SPILL_BYTES_MAX;
 use crate::session::{self, Resources};
 use crate::writer::{FINISHED, FileWriter, PARTIAL, check_name};
 
@@ -72,13 +72,12 @@ impl EmbeddedLake {
             .map_err(|error| failures::running(&DataFusionError::ObjectStore(Box::new(error))))?;
         let url = ObjectStoreUrl::parse(STORE).map_err(|error| failures::running(&error))?;
         runtime.register_object_store(url.as_ref(), Arc::new(files));
-        let partitions = options.threads.min(options.memory_bytes / PARTITION_BYTES_MIN).max(1);
         let memory_bytes_max = options.memory_bytes_max.max(options.memory_bytes);
         let larger = RuntimeEnvBuilder::from_runtime_env(&runtime)
             .with_memory_pool(Arc::new(FairSpillPool::new(memory_bytes_max)))
             .build_arc()
             .map_err(|error| failures::running(&error))?;
-        let wide = session::base_state(Resources { runtime, partitions, memory_bytes: options.memory_bytes });
+        let wide = session::base_state(Resources { runtime, partitions: options.partitions, memory_bytes: options.memory_bytes });
         let narrow = session::base_state(Resources { runtime: larger, partitions: 1, memory_bytes: memory_bytes_max });
         Ok(Self { dir, wide, narrow })
     }

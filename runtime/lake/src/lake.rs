@@ -21,8 +21,8 @@ pub struct LakeOptions {
     /// Memory for the second try of a query that did not fit although it spilled: the narrow sides of its joins grew with
     /// the data.
     pub memory_bytes_max: usize,
-    /// Partitions of one query at most, at least 1: fewer where the memory is too small for so many.
-    pub threads: usize,
+    /// Partitions of one query, at least 1: they run at the same time and share the memory.
+    pub partitions: usize,
 }
 
 /// Immutable files and SQL over them.

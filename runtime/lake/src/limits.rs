@@ -21,5 +21,3 @@ pub const EXPRESSION_DEPTH_MAX: usize = 100;
 pub const EXPRESSION_PARENTHESES_MAX: usize = 50;
 /// Bytes that one query may spill to `<dir>/tmp`.
 pub const SPILL_BYTES_MAX: u64 = 64 << 30;
-/// Memory of the lake per partition of a query, bytes: with less, a sort spills in pieces too small to merge again.
-pub const PARTITION_BYTES_MIN: usize = 32 << 20;

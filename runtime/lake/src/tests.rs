@@ -22,7 +22,7 @@ use crate::{EmbeddedLake, Lake, LakeOptions, LakeQuery, LakeTable};
 const NOW_US: i64 = 1_795_489_200_000_000;
 
 fn lake(dir: &tempfile::TempDir) -> EmbeddedLake {
-    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 64 << 20, memory_bytes_max: 64 << 20, threads: 2 };
+    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 64 << 20, memory_bytes_max: 64 << 20, partitions: 2 };
     EmbeddedLake::open(options).unwrap()
 }
 

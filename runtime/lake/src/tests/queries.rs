@@ -256,7 +256,7 @@ async fn a_missing_or_broken_file_is_said_and_not_skipped() {
 #[tokio::test]
 async fn a_query_that_needs_too_much_memory_says_so() {
     let dir = tempfile::tempdir().unwrap();
-    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 200_000, memory_bytes_max: 200_000, threads: 1 };
+    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 200_000, memory_bytes_max: 200_000, partitions: 1 };
     let lake = EmbeddedLake::open(options).unwrap();
 
     let sql = "SELECT count(*) FROM generate_series(1, 300000) a(x) JOIN generate_series(1, 300000) b(y) ON x = y";
@@ -268,7 +268,7 @@ async fn a_query_that_needs_too_much_memory_says_so() {
 #[tokio::test]
 async fn a_sort_that_does_not_fit_into_memory_is_spilled_and_its_traces_removed() {
     let dir = tempfile::tempdir().unwrap();
-    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 64 << 20, memory_bytes_max: 64 << 20, threads: 2 };
+    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 64 << 20, memory_bytes_max: 64 << 20, partitions: 2 };
     let lake = EmbeddedLake::open(options).unwrap();
     let mut last = i64::MAX;
     let mut spilled = false;
@@ -296,7 +296,7 @@ async fn a_sort_that_does_not_fit_into_memory_is_spilled_and_its_traces_removed(
 #[tokio::test]
 async fn a_sort_too_wide_for_the_share_of_a_partition_has_the_memory_of_all() {
     let dir = tempfile::tempdir().unwrap();
-    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 64 << 20, memory_bytes_max: 64 << 20, threads: 2 };
+    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 64 << 20, memory_bytes_max: 64 << 20, partitions: 2 };
     let lake = EmbeddedLake::open(options).unwrap();
     let sql = "SELECT value AS x, lpad('', 1200, CAST(value AS VARCHAR)) AS y FROM generate_series(1, 60000) ORDER BY value DESC";
 
@@ -308,7 +308,7 @@ async fn a_sort_too_wide_for_the_share_of_a_partition_has_the_memory_of_all() {
 #[tokio::test]
 async fn a_join_that_outgrows_the_memory_is_given_more_once() {
     let dir = tempfile::tempdir().unwrap();
-    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 200_000, memory_bytes_max: 64 << 20, threads: 1 };
+    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 200_000, memory_bytes_max: 64 << 20, partitions: 1 };
     let lake = EmbeddedLake::open(options).unwrap();
     let sql = "SELECT count(*) FROM generate_series(1, 300000) a(x) JOIN generate_series(1, 300000) b(y) ON x = y";
 

@@ -164,7 +164,7 @@ fn run_query(sql: &str, fold: Option<Fold>, cases: &[Case]) -> Vec<String> {
 
 fn rows_of(sql: String, fold: Option<Fold>, memory: Vec<Table>) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
-    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 64 << 20, memory_bytes_max: 64 << 20, threads: 2 };
+    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 64 << 20, memory_bytes_max: 64 << 20, partitions: 2 };
     let lake = EmbeddedLake::open(options).unwrap();
     let query = LakeQuery { sql, tables: Vec::new(), memory, fold, now_us: TODAY * DAY_US };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
