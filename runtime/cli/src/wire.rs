@@ -58,7 +58,7 @@ pub(crate) fn open(project: &Project, observer: Arc<dyn Observer>, cancelled: Ar
         dir: plan.project.data_dir.join("lake"),
         memory_bytes: LAKE_MEMORY_BYTES,
         memory_bytes_max: memory_free_bytes() / 2,
-        partitions: cores.min(LAKE_MEMORY_BYTES / LAKE_PARTITION_BYTES).max(1),
+        partitions: cores.clamp(1, LAKE_MEMORY_BYTES / LAKE_PARTITION_BYTES),
     })?;
     let lake: Arc<dyn affluent_lake::Lake> = Arc::new(lake);
     lake.sweep(&ledger.file_names()?, SystemClock.now_us() - SWEEP_AGE_US)?;
