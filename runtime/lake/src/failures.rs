@@ -30,7 +30,7 @@ pub(crate) fn running(error: &DataFusionError) -> Error {
     let root = error.find_root();
     match root {
         DataFusionError::ResourcesExhausted(_) => Error::external(TOO_LARGE, "a lake query needs more memory than it may use")
-            .help("raise the lake's memory limit, or run fewer pipelines at the same time"),
+            .help("free memory on this machine, or run fewer pipelines at the same time, then run again"),
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) | DataFusionError::ParquetError(_) => unreadable(),
         DataFusionError::ArrowError(arrow, _) if is_file_trouble(arrow) => unreadable(),
         _ => Error::configuration("E0733", format!("a lake query went wrong: {}", cause(error)))
