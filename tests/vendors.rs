@@ -187,9 +187,10 @@ fn shop_to_list() -> Result<(), Failed> {
     judged(&klaviyo, &summary)
 }
 
-/// Answers of a shop on a bad day: throttled, broken, cut off, a page of HTML, half a document.
-const STUMBLES: [&str; 5] = [
+/// Answers of a shop on a bad day: throttled in both forms, broken, cut off, a page of HTML, half a document.
+const STUMBLES: [&str; 6] = [
     r#"{"status":429,"times":1,"headers":{"retry-after":"1"}}"#,
+    r#"{"status":200,"times":1,"body":{"errors":[{"message":"Throttled","extensions":{"code":"THROTTLED"}}]}}"#,
     r#"{"status":503,"times":2}"#,
     r#"{"drop":true,"times":1}"#,
     r#"{"status":200,"times":1,"body":"<html>maintenance</html>"}"#,
