@@ -12,6 +12,7 @@ mod bad_input;
 mod commands;
 mod crash;
 mod keys;
+mod plugin_author;
 mod quickstart;
 mod structure;
 mod support;
@@ -28,6 +29,7 @@ fn main() {
     trials.extend(keys::trials());
     trials.extend(bad_input::trials());
     trials.extend(crash::trials());
+    trials.extend(plugin_author::trials());
     trials.extend(vendors::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -1,8 +1,12 @@
 //! The command line, as clap reads it. Names and order are those of the documentation.
 
+mod plugin;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use plugin::PluginCommand;
 
 /// Affluent keeps customer data in step: sources in, one profile per person, back out to the tools.
 #[derive(Debug, Parser)]
@@ -67,6 +71,9 @@ pub(crate) enum Command {
     /// Looks at refused records
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// Makes, builds and looks at plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Manages the key file
     #[command(subcommand)]
     Keys(KeysCommand),

@@ -1,6 +1,7 @@
 //! The host itself: plugins by name behind the model's `Connectors`. Each open reader, writer or transform is an
 //! instance of its own, with a store of its own and the grants of its connection.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use affluent_model::connector::{
@@ -22,7 +23,7 @@ use crate::egress::{Egress, EgressParts, Network};
 use crate::failure::{configuration_failure, host_failure};
 use crate::instance::Instance;
 use crate::options::HostOptions;
-use crate::plugins::Plugins;
+use crate::plugins::{Inspection, Plugins};
 use crate::source::PluginSource;
 use crate::state::{Caller, Services};
 use crate::transform::PluginTransform;
@@ -51,6 +52,22 @@ impl Host {
     /// As [`Connectors::manifest`].
     pub async fn digest(&self, plugin: &str) -> Result<String, Failure> {
         Ok(self.plugins.load(plugin).await?.digest.clone())
+    }
+
+    /// What a plugin says about itself and asks for, by its name.
+    ///
+    /// # Errors
+    /// As [`Connectors::manifest`].
+    pub async fn inspect(&self, plugin: &str) -> Result<Inspection, Failure> {
+        self.plugins.inspect(plugin).await
+    }
+
+    /// As [`Host::inspect`], for a component file wherever it is.
+    ///
+    /// # Errors
+    /// `E0501` when it cannot be read or is no component, and as [`Connectors::manifest`].
+    pub async fn inspect_file(&self, path: &Path) -> Result<Inspection, Failure> {
+        self.plugins.inspect_file(path).await
     }
 
     /// An instance with the grants of a connection.

@@ -43,4 +43,5 @@ pub use options::{
     AuditCallback, AuditEvent, Backoff, CALL_TIMEOUT_MAX, Clock, HostOptions, KeyValue, LogCallback, LogEvent, LogLevel, LogLine,
     RandomSource, SecretResolver, SystemClock,
 };
+pub use plugins::Inspection;
 pub use secret::Secret;

@@ -1,6 +1,8 @@
 //! Finds plugins by name, in the binary and in the plugin folders, and keeps those that were loaded. A file that has
 //! changed is loaded again; compiled code comes from the cache where it can.
 
+mod inspect;
+
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,8 @@ use crate::limits::COMPONENT_BYTES_MAX;
 use crate::linker::{plugin_linker, wasi_linker};
 use crate::options::{HostOptions, LogEvent, LogLevel};
 use crate::state::Services;
+
+pub use inspect::Inspection;
 
 /// How cargo names the artefact of a plugin in a checkout.
 const ARTEFACT_PREFIX: &str = "affluent_plugin_";

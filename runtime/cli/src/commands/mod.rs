@@ -5,6 +5,7 @@ pub(crate) mod explain;
 pub(crate) mod init;
 pub(crate) mod keys;
 pub(crate) mod plan;
+pub(crate) mod plugin;
 pub(crate) mod profile;
 pub(crate) mod run;
 pub(crate) mod schema;

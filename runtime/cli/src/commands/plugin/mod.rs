@@ -1,0 +1,13 @@
+//! `affluent plugin`: one file per subcommand.
+
+mod inspect;
+
+use crate::arguments::{PluginCommand, Shared};
+use crate::failure::Outcome;
+use crate::render::screen::Screen;
+
+pub(crate) async fn run(shared: &Shared, screen: &Screen, command: &PluginCommand) -> Outcome {
+    match command {
+        PluginCommand::Inspect { plugin } => inspect::run(shared, screen, plugin).await,
+    }
+}
