@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use affluent_engine::{Clock, Engine, Observer};
-use affluent_host::{AuditEvent, Backoff, CALL_TIMEOUT_MAX, Host, HostOptions, KeyValue, LogLine};
+use affluent_host::{AuditEvent, Backoff, CALL_TIMEOUT_MAX, Exchanges, Host, HostOptions, KeyValue, LogLine};
 use affluent_lake::{EmbeddedLake, Expressions, LakeOptions};
 use affluent_ledger::{Keys, Ledger, SqliteLedger, StoredKeyRow};
 use affluent_model::connector::Connectors;
@@ -124,6 +124,8 @@ fn host_at(place: Place, ledger: Option<Arc<dyn Ledger>>, cancelled: Arc<AtomicB
         embedded: EMBEDDED,
         cache_dir: place.cache_dir,
         project_root: root.clone(),
+        output_root: None,
+        exchanges: Exchanges::Live,
         clock: Arc::new(affluent_host::SystemClock::default()),
         random: Arc::new(|bytes: &mut [u8]| {
             // The system gave randomness above, before the host was made; it does not stop giving it later.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use affluent_host::{Backoff, CALL_TIMEOUT_MAX, Host, HostOptions, KeyValue, Secret, SystemClock};
+use affluent_host::{Backoff, CALL_TIMEOUT_MAX, Exchanges, Host, HostOptions, KeyValue, Secret, SystemClock};
 use affluent_model::Result;
 use affluent_model::batch::{Batch, OutgoingBatch, Position};
 use affluent_model::connector::{Connectors, DestinationRequest, PageLimits, SourceRequest};
@@ -38,6 +38,8 @@ fn host(folder: PathBuf) -> Result<Host> {
         embedded: &[],
         cache_dir: Some(folder.join("page-cost-cache")),
         project_root: PathBuf::from("."),
+        output_root: None,
+        exchanges: Exchanges::Live,
         clock: Arc::new(SystemClock::default()),
         random: Arc::new(|buffer| buffer.fill(7)),
         secrets: Arc::new(|_, _| Ok(Secret::new("secret".to_owned()))),

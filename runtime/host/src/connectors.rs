@@ -24,6 +24,7 @@ use crate::failure::{configuration_failure, host_failure};
 use crate::instance::Instance;
 use crate::options::HostOptions;
 use crate::plugins::{Inspection, Plugins};
+use crate::recording::{Exchanges, Matching, RecordedDestination, RecordedSource};
 use crate::source::PluginSource;
 use crate::state::{Caller, Services};
 use crate::transform::PluginTransform;
@@ -75,6 +76,7 @@ impl Host {
         &self,
         connection: &Arc<Connection>,
         pipeline: &str,
+        matching: Matching,
     ) -> Result<(Arc<LoadedPlugin>, Instance, Guest), Failure> {
         let plugin = self.plugins.load(&connection.plugin).await?;
         let caller = Caller {
@@ -90,7 +92,7 @@ impl Host {
         {
             let waits = Waits { options: Arc::clone(&self.options), time: Arc::clone(&time) };
             let (manifest, network) = (Arc::clone(&plugin.manifest), Arc::clone(&self.network));
-            let egress = Egress::new(EgressParts { caller, manifest, connection, network, secrets, waits });
+            let egress = Egress::new(EgressParts { caller, manifest, connection, network, secrets, waits, matching });
             services.egress = Some(egress.map_err(|error| refused(error, connection))?);
         }
         let (instance, guest) = Instance::start(&plugin, services, time).await?;
@@ -98,7 +100,7 @@ impl Host {
     }
 
     async fn check_connection(&self, connection: Arc<Connection>) -> Result<(), Failure> {
-        let (plugin, mut instance, guest) = self.connect(&connection, "").await?;
+        let (plugin, mut instance, guest) = self.connect(&connection, "", Matching::Exact).await?;
         let config = to_json(&connection.config)?;
         let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| {
             plugin.plugin.load(&mut *store, &guest)?.call_check(&mut *store, &config).await
@@ -108,7 +110,7 @@ impl Host {
     }
 
     async fn list_streams(&self, connection: Arc<Connection>) -> Result<Vec<StreamSchema>, Failure> {
-        let (plugin, mut instance, guest) = self.connect(&connection, "").await?;
+        let (plugin, mut instance, guest) = self.connect(&connection, "", Matching::Exact).await?;
         let Some(indices) = &plugin.source else { return Err(not_a(&plugin, PluginKind::Source)) };
         let config = to_json(&connection.config)?;
         let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| {
@@ -120,7 +122,7 @@ impl Host {
     }
 
     async fn list_targets(&self, connection: Arc<Connection>) -> Result<Vec<TargetSchema>, Failure> {
-        let (plugin, mut instance, guest) = self.connect(&connection, "").await?;
+        let (plugin, mut instance, guest) = self.connect(&connection, "", Matching::Exact).await?;
         let Some(indices) = &plugin.destination else { return Err(not_a(&plugin, PluginKind::Destination)) };
         let config = to_json(&connection.config)?;
         let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| {
@@ -132,20 +134,25 @@ impl Host {
     }
 
     async fn start_source(&self, request: SourceRequest) -> Result<Box<dyn Source>, Failure> {
-        let (plugin, mut instance, guest) = self.connect(&request.connection, &request.pipeline).await?;
+        let (plugin, mut instance, guest) = self.connect(&request.connection, &request.pipeline, Matching::Exact).await?;
         let Some(indices) = &plugin.source else { return Err(not_a(&plugin, PluginKind::Source)) };
         let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| indices.load(store, &guest)).await;
         let exported = instance.settle(called)?;
-        Ok(Box::new(PluginSource::open(instance, exported, &request).await?))
+        let source = Box::new(PluginSource::open(instance, exported, &request).await?);
+        let Exchanges::Record(recorder) = &self.options.exchanges else { return Ok(source) };
+        let streams = std::iter::once(request.stream).chain(request.children).collect();
+        Ok(Box::new(RecordedSource { source, streams, recorder: Arc::clone(recorder) }))
     }
 
     async fn start_destination(&self, request: DestinationRequest) -> Result<Box<dyn Destination>, Failure> {
-        let (plugin, mut instance, guest) = self.connect(&request.connection, &request.pipeline).await?;
+        let (plugin, mut instance, guest) = self.connect(&request.connection, &request.pipeline, Matching::Target).await?;
         let Some(indices) = &plugin.destination else { return Err(not_a(&plugin, PluginKind::Destination)) };
         let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| indices.load(store, &guest)).await;
         let exported = instance.settle(called)?;
         let encoder = Encoder::of(&plugin.manifest.formats.accepts);
-        Ok(Box::new(PluginDestination::open(instance, exported, encoder, &request).await?))
+        let destination = Box::new(PluginDestination::open(instance, exported, encoder, &request).await?);
+        let Exchanges::Record(recorder) = &self.options.exchanges else { return Ok(destination) };
+        Ok(Box::new(RecordedDestination { destination, fields: request.fields, recorder: Arc::clone(recorder) }))
     }
 
     async fn start_transform(&self, request: TransformRequest) -> Result<Box<dyn Transform>, Failure> {

@@ -9,6 +9,7 @@ mod budget;
 mod client;
 mod cost;
 mod error;
+mod exchanges;
 mod grant;
 mod pointers;
 pub(crate) mod redact;
@@ -29,6 +30,7 @@ use futures::StreamExt;
 use futures::stream;
 
 use crate::bindings::affluent::plugin::http::{HttpError, Request, Response};
+use crate::recording::Matching;
 use crate::state::Caller;
 use crate::vault::SecretVault;
 
@@ -64,6 +66,7 @@ pub(crate) struct Egress {
     budget: Arc<Budget>,
     secrets: Arc<SecretVault>,
     waits: Waits,
+    matching: Matching,
 }
 
 /// An answer whose body is still to be read, or was read whole.
@@ -93,20 +96,22 @@ pub(crate) struct EgressParts<'a> {
     pub(crate) network: Arc<Network>,
     pub(crate) secrets: Arc<SecretVault>,
     pub(crate) waits: Waits,
+    /// How its requests find their answers in a recording.
+    pub(crate) matching: Matching,
 }
 
 impl Egress {
     /// # Errors
     /// `E0411` when a grant of the connection or a host of the manifest has the wrong form.
     pub(crate) fn new(parts: EgressParts<'_>) -> Result<Self> {
-        let EgressParts { caller, manifest, connection, network, secrets, waits } = parts;
+        let EgressParts { caller, manifest, connection, network, secrets, waits, matching } = parts;
         let grants = HostGrants::new(&manifest, connection)?;
         let mut private = Vec::new();
         for text in &connection.egress.private {
             private.extend(PrivateGrant::parse(text).ok_or_else(|| not_an_address(text))?);
         }
         let budget = network.budgets.get(connection, &manifest, &caller.options.clock);
-        Ok(Self { caller, manifest, grants, private, network, budget, secrets, waits })
+        Ok(Self { caller, manifest, grants, private, network, budget, secrets, waits, matching })
     }
 
     /// Sends one request, repeating it where that is safe.

@@ -25,6 +25,7 @@ mod limits;
 mod linker;
 mod options;
 mod plugins;
+mod recording;
 mod secret;
 mod source;
 mod state;
@@ -44,4 +45,5 @@ pub use options::{
     RandomSource, SecretResolver, SystemClock,
 };
 pub use plugins::Inspection;
+pub use recording::{Exchanges, Recorder, Repeats, Replay};
 pub use secret::Secret;

@@ -11,6 +11,7 @@ use affluent_model::connector::BoxFuture;
 use affluent_model::limits::{ATTEMPTS_MAX, BACKOFF_FIRST_MS, BACKOFF_LONGEST_MS};
 use affluent_model::plan::Connection;
 
+use crate::recording::Exchanges;
 use crate::secret::Secret;
 
 /// Time, as the host sees it.
@@ -172,6 +173,10 @@ pub struct HostOptions {
     pub cache_dir: Option<PathBuf>,
     /// File grants are relative to it.
     pub project_root: PathBuf,
+    /// Files are written below it where it is not the project's folder: what a replay makes is no real output.
+    pub output_root: Option<PathBuf>,
+    /// Where the answers to plugins' requests come from. A recorder or a replay gives `clock` and `random`, too.
+    pub exchanges: Exchanges,
     pub clock: Arc<dyn Clock>,
     pub random: RandomSource,
     pub secrets: SecretResolver,

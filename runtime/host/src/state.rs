@@ -90,7 +90,8 @@ impl Services {
     pub(crate) fn for_connection(caller: Caller, connection: &Arc<Connection>, manifest: &Manifest) -> Self {
         let Caller { options, plugin, pipeline, connection: connection_name } = caller;
         let secrets = Arc::new(SecretVault::new(Arc::clone(&options), Arc::clone(connection), manifest));
-        let files = manifest.files.then(|| FileAccess::new(&options.project_root, &connection.files));
+        let files =
+            manifest.files.then(|| FileAccess::new(&options.project_root, options.output_root.clone(), &connection.files));
         let log_limiter = LogLimiter::default();
         Self { options, plugin, pipeline, connection_name, secrets: Some(secrets), egress: None, files, log_limiter }
     }

@@ -13,6 +13,7 @@ use affluent_model::plan::{Connection, ConnectionLimits, Egress, FileGrants};
 use affluent_model::{Error, Result};
 
 use crate::options::{AuditEvent, Backoff, Clock, HostOptions, KeyValue, LogLine, SystemClock};
+use crate::recording::Exchanges;
 use crate::secret::Secret;
 
 /// Sleeping moves the time forward at once.
@@ -91,6 +92,8 @@ impl TestHost {
             embedded: &[],
             cache_dir: None,
             project_root: std::env::temp_dir(),
+            output_root: None,
+            exchanges: Exchanges::Live,
             clock: clock.clone(),
             random: Arc::new(count_into),
             secrets: Arc::new(|_, name| match name {

@@ -74,7 +74,7 @@ impl Egress {
             self.budget.settle(leave, None);
             return Err(HttpError::Cancelled);
         }
-        let answer = self.exchange(outgoing.clone(), auth, ask).await;
+        let answer = self.exchange_or_replay(outgoing, auth, ask).await;
         let body = answer.as_ref().ok().and_then(|(answer, _)| match &answer.body {
             AnswerBody::Whole(body) => Some(body.as_slice()),
             AnswerBody::Stream(_) => None,
@@ -108,7 +108,12 @@ impl Egress {
     }
 
     /// Sends, follows redirects, reads the answer.
-    async fn exchange(&self, mut next: Outgoing, auth: Option<&str>, ask: Ask) -> Result<(Answer, Option<Duration>), HttpError> {
+    pub(super) async fn exchange(
+        &self,
+        mut next: Outgoing,
+        auth: Option<&str>,
+        ask: Ask,
+    ) -> Result<(Answer, Option<Duration>), HttpError> {
         let origin = next.url.origin();
         let mut redirects = 0;
         loop {

@@ -1,3 +1,5 @@
+mod recorded;
+
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
@@ -91,6 +93,7 @@ struct Setting {
     hosts: Vec<&'static str>,
     /// Lets the manifest alone, without the operator's grant of this machine.
     no_private_grant: bool,
+    exchanges: crate::recording::Exchanges,
 }
 
 fn bench(server: &Server, setting: Setting) -> Bench {
@@ -109,12 +112,21 @@ fn bench(server: &Server, setting: Setting) -> Bench {
         connection.egress.private = vec![server.address.clone()];
     }
     let connection = Arc::new(connection);
-    let (options, recorded) = TestHost::new().split();
+    let (mut options, recorded) = TestHost::new().split();
+    options.exchanges = setting.exchanges;
     let options = Arc::new(options);
     let caller = Caller { options: options.clone(), plugin: "p".into(), connection: "c".into(), pipeline: "l".into() };
     let secrets = Arc::new(SecretVault::new(options.clone(), connection.clone(), &manifest));
     let waits = Waits { options, time: Arc::new(CallTime::default()) };
-    let parts = EgressParts { caller, manifest, connection: &connection, network: Arc::default(), secrets, waits };
+    let parts = EgressParts {
+        caller,
+        manifest,
+        connection: &connection,
+        network: Arc::default(),
+        secrets,
+        waits,
+        matching: Matching::Exact,
+    };
     Bench { egress: Egress::new(parts).unwrap(), recorded }
 }
 

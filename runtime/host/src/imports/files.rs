@@ -24,6 +24,8 @@ pub use output::Writer;
 #[derive(Debug)]
 pub(crate) struct FileAccess {
     root: PathBuf,
+    /// Where outputs stand instead, granted folders of any place below it.
+    output_root: Option<PathBuf>,
     read: Vec<String>,
     write: Vec<String>,
     /// Folders without leftovers of killed runs: looked through once by each instance.
@@ -31,8 +33,9 @@ pub(crate) struct FileAccess {
 }
 
 impl FileAccess {
-    pub(crate) fn new(root: &Path, grants: &FileGrants) -> Self {
-        Self { root: root.to_owned(), read: grants.read.clone(), write: grants.write.clone(), swept: Mutex::default() }
+    pub(crate) fn new(root: &Path, output_root: Option<PathBuf>, grants: &FileGrants) -> Self {
+        let (root, read, write) = (root.to_owned(), grants.read.clone(), grants.write.clone());
+        Self { root, output_root, read, write, swept: Mutex::default() }
     }
 }
 

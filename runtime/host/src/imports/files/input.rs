@@ -144,7 +144,7 @@ mod tests {
 
     fn access(root: &Path, read: &[&str]) -> FileAccess {
         let read = read.iter().map(|pattern| (*pattern).to_owned()).collect();
-        FileAccess::new(root, &FileGrants { read, write: Vec::new() })
+        FileAccess::new(root, None, &FileGrants { read, write: Vec::new() })
     }
 
     fn names(access: &FileAccess) -> Vec<String> {

@@ -106,11 +106,18 @@ impl FileAccess {
             let folder: Vec<&str> = granted.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
             if !Path::new(granted).is_absolute() && parts.starts_with(folder.as_slice()) && parts.len() > folder.len() {
                 let rest = parts.get(folder.len()..).unwrap_or_default();
-                return Ok((self.root.join(granted), rest));
+                return Ok((self.output_folder(granted), rest));
             }
         }
         let first = self.write.first().ok_or_else(not_granted)?;
-        Ok((self.root.join(first), parts))
+        Ok((self.output_folder(first), parts))
+    }
+
+    fn output_folder(&self, granted: &str) -> PathBuf {
+        match &self.output_root {
+            Some(root) => root.join(granted.trim_start_matches('/')),
+            None => self.root.join(granted),
+        }
     }
 }
 
@@ -168,7 +175,7 @@ mod tests {
 
     fn access(root: &Path, write: &[&str]) -> FileAccess {
         let write = write.iter().map(|folder| (*folder).to_owned()).collect();
-        FileAccess::new(root, &FileGrants { read: Vec::new(), write })
+        FileAccess::new(root, None, &FileGrants { read: Vec::new(), write })
     }
 
     fn counting() -> RandomSource {
