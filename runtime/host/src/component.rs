@@ -6,19 +6,17 @@ use std::sync::Arc;
 use affluent_model::connector::Failure;
 use affluent_model::manifest::{Manifest, PluginKind};
 use sha2::{Digest, Sha256};
-use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::{Engine, Store};
 
 use crate::binary::{Summary, summarize};
-use crate::bindings::exports::affluent::plugin as exported;
+use crate::contract::{Exports, Version};
 use crate::failure::{clean_text, configuration_failure};
-use crate::instance::read_manifest;
+use crate::instance::{Instance, read_manifest};
 use crate::limits::{COMPONENT_BYTES_MAX, COMPONENT_FUNCTIONS_MAX, MEMORY_MIB_MAX};
 use crate::options::HostOptions;
-use crate::state::State;
+use crate::state::{Services, State};
 
-/// The contract's version, as far as it must be the same.
-const API_MAJOR_MINOR: &str = "0.1";
 const REBUILD: &str = "rebuild the plugin with the SDK of this release";
 /// Interfaces of WASI that every toolchain imports; empty here.
 const WASI_PACKAGES: [&str; 4] = ["wasi:io/", "wasi:cli/", "wasi:clocks/", "wasi:random/"];
@@ -32,10 +30,16 @@ pub(crate) struct LoadedPlugin {
     pub(crate) digest: String,
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) pre: InstancePre<State>,
-    pub(crate) plugin: exported::plugin::GuestIndices,
-    pub(crate) source: Option<exported::source::GuestIndices>,
-    pub(crate) transform: Option<exported::transform::GuestIndices>,
-    pub(crate) destination: Option<exported::destination::GuestIndices>,
+    pub(crate) exports: Box<dyn Exports>,
+}
+
+/// A compiled component of which nothing is believed yet.
+pub(crate) struct Unchecked {
+    pub(crate) component: Component,
+    /// SHA-256 of its bytes, hex.
+    pub(crate) digest: String,
+    /// What its section `affluent:api` says.
+    pub(crate) version: Version,
 }
 
 /// The linkers of the process.
@@ -49,11 +53,11 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Refuses what must not even be compiled.
+/// Refuses what must not even be compiled; gives the version of the contract that the component speaks.
 ///
 /// # Errors
 /// `E0501` no component or too large, `E0502` another version of the contract.
-pub(crate) fn check_bytes(name: &str, bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn check_bytes(name: &str, bytes: &[u8]) -> Result<Version, Failure> {
     if bytes.len() > COMPONENT_BYTES_MAX {
         return Err(configuration_failure(
             "E0501",
@@ -79,15 +83,15 @@ pub(crate) fn check_bytes(name: &str, bytes: &[u8]) -> Result<(), Failure> {
         let message = format!("plugin `{name}` does not say which version of the plugin contract it was built for");
         return Err(configuration_failure("E0502", message, REBUILD));
     };
-    let matches = api.rsplit_once('.').is_some_and(|(major_minor, _)| major_minor == API_MAJOR_MINOR);
-    if matches {
-        return Ok(());
-    }
-    let message = format!(
-        "plugin `{name}` was built for version `{}` of the plugin contract, this host speaks {API_MAJOR_MINOR}",
-        clean_text(&api, 32)
-    );
-    Err(configuration_failure("E0502", message, REBUILD))
+    Version::of(&api).ok_or_else(|| {
+        let spoken: Vec<&str> = Version::LIVE.iter().map(|version| version.major_minor()).collect();
+        let message = format!(
+            "plugin `{name}` was built for version `{}` of the plugin contract, this host speaks {}",
+            clean_text(&api, 32),
+            spoken.join(" and ")
+        );
+        configuration_failure("E0502", message, REBUILD)
+    })
 }
 
 /// Checks the imports, asks for the manifest and links the plugin.
@@ -97,32 +101,31 @@ pub(crate) fn check_bytes(name: &str, bytes: &[u8]) -> Result<(), Failure> {
 /// valid, `E0506` a feature that this host does not have; traps of the manifest call.
 pub(crate) async fn load(
     name: &str,
-    digest: String,
-    component: &Component,
+    unchecked: Unchecked,
     linkers: &Linkers,
     options: &Arc<HostOptions>,
 ) -> Result<LoadedPlugin, Failure> {
+    let component = &unchecked.component;
     let engine = component.engine();
     check_imports(name, component, engine, is_known, options)?;
-    let manifest = read_manifest(name, component, &linkers.wasi, options).await?;
+    let manifest = read_manifest(name, &unchecked, &linkers.wasi, options).await?;
     check_manifest(name, &manifest)?;
     let allowed = |import: &str| is_allowed(import, &manifest);
     check_imports(name, component, engine, allowed, options)?;
     let pre = linkers.plugin.instantiate_pre(component).map_err(|error| misfit(name, &error))?;
-    let has = |kind: PluginKind| manifest.kinds.contains(&kind);
-    let source = has(PluginKind::Source).then(|| exported::source::GuestIndices::new(&pre)).transpose();
-    let transform = has(PluginKind::Transform).then(|| exported::transform::GuestIndices::new(&pre)).transpose();
-    let destination = has(PluginKind::Destination).then(|| exported::destination::GuestIndices::new(&pre)).transpose();
-    Ok(LoadedPlugin {
-        name: name.to_owned(),
-        digest,
-        plugin: exported::plugin::GuestIndices::new(&pre).map_err(|error| misfit(name, &error))?,
-        source: source.map_err(|error| misfit(name, &error))?,
-        transform: transform.map_err(|error| misfit(name, &error))?,
-        destination: destination.map_err(|error| misfit(name, &error))?,
-        manifest: Arc::new(manifest),
-        pre,
-    })
+    let exports = unchecked.version.exports(&pre, &manifest.kinds).map_err(|error| misfit(name, &error))?;
+    let plugin = LoadedPlugin { name: name.to_owned(), digest: unchecked.digest, exports, manifest: Arc::new(manifest), pre };
+    check_exports(&plugin, options).await?;
+    Ok(plugin)
+}
+
+/// The types of exports show only in an instance: one is made without any grant, and nothing of it is called.
+async fn check_exports(plugin: &LoadedPlugin, options: &Arc<HostOptions>) -> Result<(), Failure> {
+    let services = Services::none(options, &plugin.name);
+    let (mut instance, guest) = Instance::start(plugin, services, Arc::default()).await?;
+    let checked = instance.begin()?.run(async |store: &mut Store<State>| Ok(plugin.exports.check_types(store, &guest)));
+    let checked = checked.await;
+    instance.settle(checked)?.map_err(|error| misfit(&plugin.name, &error))
 }
 
 fn check_imports(
@@ -136,7 +139,7 @@ fn check_imports(
     let refused = component_type.imports(engine).map(|(import, _)| import).find(|import| !allowed(import));
     let Some(import) = refused else { return Ok(()) };
     let import = clean_text(import, 128);
-    crate::state::Services::none(options, name).caller().audit("import", &import, "not granted to a plugin of its kind");
+    Services::none(options, name).caller().audit("import", &import, "not granted to a plugin of its kind");
     let message = format!("plugin `{name}` imports `{import}`, which a plugin of its kind does not get");
     Err(configuration_failure("E0503", message, "plugins reach the outside only through the `affluent:plugin` interfaces"))
 }

@@ -102,19 +102,16 @@ impl Host {
     async fn check_connection(&self, connection: Arc<Connection>) -> Result<(), Failure> {
         let (plugin, mut instance, guest) = self.connect(&connection, "", Matching::Exact).await?;
         let config = to_json(&connection.config)?;
-        let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| {
-            plugin.plugin.load(&mut *store, &guest)?.call_check(&mut *store, &config).await
-        });
-        let called = called.await;
+        let called = instance.begin()?.run(|store| plugin.exports.check(store, &guest, &config)).await;
         instance.settle_reported(called).map(drop)
     }
 
     async fn list_streams(&self, connection: Arc<Connection>) -> Result<Vec<StreamSchema>, Failure> {
         let (plugin, mut instance, guest) = self.connect(&connection, "", Matching::Exact).await?;
-        let Some(indices) = &plugin.source else { return Err(not_a(&plugin, PluginKind::Source)) };
+        let Some(exported) = plugin.exports.source() else { return Err(not_a(&plugin, PluginKind::Source)) };
         let config = to_json(&connection.config)?;
         let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| {
-            indices.load(&mut *store, &guest)?.call_discover(&mut *store, &config).await
+            exported.open(&mut *store, &guest)?.call_discover(&mut *store, &config).await
         });
         let called = called.await;
         let json = instance.settle_reported(called)?;
@@ -123,10 +120,10 @@ impl Host {
 
     async fn list_targets(&self, connection: Arc<Connection>) -> Result<Vec<TargetSchema>, Failure> {
         let (plugin, mut instance, guest) = self.connect(&connection, "", Matching::Exact).await?;
-        let Some(indices) = &plugin.destination else { return Err(not_a(&plugin, PluginKind::Destination)) };
+        let Some(exported) = plugin.exports.destination() else { return Err(not_a(&plugin, PluginKind::Destination)) };
         let config = to_json(&connection.config)?;
         let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| {
-            indices.load(&mut *store, &guest)?.call_discover(&mut *store, &config).await
+            exported.open(&mut *store, &guest)?.call_discover(&mut *store, &config).await
         });
         let called = called.await;
         let json = instance.settle_reported(called)?;
@@ -135,8 +132,8 @@ impl Host {
 
     async fn start_source(&self, request: SourceRequest) -> Result<Box<dyn Source>, Failure> {
         let (plugin, mut instance, guest) = self.connect(&request.connection, &request.pipeline, Matching::Exact).await?;
-        let Some(indices) = &plugin.source else { return Err(not_a(&plugin, PluginKind::Source)) };
-        let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| indices.load(store, &guest)).await;
+        let Some(exported) = plugin.exports.source() else { return Err(not_a(&plugin, PluginKind::Source)) };
+        let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| exported.open(store, &guest)).await;
         let exported = instance.settle(called)?;
         let source = Box::new(PluginSource::open(instance, exported, &request).await?);
         let Exchanges::Record(recorder) = &self.options.exchanges else { return Ok(source) };
@@ -146,8 +143,8 @@ impl Host {
 
     async fn start_destination(&self, request: DestinationRequest) -> Result<Box<dyn Destination>, Failure> {
         let (plugin, mut instance, guest) = self.connect(&request.connection, &request.pipeline, Matching::Target).await?;
-        let Some(indices) = &plugin.destination else { return Err(not_a(&plugin, PluginKind::Destination)) };
-        let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| indices.load(store, &guest)).await;
+        let Some(exported) = plugin.exports.destination() else { return Err(not_a(&plugin, PluginKind::Destination)) };
+        let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| exported.open(store, &guest)).await;
         let exported = instance.settle(called)?;
         let encoder = Encoder::of(&plugin.manifest.formats.accepts);
         let destination = Box::new(PluginDestination::open(instance, exported, encoder, &request).await?);
@@ -157,10 +154,10 @@ impl Host {
 
     async fn start_transform(&self, request: TransformRequest) -> Result<Box<dyn Transform>, Failure> {
         let plugin = self.plugins.load(&request.plugin).await?;
-        let Some(indices) = &plugin.transform else { return Err(not_a(&plugin, PluginKind::Transform)) };
+        let Some(exported) = plugin.exports.transform() else { return Err(not_a(&plugin, PluginKind::Transform)) };
         let services = Services::for_transform(&self.options, &plugin.name, &request.pipeline);
         let (mut instance, guest) = Instance::start(&plugin, services, Arc::default()).await?;
-        let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| indices.load(store, &guest)).await;
+        let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| exported.open(store, &guest)).await;
         let exported = instance.settle(called)?;
         let encoder = Encoder::of(&plugin.manifest.formats.accepts);
         Ok(Box::new(PluginTransform::open(instance, exported, encoder, &request).await?))

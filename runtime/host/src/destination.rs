@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::bindings::affluent::plugin::types::{RowError as GuestRowError, RowOp};
 use crate::bindings::exports::affluent::plugin::destination as exported;
 use crate::codec::{Encoder, Invalid};
+use crate::contract::DestinationGuest;
 use crate::failure::{clean_code, clean_text};
 use crate::instance::Instance;
 use crate::limits::TOKEN_BYTES_MAX;
@@ -41,7 +42,7 @@ struct TargetList<'a> {
 /// An open writer.
 pub(crate) struct PluginDestination {
     instance: Instance,
-    guest: exported::Guest,
+    guest: Box<dyn DestinationGuest>,
     encoder: Encoder,
     info: DestinationInfo,
 }
@@ -51,7 +52,7 @@ impl PluginDestination {
     /// What the plugin reports; traps.
     pub(crate) async fn open(
         mut instance: Instance,
-        guest: exported::Guest,
+        guest: Box<dyn DestinationGuest>,
         encoder: Encoder,
         request: &DestinationRequest,
     ) -> Result<Self, Failure> {

@@ -9,12 +9,11 @@ use std::time::Duration;
 use affluent_model::connector::Failure;
 use affluent_model::manifest::Manifest;
 use serde::de::DeserializeOwned;
-use wasmtime::component::{Component, Instance as Guest, Linker};
+use wasmtime::component::{Instance as Guest, Linker};
 use wasmtime::{Engine, Store, UpdateDeadline};
 
 use crate::bindings::affluent::plugin::types::PluginError;
-use crate::bindings::exports::affluent::plugin::plugin::GuestIndices;
-use crate::component::LoadedPlugin;
+use crate::component::{LoadedPlugin, Unchecked};
 use crate::deadline::{CallTime, TimedOut, within};
 use crate::failure::{cancelled_failure, configuration_failure, contract_failure, reported_failure};
 use crate::limits::{CALL_TIMEOUT, GUEST_JSON_BYTES_MAX, LIFT_BYTES_MAX};
@@ -150,7 +149,7 @@ impl Instance {
 /// Traps; `E0505` when it is no manifest.
 pub(crate) async fn read_manifest(
     name: &str,
-    component: &Component,
+    unchecked: &Unchecked,
     wasi: &Linker<State>,
     options: &Arc<HostOptions>,
 ) -> Result<Manifest, Failure> {
@@ -161,16 +160,17 @@ pub(crate) async fn read_manifest(
             "report it to the plugin's author",
         )
     };
+    let component = &unchecked.component;
     let mut linker = wasi.clone();
     let linked = linker.define_unknown_imports_as_traps(component).and_then(|()| linker.instantiate_pre(component));
     let pre = linked.map_err(|error| invalid(error.to_string()))?;
-    let indices = GuestIndices::new(&pre).map_err(|error| invalid(error.to_string()))?;
+    let exports = unchecked.version.exports(&pre, &[]).map_err(|error| invalid(error.to_string()))?;
     let state = State::new(Services::none(options, name), None, Arc::default());
     let limit = MANIFEST_TIMEOUT.min(options.call_timeout_max);
     let mut instance = Instance::new(name, component.engine(), state, limit);
     let called = instance.begin()?.run(async |store: &mut Store<State>| {
         let guest = pre.instantiate_async(&mut *store).await?;
-        indices.load(&mut *store, &guest)?.call_manifest(&mut *store).await
+        exports.manifest(&mut *store, &guest).await
     });
     let called = called.await;
     let json = instance.settle(called)?;

@@ -14,6 +14,7 @@ mod cache;
 mod codec;
 mod component;
 mod connectors;
+mod contract;
 mod deadline;
 mod destination;
 mod egress;

@@ -3,13 +3,14 @@
 
 use affluent_model::{Error, Result};
 use wasmtime::Engine;
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::Linker;
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async;
 use wasmtime_wasi::p2::bindings::{cli, random};
 use wasmtime_wasi::random::WasiRandom;
 
 use crate::bindings::affluent::plugin;
+use crate::contract::Version;
 use crate::state::State;
 
 /// WASI only: for the manifest, where everything else traps.
@@ -28,7 +29,9 @@ pub(crate) fn wasi_linker(engine: &Engine) -> Result<Linker<State>> {
 /// A bug when interfaces clash.
 pub(crate) fn plugin_linker(engine: &Engine) -> Result<Linker<State>> {
     let mut linker = wasi_linker(engine)?;
-    add_contract(&mut linker).map_err(|error| clash(&error))?;
+    for version in Version::LIVE {
+        version.link(&mut linker).map_err(|error| clash(&error))?;
+    }
     Ok(linker)
 }
 
@@ -46,15 +49,6 @@ fn add_wasi(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     random::insecure_seed::add_to_linker::<State, WasiRandom>(linker, |state| {
         wasmtime_wasi::random::WasiRandomView::random(state)
     })
-}
-
-fn add_contract(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    plugin::types::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
-    plugin::runtime::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
-    plugin::kv::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
-    plugin::crypto::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
-    plugin::http::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
-    plugin::files::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
 }
 
 impl plugin::types::Host for State {}

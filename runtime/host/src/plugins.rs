@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use wasmtime::component::Component;
 
 use crate::cache::CodeCache;
-use crate::component::{self, Linkers, LoadedPlugin};
+use crate::component::{self, Linkers, LoadedPlugin, Unchecked};
 use crate::engine::TickingEngine;
 use crate::failure::configuration_failure;
 use crate::limits::COMPONENT_BYTES_MAX;
@@ -77,10 +77,11 @@ impl Plugins {
             return Ok(Arc::clone(plugin));
         }
         let bytes = self.read(name, &stamp)?;
-        component::check_bytes(name, &bytes)?;
+        let version = component::check_bytes(name, &bytes)?;
         let digest = component::digest(&bytes);
         let compiled = self.compile(name, &digest, bytes).await?;
-        let plugin = Arc::new(component::load(name, digest, &compiled, &self.linkers, &self.options).await?);
+        let unchecked = Unchecked { component: compiled, digest, version };
+        let plugin = Arc::new(component::load(name, unchecked, &self.linkers, &self.options).await?);
         loaded.insert(name.to_owned(), (stamp, Arc::clone(&plugin)));
         Ok(plugin)
     }

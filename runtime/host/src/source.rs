@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::bindings::affluent::plugin::types::{Part, RejectedRow};
 use crate::bindings::exports::affluent::plugin::source as exported;
 use crate::codec::{Invalid, StreamCodec, operation_of};
+use crate::contract::SourceGuest;
 use crate::failure::{clean_code, clean_text, host_failure};
 use crate::instance::Instance;
 use crate::limits::IDLE_PAGES_MAX;
@@ -31,7 +32,7 @@ struct StreamSpec<'a> {
 /// An open reader.
 pub(crate) struct PluginSource {
     instance: Instance,
-    guest: exported::Guest,
+    guest: Box<dyn SourceGuest>,
     codecs: Vec<StreamCodec>,
     progress: Progress,
 }
@@ -47,7 +48,11 @@ struct Progress {
 impl PluginSource {
     /// # Errors
     /// What the plugin reports; traps; streams that cannot be read.
-    pub(crate) async fn open(mut instance: Instance, guest: exported::Guest, request: &SourceRequest) -> Result<Self, Failure> {
+    pub(crate) async fn open(
+        mut instance: Instance,
+        guest: Box<dyn SourceGuest>,
+        request: &SourceRequest,
+    ) -> Result<Self, Failure> {
         let streams = std::iter::once(&request.stream).chain(&request.children);
         let codecs = streams.map(StreamCodec::new).collect::<Result<Vec<_>, _>>();
         let codecs =

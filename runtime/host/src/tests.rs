@@ -1,6 +1,7 @@
 //! The host with real guests: what the hostile plugin does, and files through the jsonl plugin.
 
 mod files;
+mod frozen;
 mod hostile_destination;
 mod hostile_source;
 mod lifecycle;

@@ -10,6 +10,7 @@ use arrow::record_batch::RecordBatch;
 use crate::bindings::affluent::plugin::types::RowError;
 use crate::bindings::exports::affluent::plugin::transform as exported;
 use crate::codec::{Encoder, Invalid, StreamCodec, row_json};
+use crate::contract::TransformGuest;
 use crate::failure::{clean_code, clean_text};
 use crate::instance::Instance;
 use crate::limits::FAN_OUT_MAX;
@@ -17,7 +18,7 @@ use crate::limits::FAN_OUT_MAX;
 /// An open transform.
 pub(crate) struct PluginTransform {
     instance: Instance,
-    guest: exported::Guest,
+    guest: Box<dyn TransformGuest>,
     encoder: Encoder,
     codec: StreamCodec,
     fields: Vec<Field>,
@@ -32,7 +33,7 @@ impl PluginTransform {
     /// What the plugin reports; traps; an output schema that is not valid.
     pub(crate) async fn open(
         mut instance: Instance,
-        guest: exported::Guest,
+        guest: Box<dyn TransformGuest>,
         encoder: Encoder,
         request: &TransformRequest,
     ) -> Result<Self, Failure> {
