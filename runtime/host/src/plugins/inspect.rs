@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Plugins, Stamp};
 use crate::binary::summarize;
-use crate::component;
+use crate::component::{self, Unchecked};
 use crate::failure::clean_text;
 
 /// A plugin, looked at from outside.
@@ -51,7 +51,7 @@ impl Plugins {
 
     async fn inspect_at(&self, name: &str, stamp: &Stamp) -> Result<Inspection, Failure> {
         let bytes = self.read(name, stamp)?;
-        component::check_bytes(name, &bytes)?;
+        let version = component::check_bytes(name, &bytes)?;
         let (length, summary) = (bytes.len(), summarize(&bytes).unwrap_or_default());
         let digest = component::digest(&bytes);
         let compiled = self.compile(name, &digest, bytes).await?;
@@ -59,7 +59,8 @@ impl Plugins {
         let imports = component_type.imports(&self.engine.engine).map(|(import, _)| clean_text(import, 128));
         let mut imports: Vec<String> = imports.collect();
         imports.sort();
-        let plugin = component::load(name, digest, &compiled, &self.linkers, &self.options).await?;
+        let plugin =
+            component::load(name, Unchecked { component: compiled, digest, version }, &self.linkers, &self.options).await?;
         Ok(Inspection {
             name: name.to_owned(),
             digest: plugin.digest,
