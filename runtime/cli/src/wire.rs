@@ -132,6 +132,7 @@ fn host_at(place: Place, ledger: Option<Arc<dyn Ledger>>, cancelled: Arc<AtomicB
             drop(OsRandom::new().fill(bytes));
         }),
         secrets: Arc::new(move |connection, name| secrets::resolve(&root, connection, name)),
+        addresses: affluent_host::system_resolver(),
         key_value: Arc::new(PluginStore(ledger)),
         log: Arc::new(|line: LogLine| log_line(&line)),
         audit: Arc::new(move |event: AuditEvent| audit(audited.as_deref(), &event)),

@@ -43,6 +43,7 @@ fn host(folder: PathBuf) -> Result<Host> {
         clock: Arc::new(SystemClock::default()),
         random: Arc::new(|buffer| buffer.fill(7)),
         secrets: Arc::new(|_, _| Ok(Secret::new("secret".to_owned()))),
+        addresses: affluent_host::system_resolver(),
         key_value: Arc::new(NoStore),
         log: Arc::new(|_| {}),
         audit: Arc::new(|_| {}),

@@ -19,7 +19,7 @@ use crate::component::LoadedPlugin;
 use crate::deadline::CallTime;
 use crate::destination::PluginDestination;
 use crate::egress::wait::Waits;
-use crate::egress::{Egress, EgressParts, Network};
+use crate::egress::{Egress, EgressParts, Network, Timeouts};
 use crate::failure::{configuration_failure, host_failure};
 use crate::instance::Instance;
 use crate::options::HostOptions;
@@ -41,10 +41,12 @@ impl Host {
     ///
     /// # Errors
     /// A bug when this machine cannot run the sandbox.
-    pub fn new(options: HostOptions) -> Result<Self> {
+    pub fn new(mut options: HostOptions) -> Result<Self> {
+        options.audit = crate::audit::limited(options.audit, Arc::clone(&options.clock));
         let options = Arc::new(options);
         let plugins = Plugins::new(Arc::clone(&options))?;
-        Ok(Self { options, plugins, network: Arc::default() })
+        let network = Arc::new(Network::new(Arc::clone(&options.addresses), Timeouts::default()));
+        Ok(Self { options, plugins, network })
     }
 
     /// SHA-256 of a plugin's component, hex; what a lock file pins.

@@ -11,8 +11,11 @@ mod cost;
 mod error;
 mod exchanges;
 mod grant;
+mod nesting;
 mod pointers;
 pub(crate) mod redact;
+mod redirect;
+mod refusal;
 mod request;
 mod retry;
 pub(crate) mod wait;
@@ -28,8 +31,10 @@ use affluent_model::plan::Connection;
 use affluent_model::{Error, Result};
 use futures::StreamExt;
 use futures::stream;
+use url::Url;
 
 use crate::bindings::affluent::plugin::http::{HttpError, Request, Response};
+use crate::options::AddressResolver;
 use crate::recording::Matching;
 use crate::state::Caller;
 use crate::vault::SecretVault;
@@ -39,7 +44,9 @@ use attempt::Attempt;
 pub(crate) use body::BodyReader;
 use budget::{Budget, Budgets};
 use client::Clients;
+pub(crate) use client::Timeouts;
 use grant::HostGrants;
+use refusal::Refusals;
 use request::Outgoing;
 use wait::Waits;
 
@@ -50,10 +57,15 @@ const REQUESTS_MAX: usize = 1_000;
 const IN_FLIGHT_MAX: usize = 32;
 
 /// What all connections share: clients and budgets.
-#[derive(Default)]
 pub(crate) struct Network {
     clients: Clients,
     budgets: Budgets,
+}
+
+impl Network {
+    pub(crate) fn new(addresses: AddressResolver, timeouts: Timeouts) -> Self {
+        Self { clients: Clients::new(addresses, timeouts), budgets: Budgets::default() }
+    }
 }
 
 /// The way out of one instance.
@@ -127,7 +139,7 @@ impl Egress {
         let numbered = requests.into_iter().enumerate();
         let send = |(number, request)| async move {
             if number >= REQUESTS_MAX {
-                return Err(HttpError::Invalid("more than 1,000 requests at once".to_owned()));
+                return Err(self.refusals("").refuse(HttpError::Invalid("more than 1,000 requests at once".to_owned())));
             }
             self.send(request, BodyMode::Whole).await.map(Answer::into_response)
         };
@@ -140,23 +152,23 @@ impl Egress {
             collected.push(if fits {
                 answer
             } else {
-                Err(HttpError::TooLarge(u64::try_from(ANSWERS_BYTES_MAX).unwrap_or(u64::MAX)))
+                Err(self.refusals("").refuse(HttpError::TooLarge(u64::try_from(ANSWERS_BYTES_MAX).unwrap_or(u64::MAX))))
             });
         }
         collected
     }
 
-    /// Refuses, and says so to the audit.
-    pub(crate) fn deny(&self, object: &str, reason: String) -> HttpError {
-        self.caller.audit("egress", object, &reason);
-        HttpError::Denied(reason)
+    /// Refusals toward a host go to the audit.
+    fn refusals(&self, host: &str) -> Refusals {
+        Refusals { caller: self.caller.clone(), host: host.to_owned() }
     }
 
     async fn send_with_retries(&self, request: Request, mode: BodyMode) -> Result<Answer, HttpError> {
         let (auth, cost) = (request.auth.clone(), request.cost.unwrap_or(1));
         let (timeout, retry_safe) = (attempt::timeout(request.timeout_ms), request.retry_safe);
         let timeout = timeout.min(self.waits.time.request_limit());
-        let outgoing = Outgoing::check(request)?;
+        let asked = Url::parse(&request.url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+        let outgoing = Outgoing::check(request).map_err(|error| self.refusals(&asked).refuse(error))?;
         let settings = self.caller.options.backoff;
         let mut credential_refreshed = false;
         let mut attempts = 0;

@@ -8,6 +8,7 @@
     reason = "a failed call of a plugin is rare and explains itself; boxing it would only move it"
 )]
 
+mod audit;
 mod binary;
 mod bindings;
 mod cache;
@@ -42,8 +43,8 @@ mod tests;
 
 pub use connectors::Host;
 pub use options::{
-    AuditCallback, AuditEvent, Backoff, CALL_TIMEOUT_MAX, Clock, HostOptions, KeyValue, LogCallback, LogEvent, LogLevel, LogLine,
-    RandomSource, SecretResolver, SystemClock,
+    AddressResolver, AuditCallback, AuditEvent, Backoff, CALL_TIMEOUT_MAX, Clock, HostOptions, KeyValue, LogCallback, LogEvent,
+    LogLevel, LogLine, RandomSource, SecretResolver, SystemClock, system_resolver,
 };
 pub use plugins::Inspection;
 pub use recording::{Exchanges, Recorder, Repeats, Replay};

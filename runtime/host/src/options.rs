@@ -1,6 +1,8 @@
 //! What the caller gives the host: folders, clock, randomness, secrets, the durable store of plugins, and where log
 //! lines and refusals go. The host reads no environment variable and asks the operating system for nothing of this.
 
+use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -56,6 +58,15 @@ pub type RandomSource = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 
 /// Gives the value of a secret of a connection by the name that the manifest uses.
 pub type SecretResolver = Arc<dyn Fn(&Connection, &str) -> Result<Secret> + Send + Sync>;
+
+/// Looks up the addresses of a host name; what it gives is checked before anything connects to it.
+pub type AddressResolver = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
+
+/// The resolver of the machine.
+#[must_use]
+pub fn system_resolver() -> AddressResolver {
+    Arc::new(|name| Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) }))
+}
 
 /// Takes the log lines of plugins; must not block.
 pub type LogCallback = Arc<dyn Fn(LogLine) + Send + Sync>;
@@ -180,6 +191,7 @@ pub struct HostOptions {
     pub clock: Arc<dyn Clock>,
     pub random: RandomSource,
     pub secrets: SecretResolver,
+    pub addresses: AddressResolver,
     pub key_value: Arc<dyn KeyValue>,
     pub log: LogCallback,
     pub audit: AuditCallback,

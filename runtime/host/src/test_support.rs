@@ -100,6 +100,7 @@ impl TestHost {
                 "missing" => Err(Error::configuration("E0819", "secret `missing` has no value")),
                 name => Ok(Secret::new(format!("the-{name}-value"))),
             }),
+            addresses: crate::options::system_resolver(),
             key_value: Arc::new(MemoryStore::default()),
             log: Arc::new(move |line| log_lines.lock().unwrap().push(line)),
             audit: Arc::new(move |event| audit_lines.lock().unwrap().push(event)),

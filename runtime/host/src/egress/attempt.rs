@@ -12,19 +12,19 @@ use super::budget;
 use super::client::check_literal;
 use super::error::transport_error;
 use super::redact::{Scrubber, StreamScrubber};
+use super::redirect::Trail;
+use super::refusal::Refusals;
 use super::request::Outgoing;
 use super::{Answer, AnswerBody, Ask, BodyMode, Egress, retry};
 use crate::bindings::affluent::plugin::http::HttpError;
 use crate::options::{LogEvent, LogLevel};
 
-/// Redirects followed within one request (security B-23).
-const REDIRECTS_MAX: u32 = 3;
 /// A whole request; bulk exports that are read piece by piece have an hour (security B-24).
 const TIMEOUT_MAX: Duration = Duration::from_secs(120);
 const STREAM_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// Headers of an answer (security B-24).
-const HEADERS_MAX: usize = 100;
-const HEADER_BYTES_MAX: usize = 32 << 10;
+pub(super) const HEADERS_MAX: usize = 100;
+pub(super) const HEADER_BYTES_MAX: usize = 32 << 10;
 
 /// What became of a try.
 pub(super) enum Attempt {
@@ -110,32 +110,27 @@ impl Egress {
     /// Sends, follows redirects, reads the answer.
     pub(super) async fn exchange(
         &self,
-        mut next: Outgoing,
+        first: Outgoing,
         auth: Option<&str>,
         ask: Ask,
     ) -> Result<(Answer, Option<Duration>), HttpError> {
-        let origin = next.url.origin();
-        let mut redirects = 0;
+        let mut trail = Trail::new(first, auth);
         loop {
-            let auth = auth.filter(|_| next.url.origin() == origin);
-            let policy = self.check_destination(&next.url)?;
+            let refusals = self.refusals(trail.next.url.host_str().unwrap_or_default());
+            let policy = self.check_destination(&trail.next.url)?;
             let started = self.caller.options.clock.monotonic();
-            let response = self.send_once(&next, auth, &policy, ask).await?;
+            let response = self.send_once(&trail.next, trail.auth, &policy, ask).await?;
             let status = response.status().as_u16();
             let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-            if let Some(to) = next.redirected(status, location) {
-                self.log_request(&next, status, 0, started);
-                redirects += 1;
-                if redirects > REDIRECTS_MAX {
-                    return Err(HttpError::Invalid("more than three redirects".to_owned()));
-                }
-                next = to;
+            let sent = trail.next.clone();
+            if trail.follow(status, location).map_err(|error| refusals.refuse(error))? {
+                self.log_request(&sent, status, 0, started);
                 continue;
             }
             let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
             let retry_after = retry_after.and_then(|value| retry::retry_after(value, self.caller.options.clock.now_us()));
-            let (answer, bytes) = self.read(response, ask.mode).await?;
-            self.log_request(&next, status, bytes, started);
+            let (answer, bytes) = self.read(response, ask.mode, refusals).await?;
+            self.log_request(&sent, status, bytes, started);
             return Ok((answer, retry_after));
         }
     }
@@ -148,9 +143,10 @@ impl Egress {
         ask: Ask,
     ) -> Result<reqwest::Response, HttpError> {
         let client = self.network.clients.get(policy).map_err(|error| HttpError::Connect(error.message))?;
+        let refusals = self.refusals(outgoing.url.host_str().unwrap_or_default());
         let mut outgoing = outgoing.clone();
         if let Some(slot) = auth {
-            self.add_credential(&mut outgoing, slot)?;
+            self.add_credential(&mut outgoing, slot).map_err(|error| refusals.refuse(error))?;
         }
         let timeout = if ask.mode == BodyMode::Stream { STREAM_TIMEOUT } else { ask.timeout };
         let mut request = client.request(outgoing.method, outgoing.url.clone()).headers(outgoing.headers).timeout(timeout);
@@ -159,10 +155,7 @@ impl Egress {
             request = request.body(body);
         }
         let sent = tokio::time::timeout(ask.timeout, request.send()).await.map_err(|_| HttpError::Timeout)?;
-        sent.map_err(|error| match transport_error(&error) {
-            HttpError::Denied(reason) => self.deny(outgoing.url.host_str().unwrap_or_default(), reason),
-            error => error,
-        })
+        sent.map_err(|error| refusals.refuse(transport_error(&error)))
     }
 
     fn add_credential(&self, outgoing: &mut Outgoing, slot_name: &str) -> Result<(), HttpError> {
@@ -183,20 +176,20 @@ impl Egress {
     }
 
     /// The checks of scheme, host and address; names are checked again when they are resolved.
-    fn check_destination(&self, url: &Url) -> Result<AddressPolicy, HttpError> {
-        let host = url.host_str().unwrap_or_default();
-        self.grants.permits(url).map_err(|reason| self.deny(host, reason))?;
+    pub(super) fn check_destination(&self, url: &Url) -> Result<AddressPolicy, HttpError> {
+        let refusals = self.refusals(url.host_str().unwrap_or_default());
+        self.grants.permits(url).map_err(|reason| refusals.refuse(HttpError::Denied(reason)))?;
         let port = url.port_or_known_default().unwrap_or(443);
         let policy = AddressPolicy { private: self.private.clone(), port, private_only: url.scheme() == "http" };
-        check_literal(url, &policy).map_err(|refused| self.deny(host, refused.to_string()))?;
+        check_literal(url, &policy).map_err(|refused| refusals.refuse(HttpError::Denied(refused.to_string())))?;
         Ok(policy)
     }
 
-    async fn read(&self, response: reqwest::Response, mode: BodyMode) -> Result<(Answer, u64), HttpError> {
+    async fn read(&self, response: reqwest::Response, mode: BodyMode, refusals: Refusals) -> Result<(Answer, u64), HttpError> {
         let status = response.status().as_u16();
-        let headers = clean_headers(response.headers(), &self.secrets.scrubber())?;
+        let headers = clean_headers(response.headers(), &self.secrets.scrubber()).map_err(|error| refusals.refuse(error))?;
         let limits = if mode == BodyMode::Whole { BodyLimits::WHOLE } else { BodyLimits::STREAM };
-        let mut reader = BodyReader::new(response, limits, StreamScrubber::new(self.secrets.scrubber()))?;
+        let mut reader = BodyReader::new(response, limits, StreamScrubber::new(self.secrets.scrubber()), refusals)?;
         // An answer that will be judged is read whole; a stream is for the guest.
         if mode == BodyMode::Stream && (200..300).contains(&status) {
             return Ok((Answer { status, headers, body: AnswerBody::Stream(Box::new(reader)) }, 0));

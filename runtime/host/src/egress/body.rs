@@ -4,8 +4,11 @@
 use std::io::{self, Write};
 
 use flate2::write::MultiGzDecoder;
+use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 
+use super::nesting::Nesting;
 use super::redact::StreamScrubber;
+use super::refusal::Refusals;
 use crate::bindings::affluent::plugin::http::HttpError;
 
 /// Bytes out per byte in, once there is more than [`RATIO_FREE_BYTES`].
@@ -32,7 +35,9 @@ impl BodyLimits {
 pub(crate) struct BodyReader {
     response: reqwest::Response,
     gzip: Option<MultiGzDecoder<CappedBuffer>>,
+    nesting: Option<Nesting>,
     scrubber: StreamScrubber,
+    refusals: Refusals,
     limits: BodyLimits,
     wire_bytes: u64,
     plain_bytes: u64,
@@ -42,22 +47,27 @@ pub(crate) struct BodyReader {
 impl BodyReader {
     /// # Errors
     /// `too-large` when the announced length is over the limit; `invalid` for an encoding that was not asked for.
-    pub(crate) fn new(response: reqwest::Response, limits: BodyLimits, scrubber: StreamScrubber) -> Result<Self, HttpError> {
+    pub(crate) fn new(
+        response: reqwest::Response,
+        limits: BodyLimits,
+        scrubber: StreamScrubber,
+        refusals: Refusals,
+    ) -> Result<Self, HttpError> {
         if response.content_length().is_some_and(|length| length > limits.wire) {
-            return Err(HttpError::TooLarge(limits.wire));
+            return Err(refusals.refuse(HttpError::TooLarge(limits.wire)));
         }
-        let encoding =
-            response.headers().get(reqwest::header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
-        let gzip = match encoding.as_deref() {
-            None | Some(b"" | b"identity") => None,
-            Some(b"gzip" | b"x-gzip") => Some(MultiGzDecoder::new(CappedBuffer::default())),
-            Some(_) => return Err(HttpError::Invalid("the answer has a content encoding that was not asked for".to_owned())),
-        };
-        Ok(Self { response, gzip, scrubber, limits, wire_bytes: 0, plain_bytes: 0, ended: false })
+        let gzip = decoder(response.headers()).map_err(|error| refusals.refuse(error))?;
+        let nesting = Nesting::of(response.headers());
+        Ok(Self { response, gzip, nesting, scrubber, refusals, limits, wire_bytes: 0, plain_bytes: 0, ended: false })
     }
 
     /// The next piece, never empty; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, HttpError> {
+        let piece = self.next_piece().await;
+        piece.map_err(|error| self.refusals.refuse(error))
+    }
+
+    async fn next_piece(&mut self) -> Result<Option<Vec<u8>>, HttpError> {
         while !self.ended {
             let piece = match self.response.chunk().await {
                 Ok(Some(chunk)) => self.take(&chunk)?,
@@ -118,13 +128,25 @@ impl BodyReader {
         Ok(shown)
     }
 
+    /// Counts what was inflated, and how deep it is nested.
     fn count(&mut self, plain: &[u8]) -> Result<(), HttpError> {
         self.plain_bytes = self.plain_bytes.saturating_add(length(plain));
         let swollen = self.plain_bytes > RATIO_FREE_BYTES && self.plain_bytes / RATIO_MAX > self.wire_bytes;
         if self.plain_bytes > self.limits.plain || swollen {
             return Err(HttpError::TooLarge(self.limits.plain));
         }
-        Ok(())
+        self.nesting.as_mut().map_or(Ok(()), |nesting| nesting.push(plain))
+    }
+}
+
+/// What inflates the body: one layer of gzip or none (security B-24).
+fn decoder(headers: &HeaderMap) -> Result<Option<MultiGzDecoder<CappedBuffer>>, HttpError> {
+    let encodings: Vec<Vec<u8>> =
+        headers.get_all(CONTENT_ENCODING).iter().map(|value| value.as_bytes().to_ascii_lowercase()).collect();
+    match encodings.iter().map(Vec::as_slice).collect::<Vec<_>>().as_slice() {
+        [] | [b"" | b"identity"] => Ok(None),
+        [b"gzip" | b"x-gzip"] => Ok(Some(MultiGzDecoder::new(CappedBuffer::default()))),
+        _ => Err(HttpError::Invalid("the answer has a content encoding that was not asked for".to_owned())),
     }
 }
 

@@ -13,55 +13,88 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use url::{Host, Url};
 
-use super::address::AddressPolicy;
+use super::address::{AddressPolicy, is_public};
+use super::attempt::{HEADER_BYTES_MAX, HEADERS_MAX};
+use crate::options::AddressResolver;
 
-/// Security B-24.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
-const USER_AGENT: &str = concat!("affluent/", env!("CARGO_PKG_VERSION"));
+/// Longest silences of a remote (security B-24); that of a whole request is the request's own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeouts {
+    pub(crate) connect: Duration,
+    /// Before the headers of an answer, and between two pieces of its body.
+    pub(crate) read: Duration,
+}
 
-/// A name whose addresses are not granted.
-#[derive(Debug, thiserror::Error)]
-#[error("host `{0}` has an address that is private or reserved")]
-pub(crate) struct AddressRefused(String);
-
-/// The clients of the process, one per policy: loading certificates and opening connections is dear.
-#[derive(Default)]
-pub(crate) struct Clients(Mutex<HashMap<AddressPolicy, Client>>);
-
-impl Clients {
-    /// # Errors
-    /// `E0414` when the machine's certificates cannot be loaded.
-    pub(crate) fn get(&self, policy: &AddressPolicy) -> Result<Client> {
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(policy) {
-            return Ok(client.clone());
-        }
-        let client = build(policy)?;
-        clients.insert(policy.clone(), client.clone());
-        Ok(client)
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), read: Duration::from_secs(30) }
     }
 }
 
-fn build(policy: &AddressPolicy) -> Result<Client> {
-    // Fails when another part of the process did it before, which is as good.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let client = Client::builder()
-        .user_agent(USER_AGENT)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
-        .redirect(Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .no_proxy()
-        .no_gzip()
-        .tls_sni(true)
-        .dns_resolver(Arc::new(VettingResolver(policy.clone())))
-        .build();
-    client.map_err(|error| {
-        Error::configuration("E0414", format!("no HTTP client can be made: {error}"))
-            .help("are the machine's root certificates installed? `SSL_CERT_FILE` may name them")
-    })
+const USER_AGENT: &str = concat!("affluent/", env!("CARGO_PKG_VERSION"));
+
+/// A name or an address that may not be connected to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AddressRefused {
+    #[error("host `{0}` has an address that is private or reserved")]
+    Private(String),
+    #[error("host `{0}` is public, and plain http reaches only what the connection's `egress.private` names")]
+    PlainHttp(String),
+}
+
+impl AddressRefused {
+    fn new(host: String, address: IpAddr) -> Self {
+        if is_public(address) { Self::PlainHttp(host) } else { Self::Private(host) }
+    }
+}
+
+/// The clients of the process, one per policy: loading certificates and opening connections is dear.
+pub(crate) struct Clients {
+    addresses: AddressResolver,
+    timeouts: Timeouts,
+    by_policy: Mutex<HashMap<AddressPolicy, Client>>,
+}
+
+impl Clients {
+    pub(crate) fn new(addresses: AddressResolver, timeouts: Timeouts) -> Self {
+        Self { addresses, timeouts, by_policy: Mutex::default() }
+    }
+
+    /// # Errors
+    /// `E0414` when the machine's certificates cannot be loaded.
+    pub(crate) fn get(&self, policy: &AddressPolicy) -> Result<Client> {
+        let mut clients = self.by_policy.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(policy) {
+            return Ok(client.clone());
+        }
+        let client = self.build(policy)?;
+        clients.insert(policy.clone(), client.clone());
+        Ok(client)
+    }
+
+    fn build(&self, policy: &AddressPolicy) -> Result<Client> {
+        // Fails when another part of the process did it before, which is as good.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let resolver = VettingResolver { addresses: Arc::clone(&self.addresses), policy: policy.clone() };
+        let client = Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(self.timeouts.connect)
+            .read_timeout(self.timeouts.read)
+            .http1_max_headers(HEADERS_MAX)
+            .http2_max_header_list_size(u32::try_from(HEADER_BYTES_MAX).unwrap_or(u32::MAX))
+            .redirect(Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_proxy()
+            .no_gzip()
+            .tls_sni(true)
+            .dns_resolver(Arc::new(resolver))
+            .build();
+        client.map_err(|error| {
+            Error::configuration("E0414", format!("no HTTP client can be made: {error}"))
+                .help("are the machine's root certificates installed? `SSL_CERT_FILE` may name them")
+        })
+    }
 }
 
 /// Refuses a URL whose host is an address that the policy does not permit.
@@ -71,21 +104,33 @@ pub(crate) fn check_literal(url: &Url, policy: &AddressPolicy) -> Result<(), Add
         Some(Host::Ipv6(address)) => IpAddr::V6(address),
         _ => return Ok(()),
     };
-    if policy.permits(address) { Ok(()) } else { Err(AddressRefused(address.to_string())) }
+    if policy.permits(address) { Ok(()) } else { Err(AddressRefused::new(address.to_string(), address)) }
 }
 
-struct VettingResolver(AddressPolicy);
+struct VettingResolver {
+    addresses: AddressResolver,
+    policy: AddressPolicy,
+}
 
 impl Resolve for VettingResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = self.0.clone();
-        Box::pin(async move {
-            let name = name.as_str().to_owned();
-            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), policy.port)).await?.collect();
-            let vetted = vet(&name, &addresses, &policy)?;
-            Ok(Box::new(vetted.into_iter()) as Addrs)
-        })
+        let (addresses, policy) = (Arc::clone(&self.addresses), self.policy.clone());
+        Box::pin(async move { Ok(Box::new(look_up(&addresses, name.as_str(), &policy).await?.into_iter()) as Addrs) })
     }
+}
+
+/// The addresses of a name that may be connected to. One look-up for each connection: what was checked is what is used.
+///
+/// # Errors
+/// Those of the look-up, and [`AddressRefused`].
+pub(super) async fn look_up(
+    addresses: &AddressResolver,
+    name: &str,
+    policy: &AddressPolicy,
+) -> std::result::Result<Vec<SocketAddr>, Box<dyn std::error::Error + Send + Sync>> {
+    let found = (addresses)(name.to_owned()).await?;
+    let found: Vec<SocketAddr> = found.into_iter().map(|address| SocketAddr::new(address, policy.port)).collect();
+    Ok(vet(name, &found, policy)?)
 }
 
 /// The addresses to connect to: those that the operator granted if there are any (`localhost` has two, and only one may
@@ -95,8 +140,10 @@ fn vet(name: &str, addresses: &[SocketAddr], policy: &AddressPolicy) -> Result<V
     if !granted.is_empty() {
         return Ok(granted);
     }
-    let all_permitted = addresses.iter().all(|address| policy.permits(address.ip()));
-    if all_permitted { Ok(addresses.to_vec()) } else { Err(AddressRefused(name.to_owned())) }
+    match addresses.iter().find(|address| !policy.permits(address.ip())) {
+        Some(refused) => Err(AddressRefused::new(name.to_owned(), refused.ip())),
+        None => Ok(addresses.to_vec()),
+    }
 }
 
 #[cfg(test)]

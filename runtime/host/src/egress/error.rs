@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 
+use super::attempt::HEADER_BYTES_MAX;
 use super::client::AddressRefused;
 use super::wait::WaitRefused;
 use crate::bindings::affluent::plugin::http::HttpError;
@@ -10,6 +11,9 @@ use crate::bindings::affluent::plugin::http::HttpError;
 pub(crate) fn transport_error(error: &reqwest::Error) -> HttpError {
     if let Some(refused) = find_refusal(error) {
         return HttpError::Denied(refused);
+    }
+    if has_too_many_headers(error) {
+        return HttpError::TooLarge(u64::try_from(HEADER_BYTES_MAX).unwrap_or(u64::MAX));
     }
     if error.is_timeout() {
         return HttpError::Timeout;
@@ -38,6 +42,18 @@ fn find_refusal(error: &reqwest::Error) -> Option<String> {
         cause = current.source();
     }
     None
+}
+
+/// The head of the answer is over the limits that the client was made with.
+fn has_too_many_headers(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        if current.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
+            return true;
+        }
+        cause = current.source();
+    }
+    false
 }
 
 fn deepest_cause(error: &reqwest::Error) -> String {

@@ -11,8 +11,6 @@ use url::{Host, Url};
 const LABEL_PATTERN: &str = "[a-z0-9-]{1,63}";
 /// A compiled pattern of a manifest, bytes.
 const REGEX_BYTES_MAX: usize = 1 << 18;
-/// Second-level labels under which anybody can register a name: `*.co.uk` would be no grant.
-const SHARED_LABELS: [&str; 8] = ["co", "com", "net", "org", "gov", "ac", "edu", "ne"];
 
 /// A host, or all hosts below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,14 +115,11 @@ impl HostPattern {
     }
 }
 
+/// Whether one owner holds all names below this one: under a public suffix (`co.uk`, `github.io`) anybody can register a
+/// name, so that a wildcard over it would be no grant (security B-20).
 fn is_below_a_suffix(host: &Host) -> bool {
     let Host::Domain(domain) = host else { return false };
-    let labels: Vec<&str> = domain.split('.').collect();
-    match labels.as_slice() {
-        [second, top] => top.len() > 2 || !SHARED_LABELS.contains(second),
-        [_, _, ..] => true,
-        _ => false,
-    }
+    psl::domain_str(domain).is_some()
 }
 
 /// The pattern with its placeholders filled; `None` when a value is not configured.

@@ -55,6 +55,9 @@ impl Outgoing {
         if request.url.len() > URL_BYTES_MAX {
             return Err(invalid("the URL is longer than 16 KiB"));
         }
+        if request.url.chars().any(char::is_control) {
+            return Err(invalid("the URL holds control characters"));
+        }
         let mut url = Url::parse(&request.url).map_err(|_| invalid("the URL is not absolute or not valid"))?;
         url.set_fragment(None);
         if request.body.as_ref().is_some_and(|body| body.len() > BODY_BYTES_MAX) {

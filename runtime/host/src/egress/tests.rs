@@ -9,9 +9,17 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use super::client::AddressRefused;
 use super::*;
 use crate::deadline::CallTime;
+use crate::options::HostOptions;
 use crate::test_support::{Recorded, TestHost, connection};
+
+mod decisions;
+mod hygiene;
+
+/// Short, so that a silent remote is found out soon.
+const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), read: Duration::from_millis(300) };
 
 /// A server that gives its answers in turn, the last one again and again, and keeps the requests.
 struct Server {
@@ -105,29 +113,33 @@ fn bench(server: &Server, setting: Setting) -> Bench {
         "secrets": [{"name": "token"}, {"name": "missing"}], "rate_limits": limits,
         "auth": {"bearer": {"type": "bearer", "secret": "token"}, "query": {"type": "query", "name": "key", "secret": "token"},
                  "basic": {"type": "basic", "user": "me", "secret": "token"}, "broken": {"type": "bearer", "secret": "missing"}}});
-    let manifest: Arc<Manifest> = Arc::new(serde_json::from_value(manifest).unwrap());
+    let manifest: Manifest = serde_json::from_value(manifest).unwrap();
     let mut connection = connection("p", json!({"base_url": server.url("/")}));
     connection.egress.http = true;
     if !setting.no_private_grant {
         connection.egress.private = vec![server.address.clone()];
     }
-    let connection = Arc::new(connection);
+    let options = |options: &mut HostOptions| options.exchanges = setting.exchanges;
+    bench_of(manifest, connection, crate::options::system_resolver(), options).unwrap()
+}
+
+fn bench_of(
+    manifest: Manifest,
+    connection: Connection,
+    addresses: AddressResolver,
+    change: impl FnOnce(&mut HostOptions),
+) -> Result<Bench> {
+    let (manifest, connection) = (Arc::new(manifest), Arc::new(connection));
     let (mut options, recorded) = TestHost::new().split();
-    options.exchanges = setting.exchanges;
+    change(&mut options);
     let options = Arc::new(options);
     let caller = Caller { options: options.clone(), plugin: "p".into(), connection: "c".into(), pipeline: "l".into() };
     let secrets = Arc::new(SecretVault::new(options.clone(), connection.clone(), &manifest));
     let waits = Waits { options, time: Arc::new(CallTime::default()) };
-    let parts = EgressParts {
-        caller,
-        manifest,
-        connection: &connection,
-        network: Arc::default(),
-        secrets,
-        waits,
-        matching: Matching::Exact,
-    };
-    Bench { egress: Egress::new(parts).unwrap(), recorded }
+    let network = Arc::new(Network::new(addresses, TIMEOUTS));
+    let connection = &connection;
+    let parts = EgressParts { caller, manifest, connection, network, secrets, waits, matching: Matching::Exact };
+    Ok(Bench { egress: Egress::new(parts)?, recorded })
 }
 
 fn plain(server: &Server) -> Bench {
