@@ -1,14 +1,14 @@
-//! What a page costs on its way through the sandbox: reads a connection to its end and prints records per second, then
+//! What a page costs on its way through the sandbox: reads a connection to its end and prints records per CPU-second, then
 //! writes the same records and prints that. Not part of the product.
 //!
 //! `page_cost FOLDER SOURCE CONFIG READ_PATTERN DESTINATION CONFIG`; files are relative to the working folder.
 
+mod support;
+
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
-use affluent_host::{Backoff, CALL_TIMEOUT_MAX, Exchanges, Host, HostOptions, KeyValue, Secret, SystemClock};
-use affluent_model::Result;
+use affluent_host::Host;
 use affluent_model::batch::{Batch, OutgoingBatch, Position};
 use affluent_model::connector::{Connectors, DestinationRequest, PageLimits, SourceRequest};
 use affluent_model::diagnostic::Location;
@@ -16,44 +16,9 @@ use affluent_model::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use affluent_model::plan::{Connection, ConnectionLimits, Egress, FileGrants};
 use affluent_model::schema::{StreamSchema, SyncMode};
 
-struct NoStore;
+use support::{Failed, cpu_seconds, host, print};
 
-impl KeyValue for NoStore {
-    fn get(&self, _: &str, _: &str, _: &str) -> Result<Option<Vec<u8>>> {
-        Ok(None)
-    }
-
-    fn put(&self, _: &str, _: &str, _: &str, _: &[u8]) -> Result<()> {
-        Ok(())
-    }
-
-    fn delete(&self, _: &str, _: &str, _: &str) -> Result<()> {
-        Ok(())
-    }
-}
-
-fn host(folder: PathBuf) -> Result<Host> {
-    Host::new(HostOptions {
-        plugin_dirs: vec![folder.clone()],
-        embedded: &[],
-        cache_dir: Some(folder.join("page-cost-cache")),
-        project_root: PathBuf::from("."),
-        output_root: None,
-        exchanges: Exchanges::Live,
-        clock: Arc::new(SystemClock::default()),
-        random: Arc::new(|buffer| buffer.fill(7)),
-        secrets: Arc::new(|_, _| Ok(Secret::new("secret".to_owned()))),
-        addresses: affluent_host::system_resolver(),
-        key_value: Arc::new(NoStore),
-        log: Arc::new(|_| {}),
-        audit: Arc::new(|_| {}),
-        cancelled: Arc::default(),
-        backoff: Backoff::default(),
-        call_timeout_max: CALL_TIMEOUT_MAX,
-    })
-}
-
-fn connection(plugin: &str, config: &str, read: &str) -> std::result::Result<Arc<Connection>, serde_json::Error> {
+fn connection(plugin: &str, config: &str, read: &str) -> Result<Arc<Connection>, serde_json::Error> {
     let at = Location { file: "page_cost.yaml".into(), line: 1, column: 1, length: 1 };
     Ok(Arc::new(Connection {
         name: "page_cost".to_owned(),
@@ -68,7 +33,7 @@ fn connection(plugin: &str, config: &str, read: &str) -> std::result::Result<Arc
     }))
 }
 
-async fn read(host: &Host, connection: Arc<Connection>, stream: StreamSchema) -> Result<Vec<Batch>> {
+async fn read(host: &Host, connection: Arc<Connection>, stream: StreamSchema) -> affluent_model::Result<Vec<Batch>> {
     let (pipeline, sync) = ("page_cost".to_owned(), SyncMode::FullRefresh);
     let request =
         SourceRequest { pipeline, connection, stream, children: Vec::new(), sync, since_us: None, lookback_ms: 0, state: None };
@@ -83,7 +48,12 @@ async fn read(host: &Host, connection: Arc<Connection>, stream: StreamSchema) ->
     }
 }
 
-async fn write(host: &Host, connection: Arc<Connection>, stream: &StreamSchema, batches: Vec<Batch>) -> Result<()> {
+async fn write(
+    host: &Host,
+    connection: Arc<Connection>,
+    stream: &StreamSchema,
+    batches: Vec<Batch>,
+) -> affluent_model::Result<()> {
     let request = DestinationRequest {
         pipeline: "page_cost".to_owned(),
         connection,
@@ -102,16 +72,15 @@ async fn write(host: &Host, connection: Arc<Connection>, stream: &StreamSchema, 
     Ok(destination.close().await?)
 }
 
-#[expect(clippy::print_stdout, reason = "printing the figures is what it is for")]
-fn print_rate(what: &str, rows: usize, started: Instant) {
-    let seconds = started.elapsed().as_secs_f64();
-    #[expect(clippy::cast_precision_loss, reason = "a figure for a person")]
-    let rate = rows as f64 / seconds;
-    println!("{what}: {rows} records in {seconds:.3} s, {rate:.0} per second");
+fn print_rate(what: &str, rows: usize, started: f64) -> Result<(), Failed> {
+    let seconds = cpu_seconds()? - started;
+    let rate = f64::from(u32::try_from(rows)?) / seconds;
+    print(&format!("{what}: {rows} records in {seconds:.2} CPU-s, {rate:.0} per CPU-second"));
+    Ok(())
 }
 
 #[tokio::main]
-async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Failed> {
     let mut arguments = std::env::args().skip(1);
     let mut next = || arguments.next().ok_or("FOLDER SOURCE CONFIG READ_PATTERN DESTINATION CONFIG");
     let host = host(PathBuf::from(next()?))?;
@@ -119,13 +88,13 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let destination = connection(&next()?, &next()?, "")?;
     let stream = host.discover_streams(Arc::clone(&source)).await?.into_iter().next().ok_or("no stream")?;
 
-    let started = Instant::now();
+    let started = cpu_seconds()?;
     let batches = read(&host, source, stream.clone()).await?;
     let rows = batches.iter().map(|batch| batch.records.num_rows()).sum();
-    print_rate("read", rows, started);
+    print_rate("read", rows, started)?;
 
-    let started = Instant::now();
+    let started = cpu_seconds()?;
     write(&host, destination, &stream, batches).await?;
-    print_rate("write", rows, started);
+    print_rate("write", rows, started)?;
     Ok(())
 }
