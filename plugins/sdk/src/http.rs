@@ -72,6 +72,27 @@ impl Request {
         self
     }
 
+    /// Asks for another URL with the same method, headers and credential: a link of an answer, whole or from the root.
+    ///
+    /// # Errors
+    /// `config` (`page.origin`) when the link leads to another scheme, host or port.
+    pub fn follow(mut self, link: &str) -> Result<Self> {
+        let origin_of = |url: &str| {
+            let start = url.find("://").map_or(0, |at| at + 3);
+            let end = url.get(start..).and_then(|rest| rest.find(['/', '?', '#'])).map_or(url.len(), |at| start + at);
+            url.get(..end).unwrap_or_default().to_ascii_lowercase()
+        };
+        let origin = origin_of(&self.0.url);
+        if link.starts_with('/') && !link.starts_with("//") {
+            self.0.url = format!("{origin}{link}");
+        } else if origin_of(link) == origin {
+            link.clone_into(&mut self.0.url);
+        } else {
+            return Err(Error::config("the link to the next page leads to another host").code("page.origin"));
+        }
+        Ok(self)
+    }
+
     /// Sets the body and its media type.
     pub fn body(self, content_type: &str, body: Vec<u8>) -> Self {
         let mut request = self.header("content-type", content_type);

@@ -15,12 +15,16 @@ pub mod files;
 pub mod find;
 mod host;
 pub mod http;
+pub mod json;
 pub mod json_columns;
 pub mod kv;
 pub mod lines;
 pub mod manifest;
+pub mod paging;
 mod plugin;
 pub mod records;
+pub mod rest;
+pub mod rows;
 pub mod runtime;
 mod stream;
 #[cfg(not(target_arch = "wasm32"))]

@@ -22,6 +22,9 @@ use crate::bindings::imports::affluent::plugin::http::{HttpError, Request, Respo
 use crate::bindings::imports::affluent::plugin::runtime::Level;
 
 pub(crate) mod imports;
+mod read;
+
+pub use read::{LIMITS, Reading, Record, assert_resumable, read_all, read_on, spec};
 
 pub(crate) use imports::{crypto, files, http, kv, runtime};
 
