@@ -15,6 +15,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("structure: there is one arrow major", one_arrow_major),
         rule("structure: every error code has a page", every_error_code_has_a_page),
         rule("structure: files stay under 500 lines", files_stay_short),
+        rule("structure: the sdk's folder builds by itself", sdk_stands_alone),
         rule("structure: the synchronous crates stay synchronous", synchronous_crates),
     ]
 }
@@ -145,4 +146,26 @@ fn sources() -> Vec<(String, String)> {
         (shown, fs::read_to_string(&path).unwrap_or_default())
     };
     files.filter(is_source).filter(|path| !path.display().to_string().contains("/tests")).map(read).collect()
+}
+
+/// The SDK writes out what other crates take from the workspace, and holds the contract it was generated from.
+fn sdk_stands_alone() -> Result<(), Failed> {
+    let read = |path: &str| fs::read_to_string(root().join(path)).map_err(|error| Failed::from(format!("{path}: {error}")));
+    let (workspace, sdk) = (read("Cargo.toml")?, read("plugins/sdk/Cargo.toml")?);
+    holds(!sdk.contains("workspace = true"), "plugins/sdk/Cargo.toml takes something from the workspace")?;
+    let contract = read("schemas/wit/v0.1/affluent-plugin.wit")? == read("plugins/sdk/wit/deps/plugin/plugin.wit")?;
+    holds(contract, "plugins/sdk/wit/deps/plugin/plugin.wit is not the contract of schemas/wit/v0.1")?;
+    for name in ["schemars", "serde", "serde_json", "proptest"] {
+        let line = |text: &str| text.lines().find(|line| line.starts_with(&format!("{name} = "))).map(str::to_owned);
+        holds(line(&workspace) == line(&sdk), format!("`{name}` is another in plugins/sdk/Cargo.toml than in the workspace"))?;
+    }
+    let lints = |text: &str, table: &str| {
+        let rest = text.split_once(&format!("[{table}]\n")).map_or("", |(_, rest)| rest);
+        rest.lines().take_while(|line| !line.trim().is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for group in ["rust", "clippy"] {
+        let same = lints(&workspace, &format!("workspace.lints.{group}")) == lints(&sdk, &format!("lints.{group}"));
+        holds(same, format!("the {group} lints of plugins/sdk/Cargo.toml are others than the workspace's"))?;
+    }
+    Ok(())
 }

@@ -1,22 +1,21 @@
 #!/bin/sh
-# Regenerates the checked-in bindings from schemas/wit/v0.1, so that authors' builds need no macro stack.
+# Regenerates the checked-in bindings from wit/, whose deps/plugin is a copy of schemas/wit/v0.1 (a test compares), so that authors' builds need no macro stack.
 # Needs once: cargo install wit-bindgen-cli --version 0.61.1 --no-default-features --features rust
 # (the version of the `wit-bindgen` dependency in Cargo.toml; WIT_BINDGEN may name another path to the tool).
 set -eu
 cd "$(dirname "$0")"
 tool="${WIT_BINDGEN:-wit-bindgen}"
-wit="$(mktemp -d)"
-trap 'rm -rf "$wit"' EXIT
-mkdir -p "$wit/deps/plugin" src/bindings
-cp wit/sdk.wit "$wit/sdk.wit"
-cp ../../schemas/wit/v0.1/affluent-plugin.wit "$wit/deps/plugin/plugin.wit"
+wit=wit
+out="$(mktemp -d)"
+trap 'rm -rf "$out"' EXIT
+mkdir -p src/bindings
 
 generate() {
     world="$1"
     shift
-    "$tool" rust --world "affluent:sdk/$world" --out-dir "$wit/out" --format --generate-all \
+    "$tool" rust --world "affluent:sdk/$world" --out-dir "$out" --format --generate-all \
         --type-section-suffix="-affluent-sdk" "$@" "$wit"
-    mv "$wit/out/$(echo "$world" | tr - _).rs" "src/bindings/$(echo "$world" | tr - _).rs"
+    mv "$out/$(echo "$world" | tr - _).rs" "src/bindings/$(echo "$world" | tr - _).rs"
 }
 
 types="affluent:plugin/types@0.1.0=crate::bindings::imports::affluent::plugin::types"

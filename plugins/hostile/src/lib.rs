@@ -211,3 +211,8 @@ mod tests {
         assert_eq!(config.behaviour_in(Call::Write), Behaviour::WellBehaved);
     }
 }
+
+/// The example of `plugins/README.md`, compiled and run: it stands here because the SDK's folder must build by itself.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Guide;

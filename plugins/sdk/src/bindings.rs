@@ -11,6 +11,7 @@
     clippy::too_many_lines,
     clippy::unwrap_used,
     clippy::use_self,
+    rustdoc::broken_intra_doc_links,
     reason = "generated"
 )]
 

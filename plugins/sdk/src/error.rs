@@ -6,6 +6,7 @@ use std::fmt;
 pub use crate::bindings::imports::affluent::plugin::types::ErrorKind;
 use crate::bindings::imports::affluent::plugin::types::PluginError;
 
+/// What an author's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A failure of a whole call.
@@ -13,9 +14,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// `message` is shown to operators and stored: a lowercase fragment, never a record's value, never a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
+    /// What the host does next.
     pub kind: ErrorKind,
     /// Stable and machine-readable, `plugin.reason`: "shopify.throttled". The constructors set a general one.
     pub code: String,
+    /// What happened, where, and what to do.
     pub message: String,
     /// The earliest time worth another try, in milliseconds from now.
     pub retry_after_ms: Option<u64>,
@@ -24,6 +27,7 @@ pub struct Error {
 }
 
 impl Error {
+    /// An error of this kind and code; the constructors below set the usual code.
     pub fn new(kind: ErrorKind, code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { kind, code: code.into(), message: message.into(), retry_after_ms: None, details: None }
     }
@@ -43,6 +47,7 @@ impl Error {
         Self::new(ErrorKind::Permission, "permission", message)
     }
 
+    /// What was asked for is not there.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::NotFound, "not_found", message)
     }
@@ -64,6 +69,7 @@ impl Error {
         Self::new(ErrorKind::InvalidData, "invalid_data", message)
     }
 
+    /// The plugin cannot do what it is asked.
     pub fn unsupported(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unsupported, "unsupported", message)
     }

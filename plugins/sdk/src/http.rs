@@ -177,10 +177,12 @@ impl Body {
 pub struct Response(types::Response);
 
 impl Response {
+    /// The status code.
     pub fn status(&self) -> u16 {
         self.0.status
     }
 
+    /// Whether the status is 2xx.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.0.status)
     }
@@ -190,6 +192,7 @@ impl Response {
         self.0.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
+    /// The whole body; empty for an answer that is read piece by piece.
     pub fn body(&self) -> &[u8] {
         &self.0.body
     }

@@ -52,6 +52,7 @@ impl<'a> JsonColumn<'a> {
         Ok(Self { name, values })
     }
 
+    /// The column's name.
     pub fn name(&self) -> &'a str {
         self.name
     }

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::host::kv as host;
 
+/// The value of a key, `None` where there is none.
 pub fn get(key: &str) -> Option<Vec<u8>> {
     host::get(key)
 }
@@ -15,6 +16,7 @@ pub fn put(key: &str, value: &[u8]) -> Result<()> {
     host::put(key, value).map_err(|reason| Error::internal(reason).code("kv"))
 }
 
+/// Forgets a key, if it is there.
 pub fn delete(key: &str) {
     host::delete(key);
 }

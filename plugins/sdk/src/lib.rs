@@ -2,6 +2,8 @@
 //! plain functions that a native test can play. It is not the host: nothing here reaches a file, a socket or a secret
 //! by itself. `plugins/README.md` is the guide.
 
+#![deny(missing_docs)]
+
 #[doc(hidden)]
 pub mod bindings;
 pub mod columns;
@@ -39,8 +41,3 @@ pub use plugin::{
     RowOp, Source, Transform,
 };
 pub use stream::{Field, FieldType, Parent, PiiClass, StreamSchema, StreamSpec, SyncMode};
-
-/// The guide's example is compiled and run.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Guide;

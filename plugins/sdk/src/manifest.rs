@@ -13,31 +13,46 @@ use crate::stream::Field;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PluginKind {
+    /// Reads records.
     Source,
+    /// Turns batches into batches.
     Transform,
+    /// Writes rows.
     Destination,
 }
 
 /// The manifest, version 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
+    /// 1.
     pub manifest_version: u32,
+    /// What pipelines call the plugin: lower case, digits, `-`.
     pub name: String,
+    /// The plugin's own version, semantic.
     pub version: String,
+    /// What it is; both for a connector.
     pub kinds: Vec<PluginKind>,
+    /// One line for users.
     pub description: String,
+    /// SPDX expression.
     pub license: String,
     /// JSON Schema of the connection's `config`; secrets are not in it.
     pub config_schema: Value,
+    /// Payloads it takes and gives.
     pub formats: Formats,
+    /// Hosts it asks to reach; none for a transform.
     pub hosts: Vec<HostRequest>,
     /// Auth slot name → how the host adds the credential.
     pub auth: BTreeMap<String, AuthSlot>,
+    /// Secrets it asks the host to hold.
     pub secrets: Vec<SecretRequest>,
+    /// The vendor's limits, all of which hold at once.
     pub rate_limits: Vec<RateLimit>,
+    /// What it asks of the machine.
     pub limits: PluginLimits,
     /// The plugin works on files that the connection grants.
     pub files: bool,
+    /// Features that the host must have; an older host refuses the plugin.
     pub required_features: Vec<String>,
 }
 
@@ -66,6 +81,7 @@ impl Manifest {
         }
     }
 
+    /// One line for users.
     #[must_use]
     pub fn description(mut self, description: &str) -> Self {
         description.clone_into(&mut self.description);
@@ -96,12 +112,14 @@ impl Manifest {
         self
     }
 
+    /// Adds a limit of the vendor.
     #[must_use]
     pub fn rate_limit(mut self, limit: RateLimit) -> Self {
         self.rate_limits.push(limit);
         self
     }
 
+    /// Asks for memory, time or concurrency.
     #[must_use]
     pub fn limits(mut self, limits: PluginLimits) -> Self {
         self.limits = limits;
@@ -119,14 +137,18 @@ impl Manifest {
 /// Payload formats: `columns`, `ndjson`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Formats {
+    /// What batches may arrive as.
     pub accepts: Vec<String>,
+    /// What pages may be given as.
     pub emits: Vec<String>,
 }
 
 /// A host the plugin asks to reach.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRequest {
+    /// Host name, with placeholders such as `{config.shop}`.
     pub pattern: String,
+    /// `https`, or `http` too where an operator grants it.
     pub schemes: Vec<String>,
     /// Placeholder → regular expression that its value must match whole.
     pub vars: BTreeMap<String, String>,
@@ -135,6 +157,7 @@ pub struct HostRequest {
 /// How the host adds a credential to a request that names the slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthSlot {
+    /// Where the credential goes.
     #[serde(rename = "type")]
     pub kind: AuthKind,
     /// For `header`: its name. For `query`: the parameter's name.
@@ -177,19 +200,26 @@ impl AuthSlot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthKind {
+    /// A header of any name.
     Header,
+    /// `Authorization: Bearer`.
     Bearer,
+    /// `Authorization: Basic`.
     Basic,
+    /// A query parameter.
     Query,
 }
 
 /// A secret the plugin needs the host to hold for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretRequest {
+    /// The name that connections and auth slots use.
     pub name: String,
+    /// What it is and where to get it, for users.
     pub description: String,
     /// Vendor scopes that the credential must carry.
     pub scopes: Vec<String>,
+    /// The plugin works without it.
     pub optional: bool,
 }
 
@@ -198,6 +228,7 @@ pub struct SecretRequest {
 pub struct RateLimit {
     /// Requests per `per_ms`.
     pub requests: u32,
+    /// Length of the window, in milliseconds.
     pub per_ms: u64,
     /// Requests that may leave at once; `requests` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -260,15 +291,19 @@ pub struct CostFeedback {
 /// A value in a JSON answer that means: refused for want of points, nothing was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThrottledMarker {
+    /// Where the value stands (RFC 6901).
     pub pointer: String,
+    /// The text it must equal.
     pub equals: String,
 }
 
 /// What the plugin asks of the machine; the host's ceilings win.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginLimits {
+    /// Memory of an instance, in MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<u32>,
+    /// Longest call, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_timeout_s: Option<u32>,
     /// Requests in flight at once.
@@ -279,10 +314,12 @@ pub struct PluginLimits {
 /// An object that a destination can write.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TargetSchema {
+    /// The word that pipelines write.
     pub name: String,
     /// Known fields; more are allowed where `any_fields` or a prefix of `open_fields` says so.
     #[serde(default)]
     pub fields: Vec<Field>,
+    /// Any name is allowed.
     #[serde(default)]
     pub any_fields: bool,
     /// Prefixes under which any name is allowed: `properties.`.
@@ -291,6 +328,7 @@ pub struct TargetSchema {
     /// Names that `match` may use; empty = any.
     #[serde(default)]
     pub match_fields: Vec<String>,
+    /// What can be done with rows of it.
     pub modes: Vec<WriteMode>,
     /// Membership in a named list can be kept.
     #[serde(default)]
@@ -301,21 +339,29 @@ pub struct TargetSchema {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WriteMode {
+    /// New records only.
     Insert,
+    /// Known records only.
     Update,
+    /// Both, by the `match` fields.
     Upsert,
+    /// As `Upsert`, and what is gone here is taken away there.
     Mirror,
+    /// Adds records without looking for known ones.
     Append,
 }
 
 /// What the host asks a destination to write.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Target {
+    /// Name of the [`TargetSchema`].
     pub object: String,
+    /// What is to be done with the rows.
     pub mode: WriteMode,
     /// Columns that identify a record at the destination.
     #[serde(rename = "match", default)]
     pub match_fields: Vec<String>,
+    /// The list whose membership is kept.
     #[serde(default)]
     pub list: Option<TargetList>,
     /// All columns of the batches, match columns included.
@@ -333,15 +379,19 @@ impl Target {
     }
 }
 
+/// A list at the destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetList {
+    /// Its name there.
     pub name: String,
 }
 
 /// What a destination promises when it is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DestinationInfo {
+    /// When accepted rows are safe.
     pub durable: Durable,
+    /// What a repeated write does.
     pub idempotent: Idempotence,
     /// Rows per batch at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -352,16 +402,19 @@ pub struct DestinationInfo {
 }
 
 impl DestinationInfo {
+    /// Promises without limits on a batch.
     pub fn new(durable: Durable, idempotent: Idempotence) -> Self {
         Self { durable, idempotent, max_rows: None, max_bytes: None }
     }
 
+    /// Rows per batch at most.
     #[must_use]
     pub fn max_rows(mut self, rows: u32) -> Self {
         self.max_rows = Some(rows);
         self
     }
 
+    /// Bytes of values per batch at most.
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = Some(bytes);
@@ -387,73 +440,6 @@ pub enum Idempotence {
     ByKey,
     /// The vendor deduplicates on the idempotency key.
     ByHeader,
+    /// It may write them twice.
     No,
-}
-
-#[cfg(test)]
-mod tests {
-    use affluent_model::manifest as model;
-
-    use super::*;
-    use crate::{FieldType, PiiClass, StreamSchema};
-
-    #[derive(JsonSchema)]
-    struct Config {
-        #[expect(dead_code, reason = "only its schema is used")]
-        shop: String,
-    }
-
-    fn example() -> Manifest {
-        Manifest::new::<Config>("shop", "0.1.0", [PluginKind::Source, PluginKind::Destination])
-            .description("a shop")
-            .host("{config.shop}.example.org", &[("config.shop", "^[a-z]+$")])
-            .auth("token", AuthSlot::header("X-Token", "Key ", "access_token"))
-            .auth("other", AuthSlot::basic("me", "access_token"))
-            .secret("access_token", "API token", &["read"])
-            .rate_limit(RateLimit::new(10, 1_000).burst(3).matching("POST /bulk"))
-            .limits(PluginLimits { memory_mib: Some(64), ..PluginLimits::default() })
-            .with_files()
-    }
-
-    #[test]
-    fn the_host_reads_the_manifest_as_written() {
-        let written = serde_json::to_value(example()).unwrap();
-
-        let read: model::Manifest = serde_json::from_value(written.clone()).unwrap();
-
-        assert_eq!(serde_json::to_value(read).unwrap(), written);
-    }
-
-    #[test]
-    fn the_host_reads_streams_as_written() {
-        let types = [FieldType::Decimal, FieldType::Timestamp, FieldType::Json, FieldType::Binary];
-        let fields = types.map(|kind| Field::new(kind.as_str(), kind).pii(PiiClass::BirthDate).description("d"));
-        let stream = StreamSchema::new("lines", fields.to_vec()).primary_key(["decimal"]).incremental(Some("timestamp"));
-        let written = serde_json::to_value(stream.child_of("orders", "json")).unwrap();
-
-        let read: affluent_model::schema::StreamSchema = serde_json::from_value(written.clone()).unwrap();
-
-        assert_eq!(serde_json::to_value(read).unwrap(), written);
-    }
-
-    #[test]
-    fn the_host_reads_targets_and_promises_as_written() {
-        let target = TargetSchema {
-            name: "profiles".to_owned(),
-            fields: vec![Field::new("email", FieldType::Text)],
-            any_fields: false,
-            open_fields: vec!["properties.".to_owned()],
-            match_fields: vec!["email".to_owned()],
-            modes: vec![WriteMode::Upsert, WriteMode::Mirror],
-            lists: true,
-        };
-        let info = DestinationInfo::new(Durable::Write, Idempotence::ByKey).max_rows(1_000);
-        let (target, info) = (serde_json::to_value(target).unwrap(), serde_json::to_value(info).unwrap());
-
-        let read_target: model::TargetSchema = serde_json::from_value(target.clone()).unwrap();
-        let read_info: model::DestinationInfo = serde_json::from_value(info.clone()).unwrap();
-
-        assert_eq!(serde_json::to_value(read_target).unwrap(), target);
-        assert_eq!(serde_json::to_value(read_info).unwrap(), info);
-    }
 }

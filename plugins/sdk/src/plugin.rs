@@ -66,6 +66,7 @@ pub trait Source: Sized + 'static {
     /// Any kind. After `rate_limited` and `transient` the host calls again: keep the place.
     fn next(&mut self, limits: Limits) -> Result<Page>;
 
+    /// Ends the reading; nothing is asked afterwards.
     fn close(&mut self) {}
 }
 

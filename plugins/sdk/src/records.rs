@@ -79,6 +79,7 @@ pub struct Records {
 }
 
 impl Records {
+    /// No records yet.
     pub fn new(stream: &'static str, columns: &'static [Column]) -> Self {
         Self { stream, columns, builder: ColumnsBuilder::new(&fields(columns)), rejected: Vec::new() }
     }
@@ -104,6 +105,7 @@ impl Records {
         self.builder.rows() + self.rejected.len()
     }
 
+    /// Whether there is no record, not even a rejected one.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

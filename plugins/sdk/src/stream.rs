@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldType {
+    /// `true` or `false`.
     Boolean,
     /// 64-bit signed.
     Integer,
@@ -18,9 +19,11 @@ pub enum FieldType {
     Date,
     /// Microseconds since the epoch, UTC.
     Timestamp,
+    /// UTF-8.
     Text,
     /// One JSON document per value.
     Json,
+    /// Bytes.
     Binary,
 }
 
@@ -41,7 +44,9 @@ impl FieldType {
     }
 }
 
-/// What a field says about a person.
+/// What a field says about a person: how to reach them (email, phone, address), who they are (name, birth date, gender), where
+/// they were (IP address), what they call themselves online, or any words about them (free text).
+#[expect(missing_docs, reason = "the words say it; documented variants would make the schema of a configuration a `oneOf`")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PiiClass {
@@ -56,16 +61,21 @@ pub enum PiiClass {
     Gender,
 }
 
+/// One field of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Field {
+    /// Lower case with underscores; nested names are joined by one.
     pub name: String,
+    /// Its type.
     #[serde(rename = "type")]
     pub field_type: FieldType,
     /// Whether a record may lack it.
     #[serde(default = "yes")]
     pub nullable: bool,
+    /// What it says about a person; sealed and granted by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pii: Option<PiiClass>,
+    /// One or two sentences for users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
@@ -80,18 +90,21 @@ impl Field {
         Self { name: name.into(), field_type, nullable: true, pii: None, description: None }
     }
 
+    /// A record without it is refused.
     #[must_use]
     pub fn required(mut self) -> Self {
         self.nullable = false;
         self
     }
 
+    /// It says this about a person.
     #[must_use]
     pub fn pii(mut self, class: PiiClass) -> Self {
         self.pii = Some(class);
         self
     }
 
+    /// One or two sentences for users.
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
@@ -99,7 +112,8 @@ impl Field {
     }
 }
 
-/// How a stream is read.
+/// How a stream is read: whole, or what changed since the last run.
+#[expect(missing_docs, reason = "the words say it; documented variants would make the schema of a configuration a `oneOf`")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncMode {
@@ -111,21 +125,29 @@ pub enum SyncMode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Parent {
+    /// The parent's stream.
     pub stream: String,
+    /// The child's field that holds the parent's primary key.
     pub field: String,
 }
 
 /// One kind of record of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamSchema {
+    /// The word that pipelines write.
     pub name: String,
+    /// Its columns.
     pub fields: Vec<Field>,
+    /// The fields that identify a record.
     #[serde(default)]
     pub primary_key: Vec<String>,
+    /// The timestamp field by which it is read incrementally.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor_field: Option<String>,
+    /// How it can be read.
     #[serde(default)]
     pub sync_modes: Vec<SyncMode>,
+    /// Where its rows belong, for a child stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
 }
@@ -143,6 +165,7 @@ impl StreamSchema {
         }
     }
 
+    /// The fields that identify a record.
     #[must_use]
     pub fn primary_key<S: Into<String>>(mut self, fields: impl IntoIterator<Item = S>) -> Self {
         self.primary_key = fields.into_iter().map(Into::into).collect();
@@ -157,12 +180,14 @@ impl StreamSchema {
         self
     }
 
+    /// Its rows belong to a stream: `field` holds that one's primary key.
     #[must_use]
     pub fn child_of(mut self, stream: impl Into<String>, field: impl Into<String>) -> Self {
         self.parent = Some(Parent { stream: stream.into(), field: field.into() });
         self
     }
 
+    /// The field of this name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
@@ -171,7 +196,9 @@ impl StreamSchema {
 /// What the host asks a source to read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamSpec {
+    /// The stream as it was discovered, as far as it is wanted.
     pub stream: StreamSchema,
+    /// How it is to be read.
     pub sync: SyncMode,
     /// Nothing older is wanted, microseconds since the epoch.
     #[serde(default)]

@@ -16,5 +16,7 @@ pub mod pii;
 pub mod plan;
 pub mod report;
 pub mod schema;
+#[cfg(test)]
+mod sdk_tests;
 
 pub use error::{Error, Result};

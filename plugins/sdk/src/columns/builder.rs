@@ -10,15 +10,21 @@ use crate::values;
 /// One value on its way into a column. Text is read as the column's type: `"2026-01-31"` fits a date column.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
+    /// No value.
     Null,
+    /// `true` or `false`.
     Boolean(bool),
+    /// A whole number.
     Integer(i64),
+    /// A fraction.
     Float(f64),
+    /// Text, read as the column's type.
     Text(&'a str),
     /// Days since 1970-01-01.
     Date(i32),
     /// Microseconds since the epoch, UTC.
     Timestamp(i64),
+    /// Bytes.
     Binary(&'a [u8]),
 }
 
@@ -89,6 +95,7 @@ pub struct ColumnBuilder {
 }
 
 impl ColumnBuilder {
+    /// An empty column.
     pub fn new(name: impl Into<String>, field_type: FieldType) -> Self {
         let values = match field_type {
             FieldType::Boolean => Values::Booleans(Vec::new()),
@@ -102,10 +109,12 @@ impl ColumnBuilder {
         Self { name: name.into(), field_type, validity: Validity::default(), values }
     }
 
+    /// The field's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// The field's type.
     pub fn field_type(&self) -> FieldType {
         self.field_type
     }
@@ -115,6 +124,7 @@ impl ColumnBuilder {
         self.validity.len()
     }
 
+    /// Whether there is no value, not even a null.
     pub fn is_empty(&self) -> bool {
         self.validity.is_empty()
     }
@@ -130,6 +140,7 @@ impl ColumnBuilder {
         }
     }
 
+    /// Pushes a null.
     pub fn push_null(&mut self) {
         match &mut self.values {
             Values::Booleans(values) => values.push(0),
@@ -402,6 +413,7 @@ pub struct ColumnsBuilder {
 }
 
 impl ColumnsBuilder {
+    /// An empty builder with one column per field.
     pub fn new(fields: &[Field]) -> Self {
         let columns = fields.iter().map(|field| ColumnBuilder::new(&field.name, field.field_type)).collect();
         Self { columns, rows: 0, next: 0 }
@@ -412,6 +424,7 @@ impl ColumnsBuilder {
         self.rows
     }
 
+    /// Whether there is no complete record.
     pub fn is_empty(&self) -> bool {
         self.rows == 0
     }

@@ -163,6 +163,7 @@ impl<'a> TextColumn<'a> {
     }
 }
 
+/// Byte strings.
 #[derive(Debug, Clone, Copy)]
 pub struct BinaryColumn<'a> {
     values: &'a BytesColumn,
@@ -209,6 +210,7 @@ impl DateColumn<'_> {
     }
 }
 
+/// Fractions.
 #[derive(Debug, Clone, Copy)]
 pub struct FloatColumn<'a> {
     values: &'a [f64],
@@ -223,6 +225,7 @@ impl FloatColumn<'_> {
     }
 }
 
+/// Truth values.
 #[derive(Debug, Clone, Copy)]
 pub struct BooleanColumn<'a> {
     values: &'a [u8],

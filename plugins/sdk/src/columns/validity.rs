@@ -9,14 +9,17 @@ pub struct Validity {
 }
 
 impl Validity {
+    /// Values so far, nulls included.
     pub fn len(&self) -> usize {
         self.len
     }
 
+    /// Whether there is no value.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
+    /// Notes a value that is present.
     #[inline]
     pub fn push_valid(&mut self) {
         if !self.bits.is_empty() {
@@ -25,6 +28,7 @@ impl Validity {
         self.len += 1;
     }
 
+    /// Notes a null.
     #[inline]
     pub fn push_null(&mut self) {
         if self.bits.is_empty() {

@@ -110,6 +110,7 @@ impl OpenFile {
         Self::open(self.input.clone(), 0, 1)
     }
 
+    /// The input's name.
     pub fn name(&self) -> &str {
         &self.input.name
     }

@@ -1,0 +1,69 @@
+//! What the SDK writes is what the host reads: the two descriptions of manifests, streams and targets stay one.
+
+use affluent_sdk::manifest::{
+    AuthSlot, DestinationInfo, Durable, Idempotence, Manifest, PluginLimits, RateLimit, TargetSchema, WriteMode,
+};
+use affluent_sdk::{Field, FieldType, PiiClass, PluginKind, StreamSchema};
+use schemars::JsonSchema;
+
+use crate::manifest as model;
+
+#[derive(JsonSchema)]
+struct Config {
+    #[expect(dead_code, reason = "only its schema is used")]
+    shop: String,
+}
+
+fn example() -> Manifest {
+    Manifest::new::<Config>("shop", "0.1.0", [PluginKind::Source, PluginKind::Destination])
+        .description("a shop")
+        .host("{config.shop}.example.org", &[("config.shop", "^[a-z]+$")])
+        .auth("token", AuthSlot::header("X-Token", "Key ", "access_token"))
+        .auth("other", AuthSlot::basic("me", "access_token"))
+        .secret("access_token", "API token", &["read"])
+        .rate_limit(RateLimit::new(10, 1_000).burst(3).matching("POST /bulk"))
+        .limits(PluginLimits { memory_mib: Some(64), ..PluginLimits::default() })
+        .with_files()
+}
+
+#[test]
+fn the_host_reads_the_manifest_as_written() {
+    let written = serde_json::to_value(example()).unwrap();
+
+    let read: model::Manifest = serde_json::from_value(written.clone()).unwrap();
+
+    assert_eq!(serde_json::to_value(read).unwrap(), written);
+}
+
+#[test]
+fn the_host_reads_streams_as_written() {
+    let types = [FieldType::Decimal, FieldType::Timestamp, FieldType::Json, FieldType::Binary];
+    let fields = types.map(|kind| Field::new(kind.as_str(), kind).pii(PiiClass::BirthDate).description("d"));
+    let stream = StreamSchema::new("lines", fields.to_vec()).primary_key(["decimal"]).incremental(Some("timestamp"));
+    let written = serde_json::to_value(stream.child_of("orders", "json")).unwrap();
+
+    let read: crate::schema::StreamSchema = serde_json::from_value(written.clone()).unwrap();
+
+    assert_eq!(serde_json::to_value(read).unwrap(), written);
+}
+
+#[test]
+fn the_host_reads_targets_and_promises_as_written() {
+    let target = TargetSchema {
+        name: "profiles".to_owned(),
+        fields: vec![Field::new("email", FieldType::Text)],
+        any_fields: false,
+        open_fields: vec!["properties.".to_owned()],
+        match_fields: vec!["email".to_owned()],
+        modes: vec![WriteMode::Upsert, WriteMode::Mirror],
+        lists: true,
+    };
+    let info = DestinationInfo::new(Durable::Write, Idempotence::ByKey).max_rows(1_000);
+    let (target, info) = (serde_json::to_value(target).unwrap(), serde_json::to_value(info).unwrap());
+
+    let read_target: model::TargetSchema = serde_json::from_value(target.clone()).unwrap();
+    let read_info: model::DestinationInfo = serde_json::from_value(info.clone()).unwrap();
+
+    assert_eq!(serde_json::to_value(read_target).unwrap(), target);
+    assert_eq!(serde_json::to_value(read_info).unwrap(), info);
+}
