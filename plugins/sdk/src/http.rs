@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::bindings::imports::affluent::plugin::http as types;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::host::http as host;
 
 pub use types::HttpError;
@@ -172,6 +172,22 @@ impl Body {
     }
 }
 
+/// What some statuses mean at one service; see [`Response::error_by`].
+#[derive(Debug, Clone, Copy)]
+pub struct Meaning {
+    statuses: &'static [u16],
+    kind: ErrorKind,
+    code: &'static str,
+    message: &'static str,
+}
+
+impl Meaning {
+    /// These statuses are an error of this kind, with a code and a message for operators.
+    pub const fn new(statuses: &'static [u16], kind: ErrorKind, code: &'static str, message: &'static str) -> Self {
+        Self { statuses, kind, code, message }
+    }
+}
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response(types::Response);
@@ -215,6 +231,36 @@ impl Response {
     /// [`Error::from_status`] for everything but 2xx.
     pub fn error_for_status(self) -> Result<Self> {
         if self.is_success() { Ok(self) } else { Err(Error::from_status(self.0.status, self.retry_after_ms())) }
+    }
+
+    /// The answer, or what the service's own table says about its status, or [`Error::from_status`].
+    ///
+    /// ```
+    /// use affluent_sdk::http::{self, Meaning};
+    /// use affluent_sdk::{ErrorKind, testing};
+    ///
+    /// const MEANINGS: &[Meaning] = &[
+    ///     Meaning::new(&[402, 423], ErrorKind::Permission, "shop.frozen", "the shop is frozen: its owner must pay"),
+    ///     Meaning::new(&[404], ErrorKind::Config, "shop.unknown", "no such shop: check `shop`"),
+    /// ];
+    ///
+    /// testing::on_http(|_| Ok(testing::response(423, "")));
+    /// let error = http::get("https://shop.test").send()?.error_by(MEANINGS).expect_err("it is frozen");
+    /// assert_eq!(error.kind, ErrorKind::Permission);
+    /// # Ok::<(), affluent_sdk::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// For everything but 2xx; the wait of `Retry-After` is kept.
+    pub fn error_by(self, meanings: &[Meaning]) -> Result<Self> {
+        match meanings.iter().find(|meaning| !self.is_success() && meaning.statuses.contains(&self.0.status)) {
+            None => self.error_for_status(),
+            Some(Meaning { kind, code, message, .. }) => {
+                let mut error = Error::new(*kind, *code, *message);
+                error.retry_after_ms = self.retry_after_ms();
+                Err(error)
+            }
+        }
     }
 
     /// The wait of a `Retry-After` given in seconds (fractions allowed), in milliseconds.
@@ -266,7 +312,6 @@ pub fn percent_encode(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
     use crate::testing;
 
     fn answered(status: u16, headers: &[(&str, &str)], body: &str) -> Response {

@@ -1,7 +1,9 @@
 //! Lines of an answer that is read piece by piece: exports in JSON lines, of any size. Counts bytes, so that a later
 //! process can go on where a page ended.
 
-use crate::error::Result;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
 use crate::http::Body;
 
 /// Bytes asked of the answer at once.
@@ -63,6 +65,53 @@ impl Lines {
         let chunk = self.body.read(CHUNK_BYTES)?;
         self.buffer.extend_from_slice(chunk.as_deref().unwrap_or_default());
         Ok(chunk.is_some())
+    }
+}
+
+/// An export in JSON lines that is read record by record, and goes on in a later process where a page ended.
+#[derive(Debug)]
+pub struct JsonLines {
+    /// An export of nothing has no file.
+    lines: Option<Lines>,
+    /// Bytes and records taken so far.
+    place: (u64, u64),
+    next: Option<(Value, u64)>,
+}
+
+impl JsonLines {
+    /// Goes on after so many bytes and records; `None` is an export without a file.
+    ///
+    /// # Errors
+    /// As [`Body::read`].
+    pub fn from(body: Option<Body>, bytes: u64, records: u64) -> Result<Self> {
+        let lines = body.map(|body| Lines::from(body, bytes)).transpose()?;
+        Ok(Self { lines, place: (bytes, records), next: None })
+    }
+
+    /// The record that [`JsonLines::take`] gives; `None` at the end.
+    ///
+    /// # Errors
+    /// `transient` (`lines.broken`) for a line that is no JSON: usually a file that breaks off. Compare [`JsonLines::place`] with
+    /// what the service says the export holds to notice one that ends between two lines.
+    pub fn peek(&mut self) -> Result<Option<&Value>> {
+        if self.next.is_none() {
+            let Some((line, bytes)) = self.lines.as_mut().map_or(Ok(None), Lines::next_line)? else { return Ok(None) };
+            let broken = |_| Error::transient("the export breaks off").code("lines.broken");
+            self.next = Some((serde_json::from_slice(&line).map_err(broken)?, bytes));
+        }
+        Ok(self.next.as_ref().map(|(record, _)| record))
+    }
+
+    /// Takes the record that was looked at; null when none was.
+    pub fn take(&mut self) -> Value {
+        let (record, bytes) = self.next.take().unwrap_or_default();
+        self.place = (self.place.0 + bytes, self.place.1 + u64::from(bytes > 0));
+        record
+    }
+
+    /// Bytes and records taken so far.
+    pub fn place(&self) -> (u64, u64) {
+        self.place
     }
 }
 

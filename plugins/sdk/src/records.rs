@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::columns::ColumnsBuilder;
 use crate::error::Result;
-use crate::plugin::{Part, RejectedRow};
+use crate::plugin::{Limits, Page, Part, Position, RejectedRow};
 use crate::stream::{Field, FieldType, PiiClass};
 
 /// One column of a stream and where its values come from.
@@ -121,6 +121,38 @@ impl Records {
             parts.push(Part::upsert(self.stream, self.builder.finish()));
         }
         rejected.append(&mut self.rejected);
+    }
+}
+
+/// Records of a stream and of its child streams on their way into one page.
+#[derive(Debug)]
+pub struct PageBuilder {
+    streams: Vec<Records>,
+}
+
+impl PageBuilder {
+    /// An empty page for these streams and their tables of columns.
+    pub fn new(streams: &[(&'static str, &'static [Column])]) -> Self {
+        Self { streams: streams.iter().map(|(name, columns)| Records::new(name, columns)).collect() }
+    }
+
+    /// Adds a record of a stream, or rejects it, as [`Records::push`]; a stream that the page is not for is passed over.
+    pub fn push(&mut self, stream: &str, record: &Value) -> bool {
+        self.streams.iter_mut().find(|records| records.stream == stream).is_some_and(|records| records.push(record))
+    }
+
+    /// Whether the page should be given: its rows reach the limit, or its values half of the bytes, since the host counts more.
+    pub fn is_full(&self, limits: Limits) -> bool {
+        let rows: usize = self.streams.iter().map(Records::len).sum();
+        let bytes: usize = self.streams.iter().map(Records::bytes).sum();
+        rows >= limits.max_rows as usize || bytes >= limits.max_bytes as usize / 2
+    }
+
+    /// The page, with where to resume after it.
+    pub fn finish(self, state: Vec<u8>, position: Position) -> Page {
+        let mut page = Page { parts: Vec::new(), rejected: Vec::new(), state: Some(state), position };
+        self.streams.into_iter().for_each(|records| records.finish(&mut page.parts, &mut page.rejected));
+        page
     }
 }
 

@@ -23,8 +23,11 @@ use crate::bindings::imports::affluent::plugin::runtime::Level;
 
 pub(crate) mod imports;
 mod read;
+mod recording;
 
 pub use read::{LIMITS, Reading, Record, assert_resumable, read_all, read_on, spec};
+
+pub use recording::play;
 
 pub(crate) use imports::{crypto, files, http, kv, runtime};
 

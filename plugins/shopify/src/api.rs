@@ -3,11 +3,12 @@
 
 use std::cell::Cell;
 
-use affluent_sdk::http::{self, Response};
+use affluent_sdk::ErrorKind::{Auth, Config, Permission};
+use affluent_sdk::graphql::{self, Answer};
+use affluent_sdk::http::{self, Meaning, Response};
+use affluent_sdk::json::{list, text};
 use affluent_sdk::{Error, Result, runtime};
-use serde_json::{Value, json};
-
-use crate::Config;
+use serde_json::Value;
 
 /// Points that a single query may cost, whatever the plan (shopify.dev, "API limits", 2026-11-23).
 pub(crate) const QUERY_POINTS_MAX: u32 = 1_000;
@@ -24,7 +25,7 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &crate::Config) -> Self {
         let url = format!("{}/admin/api/{}/graphql.json", config.base_url(), config.api_version);
         Self { url, version: config.api_version.clone(), is_version_checked: Cell::default(), is_consent_warned: Cell::default() }
     }
@@ -34,25 +35,21 @@ impl Api {
     /// # Errors
     /// `auth`, `permission` and `config` for what a person must change, `transient` for an answer that is none.
     pub(crate) fn ask(&self, query: &str, variables: Value, points: u32) -> Result<Value> {
-        let request = http::post(&self.url).auth("token").json(&json!({ "query": query, "variables": variables }))?;
-        let response = checked(request.cost(points).retry_safe(!query.starts_with("mutation")).send()?)?;
-        self.check_version(&response);
-        let mut answer: Value = response.json()?;
-        let searches = list(&answer, "/extensions/search");
-        if let Some(warning) = searches.iter().flat_map(|search| list(search, "/warnings")).next() {
+        let response = graphql::send(http::post(&self.url).auth("token").cost(points), query, &variables)?;
+        let answer = Answer::read(response.error_by(MEANINGS)?)?;
+        self.check_version(answer.response());
+        if let Some(warning) = answer.list("/extensions/search").iter().flat_map(|search| list(search, "/warnings")).next() {
             let (field, code) = (text(warning, "/field"), text(warning, "/code"));
             let message = format!("the search by `{field}` is not understood (`{code}`), it would find too much");
             return Err(Error::config(message).code("shopify.search_warning"));
         }
-        let refusals = list(&answer, "/errors");
-        if let Some(refusal) = refusals.iter().find(|refusal| !is_about_consent(refusal)) {
+        if let Some(refusal) = answer.errors().iter().find(|refusal| !is_about_consent(refusal)) {
             return Err(refused(refusal, &self.version));
         }
-        if !refusals.is_empty() && !self.is_consent_warned.replace(true) {
+        if !answer.errors().is_empty() && !self.is_consent_warned.replace(true) {
             runtime::warn("the API does not tell the consent of some customers: it is read as `UNKNOWN`");
         }
-        let data = answer.get_mut("data").map(Value::take).filter(Value::is_object);
-        data.ok_or_else(|| Error::transient("the answer holds no data").code("shopify.no_data"))
+        answer.data()
     }
 
     /// An expired version is answered by the oldest that lives (shopify.dev, "API versioning", 2026-11-23).
@@ -67,24 +64,17 @@ impl Api {
     }
 }
 
-/// Passes what may hold data; 429 is the host's matter until it gives up.
-fn checked(response: Response) -> Result<Response> {
-    let status = response.status();
-    match status {
-        401 => {
-            Err(Error::auth("the shop does not accept the access token: create one for an app of this shop")
-                .code("shopify.token"))
-        }
-        402 | 403 | 423 => {
-            let message = format!(
-                "the shop refuses the app (status {status}): it lacks `read_customers` or `read_orders`, or the shop is frozen"
-            );
-            Err(Error::permission(message).code("shopify.refused"))
-        }
-        404 => Err(Error::config("no such shop or API version: check `shop` and `api_version`").code("shopify.not_found")),
-        _ => response.error_for_status(),
-    }
-}
+/// What statuses mean; 429 is the host's matter until it gives up.
+const MEANINGS: &[Meaning] = &[
+    Meaning::new(&[401], Auth, "shopify.token", "the shop does not accept the access token: create one for an app of this shop"),
+    Meaning::new(
+        &[402, 403, 423],
+        Permission,
+        "shopify.refused",
+        "the shop refuses the app: it lacks `read_customers` or `read_orders`, or the shop is frozen",
+    ),
+    Meaning::new(&[404], Config, "shopify.not_found", "no such shop or API version: check `shop` and `api_version`"),
+];
 
 /// True for a single customer's consent that could not be told: `streams` reads it as unknown.
 fn is_about_consent(refusal: &Value) -> bool {
@@ -109,14 +99,4 @@ fn refused(refusal: &Value, version: &str) -> Error {
         _ if path.len() > 1 => Error::internal(format!("`{place}` could not be read (`{code}`)")).code("shopify.field"),
         _ => Error::config(format!("API version `{version}` refuses the query (`{code}`): {message}")).code("shopify.query"),
     }
-}
-
-/// The text at a pointer, empty where there is none.
-pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// The list at a pointer, empty where there is none.
-fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }

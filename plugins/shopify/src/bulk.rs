@@ -2,12 +2,12 @@
 //! The lines of an order follow it; the orders are in no order of time.
 //! Facts: description of 2026-10 (@shopify/dev-mcp 1.16.0) and shopify.dev, "Perform bulk operations", 2026-11-23.
 
-use affluent_sdk::lines::Lines;
-use affluent_sdk::{Error, Result, http, runtime};
+use affluent_sdk::lines::JsonLines;
+use affluent_sdk::{Error, Result, http, json::text, outcomes};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::api::{Api, text};
+use crate::api::Api;
 
 /// Seconds that one call waits for an operation to end.
 const WAIT_SECS_MAX: u32 = 20;
@@ -31,86 +31,47 @@ pub(crate) struct Bulk {
 /// Starts an operation; `None` when the shop has too many of them.
 pub(crate) fn start(api: &Api, query: &str) -> Result<Option<Bulk>> {
     let data = api.ask(START, json!({ "query": query }), 10)?;
-    let answer = data.get("bulkOperationRunQuery").unwrap_or(&Value::Null);
-    let (id, created_at) = (text(answer, "/bulkOperation/id"), text(answer, "/bulkOperation/createdAt"));
-    match text(answer, "/userErrors/0/code") {
+    let found = |pointer: &str| text(&data, &format!("/bulkOperationRunQuery{pointer}")).to_owned();
+    let (id, created_at) = (found("/bulkOperation/id"), found("/bulkOperation/createdAt"));
+    match found("/userErrors/0/code").as_str() {
         "OPERATION_IN_PROGRESS" | "LIMIT_REACHED" => Ok(None),
-        "" if !id.is_empty() => {
-            Ok(Some(Bulk { id: id.to_owned(), created_at: created_at.to_owned(), offset: 0, objects: 0, waits: 0 }))
-        }
+        "" if !id.is_empty() => Ok(Some(Bulk { id, created_at, offset: 0, objects: 0, waits: 0 })),
         code => Err(Error::config(format!("the bulk operation is refused (`{code}`)")).code("shopify.bulk")),
     }
 }
 
-/// How an operation stands.
+/// How an operation that is over ended.
 #[derive(Debug)]
-pub(crate) enum Progress {
-    Running,
-    Ready(Export),
+pub(crate) enum Ended {
+    /// Its result where the reading stands, and how many objects it holds in all.
+    Ready(JsonLines, u64),
     /// Failed, cancelled or too old: its result is not to be had.
     Lost,
 }
 
-/// Waits some time for the operation to end; opens its result where the reading stands.
-pub(crate) fn wait(api: &Api, bulk: &Bulk) -> Result<Progress> {
-    for _ in 0..WAIT_SECS_MAX {
+/// Waits some time for the operation to end; `None` while it runs.
+pub(crate) fn wait(api: &Api, bulk: &Bulk) -> Result<Option<Ended>> {
+    outcomes::wait_for(WAIT_SECS_MAX, 1_000, || {
         let data = api.ask(STATUS, json!({ "id": bulk.id }), 1)?;
         match text(&data, "/bulkOperation/status") {
-            "CREATED" | "RUNNING" if runtime::cancelled() => break,
-            "CREATED" | "RUNNING" => runtime::sleep_ms(1_000),
-            "COMPLETED" => return open(&data, bulk.clone()),
-            _ => return Ok(Progress::Lost),
+            "CREATED" | "RUNNING" => Ok(None),
+            "COMPLETED" => open(&data, bulk).map(Some),
+            _ => Ok(Some(Ended::Lost)),
         }
-    }
-    Ok(Progress::Running)
+    })
 }
 
-fn open(data: &Value, bulk: Bulk) -> Result<Progress> {
-    let (url, total) = (text(data, "/bulkOperation/url"), text(data, "/bulkOperation/objectCount"));
-    let total = total.parse().unwrap_or_default();
-    if url.is_empty() {
-        return Ok(Progress::Ready(Export { lines: None, bulk, total, next: None }));
-    }
-    let (head, body) = http::get(url).open()?;
-    if matches!(head.status(), 403 | 404 | 410) {
-        return Ok(Progress::Lost);
-    }
-    head.error_for_status()?;
-    Ok(Progress::Ready(Export { lines: Some(Lines::from(body, bulk.offset)?), bulk, total, next: None }))
-}
-
-/// The result of an operation while it is read.
-#[derive(Debug)]
-pub(crate) struct Export {
-    /// An operation that found nothing has no file.
-    lines: Option<Lines>,
-    /// Where the reading stands: before `next`.
-    pub(crate) bulk: Bulk,
-    total: u64,
-    next: Option<(Value, u64)>,
-}
-
-impl Export {
-    /// The record that [`Export::take`] gives; `None` at the end.
-    ///
-    /// # Errors
-    /// `transient` for a file that breaks off.
-    pub(crate) fn peek(&mut self) -> Result<Option<&Value>> {
-        let broken = || Error::transient("the result of the bulk operation breaks off").code("shopify.bulk_result");
-        if self.next.is_none() {
-            let line = self.lines.as_mut().map_or(Ok(None), Lines::next_line)?;
-            let Some((line, bytes)) = line else {
-                return if self.bulk.objects == self.total { Ok(None) } else { Err(broken()) };
-            };
-            self.next = Some((serde_json::from_slice(&line).map_err(|_| broken())?, bytes));
+fn open(data: &Value, bulk: &Bulk) -> Result<Ended> {
+    let (url, total) = (text(data, "/bulkOperation/url"), text(data, "/bulkOperation/objectCount").parse().unwrap_or_default());
+    let body = if url.is_empty() {
+        None // nothing was found
+    } else {
+        let (head, body) = http::get(url).open()?;
+        if matches!(head.status(), 403 | 404 | 410) {
+            return Ok(Ended::Lost);
         }
-        Ok(self.next.as_ref().map(|(record, _)| record))
-    }
-
-    pub(crate) fn take(&mut self) -> Value {
-        let (record, bytes) = self.next.take().unwrap_or_default();
-        self.bulk.offset += bytes;
-        self.bulk.objects += 1;
-        record
-    }
+        head.error_for_status()?;
+        Some(body)
+    };
+    Ok(Ended::Ready(JsonLines::from(body, bulk.offset, bulk.objects)?, total))
 }

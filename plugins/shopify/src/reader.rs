@@ -2,14 +2,18 @@
 //! operation, everything else goes page by page in the order of updates: what changes meanwhile comes again at the end.
 //! Either way a stopped run goes on where its last stored page ended.
 
-use affluent_sdk::records::Records;
+use affluent_sdk::graphql::Connection;
+use affluent_sdk::json::text;
+use affluent_sdk::lines::JsonLines;
+use affluent_sdk::paging::Progress;
+use affluent_sdk::records::PageBuilder;
 use affluent_sdk::{Error, Limits, Page, Position, Result, Source, StreamSchema, StreamSpec, SyncMode, runtime, values};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::Config;
-use crate::api::{Api, QUERY_POINTS_MAX, TOO_DEAR, text};
-use crate::bulk::{self, Bulk, Export, Progress};
+use crate::api::{Api, QUERY_POINTS_MAX, TOO_DEAR};
+use crate::bulk::{self, Bulk, Ended};
 use crate::streams::{self, LINE_COLUMNS, LINE_POINTS, LINE_SELECTION, LINES, Stream};
 
 /// Records that turning pages reaches; then a new search must begin (shopify.dev, "Paginating results", 2026-11-23).
@@ -20,16 +24,7 @@ const FIRST_MAX: u32 = 250;
 const LINES_FIRST: u32 = 10;
 const LINES_MORE: u32 = 100;
 
-/// Where the reading of a stream stands.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct State {
-    version: u32,
-    /// Every update before it has been read; microseconds since the epoch.
-    high_water_us: Option<i64>,
-    /// Present as long as a read is unfinished.
-    place: Option<Place>,
-}
-
+/// Where an unfinished read of a stream stands.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Place {
@@ -46,10 +41,11 @@ pub struct Reader {
     config: Config,
     stream: &'static Stream,
     spec: StreamSpec,
-    state: State,
+    progress: Progress<Place>,
     /// Records per query.
     first: u32,
-    export: Option<Export>,
+    /// The result of an operation while it is read, and how many objects it holds.
+    export: Option<(JsonLines, u64)>,
     is_done: bool,
 }
 
@@ -63,18 +59,15 @@ impl Source for Reader {
     fn open(config: Config, spec: StreamSpec, state: Option<Vec<u8>>) -> Result<Self> {
         let name = &spec.stream.name;
         let stream = Stream::find(name).ok_or_else(|| Error::config(format!("stream `{name}` is not read by itself")))?;
-        let foreign = |_| Error::config("the state is not of this plugin").code("shopify.state");
-        let state = state.map(|state| serde_json::from_slice(&state).map_err(foreign)).transpose()?;
-        let first = config.page_size.unwrap_or(FIRST_MAX);
-        let state = state.unwrap_or(State { version: 1, ..State::default() });
-        Ok(Self { api: Api::new(&config), config, stream, spec, state, first, export: None, is_done: false })
+        let (first, progress) = (config.page_size.unwrap_or(FIRST_MAX), Progress::resume(state.as_deref())?);
+        Ok(Self { api: Api::new(&config), config, stream, spec, progress, first, export: None, is_done: false })
     }
 
     fn next(&mut self, limits: Limits) -> Result<Page> {
         if self.is_done {
             return Ok(Page { parts: Vec::new(), rejected: Vec::new(), state: None, position: Position::End });
         }
-        match self.state.place.clone() {
+        match self.progress.place.clone() {
             None => self.begin(limits),
             Some(Place::Pages { search, after, records }) => self.read_page(search, after, records, limits),
             Some(Place::Bulk { bulk, newest_us }) => self.read_bulk(&bulk, newest_us, limits),
@@ -84,15 +77,14 @@ impl Source for Reader {
 
 impl Reader {
     fn begin(&mut self, limits: Limits) -> Result<Page> {
-        let known_us = self.state.high_water_us.filter(|_| self.spec.sync == SyncMode::Incremental);
-        let lookback_us = i64::try_from(self.spec.lookback_ms).unwrap_or(i64::MAX).saturating_mul(1_000);
-        let search = self.search(known_us.map(|us| us.saturating_sub(lookback_us)).max(self.spec.since_us));
-        if known_us.is_none() && self.is_large(&search)? {
+        let is_first = self.spec.sync == SyncMode::FullRefresh || self.progress.high_water_us.is_none();
+        let search = self.search(self.progress.begin_us(&self.spec));
+        if is_first && self.is_large(&search)? {
             let arguments = if search.is_empty() { String::new() } else { format!("(query:{})", json!(search)) };
             let connection = self.connection(&arguments, "", |fields| format!("{{edges{{node{{{fields}}}}}}}"));
             if let Some(bulk) = bulk::start(&self.api, &format!("{{{connection}}}"))? {
-                self.state.place = Some(Place::Bulk { bulk, newest_us: None });
-                return self.page(Rows::new(self.stream), Position::More);
+                self.progress.place = Some(Place::Bulk { bulk, newest_us: None });
+                return self.page(self.rows(), Position::More);
             }
         }
         self.read_page(search, None, 0, limits)
@@ -133,46 +125,44 @@ impl Reader {
     }
 
     fn read_page(&mut self, search: String, after: Option<String>, records: usize, limits: Limits) -> Result<Page> {
-        let mut page = self.ask_page(&search, after.as_deref(), limits)?;
-        let mut rows = Rows::new(self.stream);
-        let mut high_water_us = self.state.high_water_us;
-        let found = take_nodes(&mut page)?;
-        let records = records + found.len();
-        for mut record in found {
-            let lines = self.take_lines(&mut record)?;
-            high_water_us = high_water_us.max(updated_us(&record));
-            rows.records.push(&record);
-            lines.iter().for_each(|line| _ = rows.lines.push(line));
-        }
-        let next = next_cursor(&page)?;
+        let Connection { nodes, next } = self.ask_page(&search, after.as_deref(), limits)?;
         if next.is_some() && next == after {
             return Err(Error::transient("a page leads to itself").code("shopify.cursor"));
         }
+        let mut rows = self.rows();
+        let mut newest_us = None;
+        let records = records + nodes.len();
+        for mut record in nodes {
+            let lines = self.take_lines(&mut record)?;
+            newest_us = newest_us.max(updated_us(&record));
+            rows.push(self.stream.name, &record);
+            lines.iter().for_each(|line| _ = rows.push(LINES, line));
+        }
+        self.progress.reach(newest_us);
         let is_reach_over = records + FIRST_MAX as usize > PAGED_RECORDS_MAX;
-        let later = self.search(high_water_us);
-        self.state.high_water_us = high_water_us;
-        self.state.place = match next {
+        let later = self.search(self.progress.high_water_us);
+        self.progress.place = match next {
             // Unless so many were updated in one second that there is no later place to begin at.
             Some(_) if is_reach_over && later != search => Some(Place::Pages { search: later, after: None, records: 0 }),
             Some(cursor) => Some(Place::Pages { search, after: Some(cursor), records }),
             None => None,
         };
-        let position = if self.state.place.is_some() { Position::More } else { Position::End };
+        let position = if self.progress.place.is_some() { Position::More } else { Position::End };
         self.page(rows, position)
     }
 
-    fn ask_page(&mut self, search: &str, after: Option<&str>, limits: Limits) -> Result<Value> {
+    fn ask_page(&mut self, search: &str, after: Option<&str>, limits: Limits) -> Result<Connection> {
         let lines = if self.has_lines() { LINES_FIRST } else { 0 };
         let points = self.stream.points(lines);
         let wanted = (limits.max_rows / (1 + lines)).min((QUERY_POINTS_MAX - 2) / points).max(1);
         let arguments = "(first:$first,after:$after,query:$query,sortKey:UPDATED_AT)";
-        let connection = self.connection(arguments, &format!("(first:{LINES_FIRST})"), in_pages);
+        let connection = self.connection(arguments, &format!("(first:{LINES_FIRST})"), Connection::of);
         let query = format!("query($first:Int!,$after:String,$query:String){{page:{connection}}}");
         loop {
             let first = self.first.min(wanted);
             let variables = json!({ "first": first, "after": after, "query": Some(search).filter(|search| !search.is_empty()) });
             match self.api.ask(&query, variables, 2 + first * points) {
-                Ok(mut data) => return Ok(data.get_mut("page").map(Value::take).unwrap_or_default()),
+                Ok(mut data) => return Connection::take(&mut data, "/page"),
                 Err(error) if error.code == TOO_DEAR && first > 1 => self.first = first / 2,
                 Err(error) => return Err(error),
             }
@@ -181,16 +171,21 @@ impl Reader {
 
     /// The lines of an order, all of them, each with its order.
     fn take_lines(&self, record: &mut Value) -> Result<Vec<Value>> {
-        let Some(mut page) = record.get_mut("lineItems").map(Value::take) else { return Ok(Vec::new()) };
+        if record.get("lineItems").is_none() {
+            return Ok(Vec::new());
+        }
         let id = record.get("id").cloned().unwrap_or_default();
-        let more = in_pages(LINE_SELECTION);
+        let more = Connection::of(LINE_SELECTION);
         let query = format!("query($id:ID!,$after:String){{order(id:$id){{lineItems(first:{LINES_MORE},after:$after){more}}}}}");
-        let mut lines = take_nodes(&mut page)?;
-        while let Some(cursor) = next_cursor(&page)? {
+        let Connection { nodes: mut lines, mut next } = Connection::take(record, "/lineItems")?;
+        while let Some(cursor) = next {
             let mut data = self.api.ask(&query, json!({ "id": id, "after": cursor }), 3 + LINES_MORE * LINE_POINTS)?;
-            let Some(next) = data.pointer_mut("/order/lineItems") else { break }; // deleted meanwhile
-            page = next.take();
-            lines.append(&mut take_nodes(&mut page)?);
+            if data.pointer("/order/lineItems").is_none() {
+                break; // deleted meanwhile
+            }
+            let mut page = Connection::take(&mut data, "/order/lineItems")?;
+            lines.append(&mut page.nodes);
+            next = page.next;
         }
         lines.iter_mut().filter_map(Value::as_object_mut).for_each(|line| {
             line.insert("__parentId".to_owned(), id.clone());
@@ -199,90 +194,59 @@ impl Reader {
     }
 
     fn read_bulk(&mut self, bulk: &Bulk, mut newest_us: Option<i64>, limits: Limits) -> Result<Page> {
-        let mut rows = Rows::new(self.stream);
-        let progress = self.export.take().map_or_else(|| bulk::wait(&self.api, bulk), |export| Ok(Progress::Ready(export)))?;
-        let mut export = match progress {
-            Progress::Ready(export) => export,
-            Progress::Running => {
+        let mut rows = self.rows();
+        let ended = self.export.take().map(|(export, total)| Ended::Ready(export, total));
+        let (mut export, total) = match ended.map_or_else(|| bulk::wait(&self.api, bulk), |ended| Ok(Some(ended)))? {
+            Some(Ended::Ready(export, total)) => (export, total),
+            None => {
                 let bulk = Bulk { waits: bulk.waits + 1, ..bulk.clone() };
-                self.state.place = Some(Place::Bulk { bulk, newest_us });
+                self.progress.place = Some(Place::Bulk { bulk, newest_us });
                 return self.page(rows, Position::More);
             }
-            Progress::Lost => {
+            Some(Ended::Lost) => {
                 runtime::warn("the bulk operation has no result: reading page by page instead");
-                (self.state.place, self.config.bulk_from) = (None, 0);
+                (self.progress.place, self.config.bulk_from) = (None, 0);
                 return self.page(rows, Position::More);
             }
         };
         let position = loop {
+            let (_, objects) = export.place();
             match export.peek()? {
+                None if objects != total => {
+                    let message = "the result of the bulk operation breaks off";
+                    return Err(Error::transient(message).code("shopify.bulk_result"));
+                }
                 None => break Position::End,
-                Some(record) if record.get("__parentId").is_some() => _ = rows.lines.push(&export.take()),
+                Some(record) if record.get("__parentId").is_some() => _ = rows.push(LINES, &export.take()),
                 Some(_) if rows.is_full(limits) => break Position::More,
                 Some(record) => {
                     newest_us = newest_us.max(updated_us(record));
-                    rows.records.push(&export.take());
+                    rows.push(self.stream.name, &export.take());
                 }
             }
         };
-        self.state.place = Some(Place::Bulk { bulk: export.bulk.clone(), newest_us });
         if matches!(position, Position::End) {
             // What it did not see was updated after it began.
-            let seen_us = newest_us.min(values::parse_timestamp(&bulk.created_at));
-            self.state = State { high_water_us: self.state.high_water_us.max(seen_us), place: None, ..self.state };
+            self.progress.reach(newest_us.min(values::parse_timestamp(&bulk.created_at)));
+            self.progress.place = None;
+        } else {
+            let (offset, objects) = export.place();
+            self.progress.place = Some(Place::Bulk { bulk: Bulk { offset, objects, ..bulk.clone() }, newest_us });
         }
-        self.export = Some(export);
+        self.export = Some((export, total));
         self.page(rows, position)
     }
 
-    fn page(&mut self, rows: Rows, position: Position) -> Result<Page> {
+    fn rows(&self) -> PageBuilder {
+        PageBuilder::new(&[(self.stream.name, self.stream.columns), (LINES, LINE_COLUMNS)])
+    }
+
+    fn page(&mut self, rows: PageBuilder, position: Position) -> Result<Page> {
         self.is_done = matches!(position, Position::End);
-        let state = serde_json::to_vec(&self.state).map_err(|_| Error::internal("a state is always JSON"))?;
-        let mut page = Page { parts: Vec::new(), rejected: Vec::new(), state: Some(state), position };
-        rows.records.finish(&mut page.parts, &mut page.rejected);
-        rows.lines.finish(&mut page.parts, &mut page.rejected);
-        Ok(page)
-    }
-}
-
-fn in_pages(fields: &str) -> String {
-    format!("{{nodes{{{fields}}} pageInfo{{hasNextPage endCursor}}}}")
-}
-
-fn take_nodes(page: &mut Value) -> Result<Vec<Value>> {
-    match page.get_mut("nodes").map(Value::take) {
-        Some(Value::Array(nodes)) => Ok(nodes),
-        _ => Err(Error::transient("the answer holds no page").code("shopify.no_data")),
-    }
-}
-
-/// The cursor of the page after this one, if there is one.
-fn next_cursor(page: &Value) -> Result<Option<String>> {
-    match (page.pointer("/pageInfo/hasNextPage").and_then(Value::as_bool), text(page, "/pageInfo/endCursor")) {
-        (Some(false), _) => Ok(None),
-        (Some(true), cursor) if !cursor.is_empty() => Ok(Some(cursor.to_owned())),
-        _ => Err(Error::transient("the answer does not say how its pages go on").code("shopify.no_data")),
+        Ok(rows.finish(self.progress.encode()?, position))
     }
 }
 
 fn updated_us(record: &Value) -> Option<i64> {
     values::parse_timestamp(text(record, "/updatedAt"))
-}
-
-/// A page being filled.
-#[derive(Debug)]
-struct Rows {
-    records: Records,
-    lines: Records,
-}
-
-impl Rows {
-    fn new(stream: &Stream) -> Self {
-        Self { records: Records::new(stream.name, stream.columns), lines: Records::new(LINES, LINE_COLUMNS) }
-    }
-
-    fn is_full(&self, limits: Limits) -> bool {
-        let (rows, bytes) = (self.records.len() + self.lines.len(), self.records.bytes() + self.lines.bytes());
-        rows >= limits.max_rows as usize || bytes >= limits.max_bytes as usize / 2
-    }
 }
