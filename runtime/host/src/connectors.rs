@@ -34,6 +34,8 @@ pub struct Host {
     options: Arc<HostOptions>,
     plugins: Plugins,
     network: Arc<Network>,
+    /// Plugins that take both forms are given NDJSON.
+    prefers_ndjson: bool,
 }
 
 impl Host {
@@ -46,7 +48,36 @@ impl Host {
         let options = Arc::new(options);
         let plugins = Plugins::new(Arc::clone(&options))?;
         let network = Arc::new(Network::new(Arc::clone(&options.addresses), Timeouts::default()));
-        Ok(Self { options, plugins, network })
+        Ok(Self { options, plugins, network, prefers_ndjson: false })
+    }
+
+    /// The same host, giving batches as NDJSON to plugins that take both forms; the contract suite compares the two.
+    #[must_use]
+    pub fn with_ndjson(mut self) -> Self {
+        self.prefers_ndjson = true;
+        self
+    }
+
+    fn encoder(&self, manifest: &Manifest) -> Encoder {
+        let accepts = &manifest.formats.accepts;
+        let takes_ndjson = accepts.iter().any(|format| format == "ndjson");
+        if self.prefers_ndjson && takes_ndjson { Encoder::Ndjson } else { Encoder::of(accepts) }
+    }
+
+    /// The manifest's text as two calls in a row into one instance give it; the contract suite compares them.
+    ///
+    /// # Errors
+    /// As [`Connectors::manifest`]; traps.
+    pub async fn manifest_twice(&self, plugin: &str) -> Result<[String; 2], Failure> {
+        let plugin = self.plugins.load(plugin).await?;
+        let services = Services::none(&self.options, &plugin.name);
+        let (mut instance, guest) = Instance::start(&plugin, services, Arc::default()).await?;
+        let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| {
+            let first = plugin.exports.manifest(&mut *store, &guest).await?;
+            Ok([first, plugin.exports.manifest(&mut *store, &guest).await?])
+        });
+        let called = called.await;
+        instance.settle(called)
     }
 
     /// SHA-256 of a plugin's component, hex; what a lock file pins.
@@ -148,7 +179,7 @@ impl Host {
         let Some(exported) = plugin.exports.destination() else { return Err(not_a(&plugin, PluginKind::Destination)) };
         let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| exported.open(store, &guest)).await;
         let exported = instance.settle(called)?;
-        let encoder = Encoder::of(&plugin.manifest.formats.accepts);
+        let encoder = self.encoder(&plugin.manifest);
         let destination = Box::new(PluginDestination::open(instance, exported, encoder, &request).await?);
         let Exchanges::Record(recorder) = &self.options.exchanges else { return Ok(destination) };
         Ok(Box::new(RecordedDestination { destination, fields: request.fields, recorder: Arc::clone(recorder) }))
@@ -161,7 +192,7 @@ impl Host {
         let (mut instance, guest) = Instance::start(&plugin, services, Arc::default()).await?;
         let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| exported.open(store, &guest)).await;
         let exported = instance.settle(called)?;
-        let encoder = Encoder::of(&plugin.manifest.formats.accepts);
+        let encoder = self.encoder(&plugin.manifest);
         Ok(Box::new(PluginTransform::open(instance, exported, encoder, &request).await?))
     }
 }

@@ -129,6 +129,10 @@ pub enum LogEvent {
         bytes: u64,
         elapsed_ms: u64,
     },
+    /// What an instance had used when it ended.
+    Usage {
+        memory_bytes: u64,
+    },
     /// Something of the host itself, such as lines dropped over the limit.
     Host {
         text: String,

@@ -124,6 +124,13 @@ impl State {
     }
 }
 
+impl Drop for State {
+    fn drop(&mut self) {
+        let memory_bytes = u64::try_from(self.limiter.memory_bytes).unwrap_or(u64::MAX);
+        self.services.caller().log(LogLevel::Trace, LogEvent::Usage { memory_bytes });
+    }
+}
+
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
