@@ -13,6 +13,7 @@ mod mistake;
 mod near;
 mod node;
 mod placed;
+mod plain;
 mod prescan;
 mod raw;
 mod references;
@@ -24,6 +25,7 @@ mod yaml;
 
 pub use check::{Catalog, ExpressionPlanner, check, check_draft};
 pub use load::{Loaded, find_root, load};
+pub use plain::plain_yaml;
 pub use references::Inputs;
 pub use schemas::json_schemas;
 pub use sources::Sources;
