@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod commands;
+mod contract;
 mod crash;
 mod keys;
 mod plugin_author;
@@ -31,5 +32,6 @@ fn main() {
     trials.extend(crash::trials());
     trials.extend(plugin_author::trials());
     trials.extend(vendors::trials());
+    trials.extend(contract::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

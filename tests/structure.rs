@@ -21,7 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// Who may name whom, by folder under `runtime/`.
-const IMPORTS: [(&str, &[&str]); 10] = [
+const IMPORTS: [(&str, &[&str]); 11] = [
     ("model", &[]),
     ("config", &["model"]),
     ("vault", &["model"]),
@@ -29,9 +29,10 @@ const IMPORTS: [(&str, &[&str]); 10] = [
     ("lake", &["model"]),
     ("profiles", &["model"]),
     ("host", &["model"]),
+    ("contract", &["model", "host"]),
     ("engine", &["model", "config", "vault", "ledger", "lake", "profiles"]),
     ("server", &["model", "engine"]),
-    ("cli", &["model", "config", "vault", "ledger", "lake", "profiles", "host", "engine", "server"]),
+    ("cli", &["model", "config", "vault", "ledger", "lake", "profiles", "host", "contract", "engine", "server"]),
 ];
 
 /// Which crate alone may name a dependency (invariant I1).

@@ -23,9 +23,9 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// A stand-in, ended with the test.
-struct Judge {
+pub(crate) struct Judge {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Drop for Judge {
@@ -37,10 +37,16 @@ impl Drop for Judge {
 }
 
 impl Judge {
-    fn start(vendor: &str, flags: &[&str]) -> Result<Self, Failed> {
+    pub(crate) fn start(vendor: &str, flags: &[&str]) -> Result<Self, Failed> {
+        Self::start_with(vendor, flags, &[])
+    }
+
+    /// With variables that its README names.
+    pub(crate) fn start_with(vendor: &str, flags: &[&str], variables: &[(&str, &str)]) -> Result<Self, Failed> {
         let script = shared().ok_or("no stand-ins")?.join("apis/judge.sh");
         let port = free_ports()?;
         let mut command = Command::new(script);
+        command.envs(variables.iter().copied());
         command.arg(vendor).arg(port.to_string()).args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let judge = Self { child: command.spawn()?, port };
         let started = Instant::now();

@@ -109,17 +109,24 @@ pub(crate) fn bare_host(cancelled: Arc<AtomicBool>) -> Result<Host> {
     host_at(Place { root: PathBuf::from("."), plugin_dirs: Vec::new(), cache_dir: None }, None, cancelled)
 }
 
-struct Place {
-    root: PathBuf,
-    plugin_dirs: Vec<PathBuf>,
-    cache_dir: Option<PathBuf>,
+/// Where a host finds what it reads.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) root: PathBuf,
+    pub(crate) plugin_dirs: Vec<PathBuf>,
+    pub(crate) cache_dir: Option<PathBuf>,
 }
 
 fn host_at(place: Place, ledger: Option<Arc<dyn Ledger>>, cancelled: Arc<AtomicBool>) -> Result<Host> {
+    OsRandom::new().fill(&mut [0])?;
+    Host::new(options_at(place, ledger, cancelled))
+}
+
+/// What a host needs from outside; the caller has seen that the system gives randomness.
+pub(crate) fn options_at(place: Place, ledger: Option<Arc<dyn Ledger>>, cancelled: Arc<AtomicBool>) -> HostOptions {
     let root = place.root;
     let audited = ledger.clone();
-    OsRandom::new().fill(&mut [0])?;
-    Host::new(HostOptions {
+    HostOptions {
         plugin_dirs: place.plugin_dirs,
         embedded: EMBEDDED,
         cache_dir: place.cache_dir,
@@ -139,7 +146,7 @@ fn host_at(place: Place, ledger: Option<Arc<dyn Ledger>>, cancelled: Arc<AtomicB
         cancelled,
         backoff: Backoff::default(),
         call_timeout_max: CALL_TIMEOUT_MAX,
-    })
+    }
 }
 
 /// What plugins keep, in the ledger.

@@ -1,5 +1,6 @@
 //! What people see. Results go to stdout, talk to stderr.
 
+pub(crate) mod contract;
 pub(crate) mod diagnostics;
 pub(crate) mod plugin;
 pub(crate) mod profile;

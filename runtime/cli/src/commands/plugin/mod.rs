@@ -1,6 +1,7 @@
 //! `affluent plugin`: one file per subcommand.
 
 mod inspect;
+mod test;
 
 use crate::arguments::{PluginCommand, Shared};
 use crate::failure::Outcome;
@@ -9,5 +10,6 @@ use crate::render::screen::Screen;
 pub(crate) async fn run(shared: &Shared, screen: &Screen, command: &PluginCommand) -> Outcome {
     match command {
         PluginCommand::Inspect { plugin } => inspect::run(shared, screen, plugin).await,
+        PluginCommand::Test(arguments) => test::run(shared, screen, arguments).await,
     }
 }

@@ -1,0 +1,58 @@
+//! The manifest. It is asked for without a configuration, so its mistakes are chosen by bytes that a test writes into
+//! the component.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use affluent_sdk::manifest::AuthSlot;
+use affluent_sdk::{Manifest, PluginKind};
+
+use crate::Config;
+
+/// Overwritten in the component by tests: a name of the same length, filled up with dots.
+#[used]
+static SWITCH: [u8; 40] = *b"affluent-wrong-switch:..................";
+
+static CALLS: AtomicU32 = AtomicU32::new(0);
+
+fn is(mistake: &str) -> bool {
+    // Read in a way that the compiler cannot foresee: the bytes are other ones when it runs.
+    let switch = std::hint::black_box(&SWITCH);
+    let name = String::from_utf8_lossy(switch);
+    name.split(':').nth(1).is_some_and(|name| name.trim_end_matches('.') == mistake)
+}
+
+pub(crate) fn manifest() -> Manifest {
+    let kinds = [PluginKind::Source, PluginKind::Destination, PluginKind::Transform];
+    let name = if is("bad_name") { "Wrong Plugin" } else { "wrong" };
+    let mut manifest = Manifest::new::<Config>(name, env!("CARGO_PKG_VERSION"), kinds)
+        .host("{config.base_url}", &[])
+        .auth("token", AuthSlot::bearer("token"))
+        .secret("token", "any text", &[]);
+    manifest.formats.accepts.push("ndjson".to_owned());
+    if is("unstable_manifest") {
+        manifest = manifest.description(&format!("call {}", CALLS.fetch_add(1, Ordering::Relaxed)));
+    }
+    if is("unknown_host_var") {
+        manifest = manifest.host("{config.shop}.example.org", &[]);
+    }
+    if is("undeclared_secret") {
+        manifest = manifest.auth("spare", AuthSlot::bearer("other"));
+    }
+    if is("bad_schema")
+        && let Some(kind) = manifest.config_schema.get_mut("type")
+    {
+        *kind = "objekt".into();
+    }
+    if is("secret_in_config")
+        && let Some(api_key) = manifest.config_schema.get_mut("properties")
+    {
+        api_key["api_key"] = serde_json::json!({"type": "string"});
+    }
+    if is("unused_files") {
+        manifest = manifest.with_files();
+    }
+    if is("unknown_feature") {
+        manifest.required_features.push("teleport".to_owned());
+    }
+    manifest
+}
