@@ -3,6 +3,9 @@
 //! is built: an empty list is embedded, and because the plugin files are then missing, the next real build runs again.
 //! A folder under `plugins/` takes part when its manifest says `[package.metadata.affluent] embed = true`.
 
+#[path = "build/author.rs"]
+mod author;
+
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let target = out.ancestors().nth(4).ok_or("OUT_DIR is not inside a target folder")?.to_path_buf();
     write_error_pages(&root.join("schemas/errors"), &out)?;
+    author::write_plugin_files(&root, &out)?;
     let plugins = embedded_plugins(&root.join("plugins"))?;
     for watched in ["plugins", "schemas/wit", "Cargo.lock"] {
         println!("cargo:rerun-if-changed={}", root.join(watched).display());

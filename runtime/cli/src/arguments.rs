@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use plugin::{PluginCommand, TestArguments};
+pub(crate) use plugin::{Language, NewPluginArguments, NewPluginKind, PluginCommand, TestArguments};
 
 /// Affluent keeps customer data in step: sources in, one profile per person, back out to the tools.
 #[derive(Debug, Parser)]

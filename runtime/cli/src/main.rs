@@ -7,6 +7,7 @@ mod failure;
 mod project;
 mod render;
 mod secrets;
+mod toolchain;
 mod wire;
 
 use std::process::ExitCode;

@@ -3,6 +3,8 @@
 
 /// The custom section that the SDK writes.
 const API_SECTION: &[u8] = b"affluent:api";
+/// The version of the contract that [`stamped`] writes: that of `schemas/wit/v0.1`.
+const API_VERSION: &[u8] = b"0.1.0";
 const MAGIC: &[u8] = b"\0asm";
 const CORE_MODULE: &[u8] = &[1, 0, 0, 0];
 const COMPONENT: &[u8] = &[0x0d, 0, 1, 0];
@@ -24,6 +26,19 @@ pub(crate) fn summarize(bytes: &[u8]) -> Option<Summary> {
     let rest = bytes.strip_prefix(MAGIC)?.strip_prefix(COMPONENT)?;
     walk_sections(rest, true, 0, &mut summary)?;
     Some(summary)
+}
+
+/// The component with the contract's version in it, for toolchains that cannot write the section themselves; unchanged
+/// when it has one, or is no component.
+#[must_use]
+pub fn stamped(mut bytes: Vec<u8>) -> Vec<u8> {
+    if summarize(&bytes).is_some_and(|summary| summary.api.is_none()) {
+        let name_length = u8::try_from(API_SECTION.len()).unwrap_or_default();
+        let length = u8::try_from(1 + API_SECTION.len() + API_VERSION.len()).unwrap_or_default();
+        bytes.extend([0, length, name_length]);
+        bytes.extend([API_SECTION, API_VERSION].concat());
+    }
+    bytes
 }
 
 fn walk_sections(mut rest: &[u8], is_component: bool, depth: u32, summary: &mut Summary) -> Option<()> {
@@ -97,6 +112,18 @@ mod tests {
         let summary = summarize(&component(&[section(1, &module)])).unwrap();
 
         assert_eq!(summary, Summary { api: Some("0.1.0".to_owned()), functions: 3 });
+    }
+
+    #[test]
+    fn a_stamp_is_added_where_there_is_none() {
+        let component = component(&[]);
+
+        let stamped_once = stamped(component.clone());
+
+        assert_eq!(summarize(&component).unwrap().api, None);
+        assert_eq!(summarize(&stamped_once).unwrap().api.as_deref(), Some("0.1.0"));
+        assert_eq!(stamped(stamped_once.clone()), stamped_once);
+        assert_eq!(stamped(b"no component".to_vec()), b"no component");
     }
 
     #[test]

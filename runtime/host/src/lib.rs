@@ -41,6 +41,7 @@ mod test_support;
 #[cfg(test)]
 mod tests;
 
+pub use binary::stamped;
 pub use connectors::Host;
 pub use options::{
     AddressResolver, AuditCallback, AuditEvent, Backoff, CALL_TIMEOUT_MAX, Clock, HostOptions, KeyValue, LogCallback, LogEvent,

@@ -2,10 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
+    /// Writes the folder of a new plugin, which builds, passes its tests and runs in a pipeline
+    New(NewPluginArguments),
+    /// Builds the plugin of a folder into dist/NAME.wasm
+    Build {
+        /// Folder of the plugin
+        #[arg(default_value = ".", value_name = "DIR")]
+        folder: PathBuf,
+    },
     /// Shows what a plugin says about itself and what it asks for; runs nothing else of it
     Inspect {
         /// A component file (`dist/acme.wasm`), or the name of a plugin of the project or the program
@@ -35,4 +43,34 @@ pub(crate) struct TestArguments {
     /// Takes the answers from this folder: nothing goes out
     #[arg(long, value_name = "DIR")]
     pub(crate) recordings: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewPluginArguments {
+    /// What the plugin does
+    #[arg(value_enum)]
+    pub(crate) kind: NewPluginKind,
+    /// Name of the plugin and of the folder to make: small letters, digits and dashes
+    pub(crate) name: String,
+    /// Language it is written in
+    #[arg(long, value_enum, default_value_t = Language::Rust)]
+    pub(crate) lang: Language,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NewPluginKind {
+    /// Reads records
+    Source,
+    /// Changes records on their way
+    Transform,
+    /// Writes records
+    Destination,
+}
+
+/// Languages with a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    Rust,
+    Javascript,
+    Python,
 }
