@@ -81,20 +81,20 @@ async fn the_store_of_a_plugin_is_bounded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_leaves_but_what_is_granted_and_refusals_are_audited() {
-    for (behaviour, is_audited) in [
-        ("http_get", true),
-        ("http_not_granted", true),
-        ("http_header_flood", false),
-        ("http_forbidden_headers", true),
-        ("http_broken_header", false),
-        ("http_broken_method", false),
-        ("http_unknown_slot", true),
-        ("http_flood", true),
-        ("http_huge_body", true),
+    for behaviour in [
+        "http_get",
+        "http_not_granted",
+        "http_header_flood",
+        "http_forbidden_headers",
+        "http_broken_header",
+        "http_broken_method",
+        "http_unknown_slot",
+        "http_flood",
+        "http_huge_body",
     ] {
         let (host, recorded) = host();
         expect_code(first_page(&host, behaving(behaviour)).await, behaviour, &["E0409"]);
-        assert_eq!(recorded.audit.lock().unwrap().iter().any(|event| event.action == "egress"), is_audited, "{behaviour}");
+        assert!(recorded.audit.lock().unwrap().iter().any(|event| event.action == "egress"), "{behaviour}");
     }
 }
 
