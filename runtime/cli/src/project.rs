@@ -1,6 +1,6 @@
 //! From a folder to a plan: finds the project, loads its files, and asks plugins and planner whether everything fits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,6 +17,7 @@ use affluent_model::plan::{Plan, TransformStep};
 use affluent_model::schema::{Field, StreamSchema};
 use affluent_model::{Error, Result};
 use arrow::datatypes::Schema;
+use futures::future::join_all;
 
 use crate::arguments::Shared;
 use crate::failure::Failure;
@@ -105,15 +106,9 @@ impl PluginCatalog {
     /// Asks every plugin of the plan what it offers.
     pub(crate) async fn ask(plan: &Plan, connectors: &dyn Connectors) -> Self {
         let mut catalog = Self { plugins: connectors.plugins(), ..Self::default() };
-        for step in plan.pipelines.values().flat_map(|pipeline| &pipeline.transforms) {
-            if let TransformStep::Plugin { plugin, .. } = step
-                && let Ok(manifest) = connectors.manifest(plugin).await
-            {
-                catalog.manifests.insert(plugin.clone(), manifest);
-            }
-        }
+        catalog.load(plan, connectors).await;
         for connection in plan.connections.values() {
-            let Ok(manifest) = connectors.manifest(&connection.plugin).await else { continue };
+            let Some(manifest) = catalog.manifests.get(&connection.plugin).cloned() else { continue };
             if manifest.kinds.contains(&PluginKind::Source) {
                 match connectors.discover_streams(Arc::clone(connection)).await {
                     Ok(streams) => drop(catalog.streams.insert(connection.name.clone(), streams)),
@@ -132,9 +127,21 @@ impl PluginCatalog {
                     Err(_) => {}
                 }
             }
-            catalog.manifests.insert(connection.plugin.clone(), manifest);
         }
         catalog
+    }
+
+    /// All plugins at the same time: at the first start each of them is compiled.
+    async fn load(&mut self, plan: &Plan, connectors: &dyn Connectors) {
+        let steps = plan.pipelines.values().flat_map(|pipeline| &pipeline.transforms);
+        let transforms = steps.filter_map(|step| match step {
+            TransformStep::Plugin { plugin, .. } => Some(plugin.as_str()),
+            _ => None,
+        });
+        let connected = plan.connections.values().map(|connection| connection.plugin.as_str());
+        let names: BTreeSet<&str> = transforms.chain(connected).collect();
+        let asked = names.into_iter().map(async |name| Some((name.to_owned(), connectors.manifest(name).await.ok()?)));
+        self.manifests.extend(join_all(asked).await.into_iter().flatten());
     }
 }
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use affluent_engine::{Clock, Engine, Observer};
-use affluent_host::{AuditEvent, Backoff, CALL_TIMEOUT_MAX, Exchanges, Host, HostOptions, KeyValue, LogLine};
+use affluent_engine::{Clock, Engine, Event, Observer};
+use affluent_host::{AuditEvent, Backoff, CALL_TIMEOUT_MAX, Exchanges, Host, HostOptions, KeyValue, LogEvent, LogLine};
 use affluent_lake::{EmbeddedLake, Expressions, LakeOptions};
 use affluent_ledger::{Keys, Ledger, SqliteLedger, StoredKeyRow};
 use affluent_model::connector::Connectors;
@@ -62,7 +62,8 @@ pub(crate) fn open(project: &Project, observer: Arc<dyn Observer>, cancelled: Ar
     })?;
     let lake: Arc<dyn affluent_lake::Lake> = Arc::new(lake);
     lake.sweep(&ledger.file_names()?, SystemClock.now_us() - SWEEP_AGE_US)?;
-    let connectors = Arc::new(host(&plan, Some(Arc::clone(&ledger)), Arc::clone(&cancelled))?);
+    let place = Place::of(&plan)?;
+    let connectors = Arc::new(host_at(place, Some(Arc::clone(&ledger)), Arc::clone(&cancelled), Some(Arc::clone(&observer)))?);
     let engine = Engine {
         plan,
         connectors: Arc::clone(&connectors) as Arc<dyn Connectors>,
@@ -92,13 +93,7 @@ fn memory_free_bytes() -> usize {
 /// # Errors
 /// When the cache of compiled plugins cannot be made.
 pub(crate) fn host(plan: &Plan, ledger: Option<Arc<dyn Ledger>>, cancelled: Arc<AtomicBool>) -> Result<Host> {
-    make_private(&plan.project.data_dir)?;
-    let place = Place {
-        root: plan.project.root.clone(),
-        plugin_dirs: plan.project.plugin_dirs.clone(),
-        cache_dir: Some(plan.project.data_dir.join("plugins")),
-    };
-    host_at(place, ledger, cancelled)
+    host_at(Place::of(plan)?, ledger, cancelled, None)
 }
 
 /// The plugin host without a project: knows the plugins inside the binary, keeps nothing.
@@ -106,7 +101,7 @@ pub(crate) fn host(plan: &Plan, ledger: Option<Arc<dyn Ledger>>, cancelled: Arc<
 /// # Errors
 /// As [`host`].
 pub(crate) fn bare_host(cancelled: Arc<AtomicBool>) -> Result<Host> {
-    host_at(Place { root: PathBuf::from("."), plugin_dirs: Vec::new(), cache_dir: None }, None, cancelled)
+    host_at(Place { root: PathBuf::from("."), plugin_dirs: Vec::new(), cache_dir: None }, None, cancelled, None)
 }
 
 /// Where a host finds what it reads.
@@ -117,13 +112,34 @@ pub(crate) struct Place {
     pub(crate) cache_dir: Option<PathBuf>,
 }
 
-fn host_at(place: Place, ledger: Option<Arc<dyn Ledger>>, cancelled: Arc<AtomicBool>) -> Result<Host> {
+impl Place {
+    fn of(plan: &Plan) -> Result<Self> {
+        make_private(&plan.project.data_dir)?;
+        Ok(Self {
+            root: plan.project.root.clone(),
+            plugin_dirs: plan.project.plugin_dirs.clone(),
+            cache_dir: Some(plan.project.data_dir.join("plugins")),
+        })
+    }
+}
+
+fn host_at(
+    place: Place,
+    ledger: Option<Arc<dyn Ledger>>,
+    cancelled: Arc<AtomicBool>,
+    observer: Option<Arc<dyn Observer>>,
+) -> Result<Host> {
     OsRandom::new().fill(&mut [0])?;
-    Host::new(options_at(place, ledger, cancelled))
+    Host::new(options_at(place, ledger, cancelled, observer))
 }
 
 /// What a host needs from outside; the caller has seen that the system gives randomness.
-pub(crate) fn options_at(place: Place, ledger: Option<Arc<dyn Ledger>>, cancelled: Arc<AtomicBool>) -> HostOptions {
+pub(crate) fn options_at(
+    place: Place,
+    ledger: Option<Arc<dyn Ledger>>,
+    cancelled: Arc<AtomicBool>,
+    observer: Option<Arc<dyn Observer>>,
+) -> HostOptions {
     let root = place.root;
     let audited = ledger.clone();
     HostOptions {
@@ -141,7 +157,10 @@ pub(crate) fn options_at(place: Place, ledger: Option<Arc<dyn Ledger>>, cancelle
         secrets: Arc::new(move |connection, name| secrets::resolve(&root, connection, name)),
         addresses: affluent_host::system_resolver(),
         key_value: Arc::new(PluginStore(ledger)),
-        log: Arc::new(|line: LogLine| log_line(&line)),
+        log: Arc::new(move |line: LogLine| match (&observer, line.event) {
+            (Some(observer), LogEvent::Compiling) => observer.notice(Event::Compiling { plugin: line.plugin }),
+            (_, event) => log_line(&LogLine { event, ..line }),
+        }),
         audit: Arc::new(move |event: AuditEvent| audit(audited.as_deref(), &event)),
         cancelled,
         backoff: Backoff::default(),

@@ -287,7 +287,7 @@ impl Heard {
             }
             LogEvent::Host { text } => self.log_dropped |= text.contains("were dropped"),
             LogEvent::Usage { memory_bytes } => self.memory_peak_bytes = self.memory_peak_bytes.max(memory_bytes),
-            LogEvent::Request { .. } => {}
+            LogEvent::Request { .. } | LogEvent::Compiling => {}
         }
     }
 }

@@ -19,6 +19,10 @@ pub trait Clock: Send + Sync {
 /// What a run tells while it goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
+    /// A plugin is being made ready for this machine, which is done once.
+    Compiling {
+        plugin: String,
+    },
     /// Records of a stream read so far.
     Reading {
         pipeline: String,

@@ -1,5 +1,5 @@
 //! A walk over the sections of a component file, without compiling it: the contract version in the custom section
-//! `affluent:api` and the number of functions. Not a validator: wasmtime checks everything it compiles.
+//! `affluent:api` and how much code there is to compile. Not a validator: wasmtime checks everything it compiles.
 
 /// The custom section that the SDK writes.
 const API_SECTION: &[u8] = b"affluent:api";
@@ -18,6 +18,10 @@ pub(crate) struct Summary {
     pub(crate) api: Option<String>,
     /// Functions of all core modules.
     pub(crate) functions: u64,
+    /// Code of the largest of them, bytes.
+    pub(crate) largest_function_bytes: u64,
+    /// Code of all of them, bytes.
+    pub(crate) code_bytes: u64,
 }
 
 /// Reads the sections; `None` when the bytes are no component.
@@ -48,8 +52,7 @@ fn walk_sections(mut rest: &[u8], is_component: bool, depth: u32, summary: &mut 
         rest = after;
         match (id, is_component) {
             (0, _) => read_custom(body, summary)?,
-            // Core code section: one entry per function.
-            (10, false) => summary.functions = summary.functions.saturating_add(u64::from(read_u32(body)?.0)),
+            (10, false) => read_code(body, summary)?,
             // Component: nested core module, nested component.
             (1 | 4, true) if depth < DEPTH_MAX => {
                 let nested = body.strip_prefix(MAGIC)?;
@@ -63,6 +66,21 @@ fn walk_sections(mut rest: &[u8], is_component: bool, depth: u32, summary: &mut 
             (1 | 4, true) => return None,
             _ => {}
         }
+    }
+    Some(())
+}
+
+/// The code section of a core module: one entry per function, its length first.
+fn read_code(body: &[u8], summary: &mut Summary) -> Option<()> {
+    let (functions, mut rest) = read_u32(body)?;
+    summary.functions = summary.functions.saturating_add(u64::from(functions));
+    // The section ends the loop, whatever number it claims.
+    for _ in 0..functions {
+        let (length, after) = read_u32(rest)?;
+        let (_, after) = after.split_at_checked(usize::try_from(length).ok()?)?;
+        rest = after;
+        summary.largest_function_bytes = summary.largest_function_bytes.max(u64::from(length));
+        summary.code_bytes = summary.code_bytes.saturating_add(u64::from(length));
     }
     Some(())
 }
@@ -107,11 +125,12 @@ mod tests {
     #[test]
     fn the_version_is_found_in_the_nested_core_module() {
         let custom = section(0, b"\x0caffluent:api0.1.0");
-        let module = [MAGIC, CORE_MODULE, &section(10, &[3]), &custom].concat();
+        let module = [MAGIC, CORE_MODULE, &section(10, &[3, 2, 0, 0x0b, 4, 0, 1, 1, 0x0b, 2, 0, 0x0b]), &custom].concat();
 
         let summary = summarize(&component(&[section(1, &module)])).unwrap();
 
-        assert_eq!(summary, Summary { api: Some("0.1.0".to_owned()), functions: 3 });
+        let expected = Summary { api: Some("0.1.0".to_owned()), functions: 3, largest_function_bytes: 4, code_bytes: 8 };
+        assert_eq!(summary, expected);
     }
 
     #[test]
@@ -131,7 +150,8 @@ mod tests {
         let core = [MAGIC, CORE_MODULE].concat();
         let cut = component(&[vec![1, 100, 0]]);
         let endless_number = component(&[vec![1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]]);
-        for bytes in [&b""[..], b"\0asm", &core, &cut, &endless_number, b"#!/bin/sh"] {
+        let forged = component(&[section(1, &[MAGIC, CORE_MODULE, &section(10, &[0xff, 0xff, 0xff, 0xff, 0x0f])].concat())]);
+        for bytes in [&b""[..], b"\0asm", &core, &cut, &forged, &endless_number, b"#!/bin/sh"] {
             assert_eq!(summarize(bytes), None);
         }
     }

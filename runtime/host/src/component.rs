@@ -13,7 +13,7 @@ use crate::binary::{Summary, summarize};
 use crate::contract::{Exports, Version};
 use crate::failure::{clean_text, configuration_failure};
 use crate::instance::{Instance, read_manifest};
-use crate::limits::{COMPONENT_BYTES_MAX, COMPONENT_FUNCTIONS_MAX, MEMORY_MIB_MAX};
+use crate::limits::{COMPONENT_BYTES_MAX, COMPONENT_CODE_BYTES_MAX, COMPONENT_FUNCTIONS_MAX, FUNCTION_BYTES_MAX, MEMORY_MIB_MAX};
 use crate::options::HostOptions;
 use crate::state::{Services, State};
 
@@ -56,7 +56,7 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 /// Refuses what must not even be compiled; gives the version of the contract that the component speaks.
 ///
 /// # Errors
-/// `E0501` no component or too large, `E0502` another version of the contract.
+/// `E0501` no component or too large, `E0502` another version of the contract, `E0530` too much code.
 pub(crate) fn check_bytes(name: &str, bytes: &[u8]) -> Result<Version, Failure> {
     if bytes.len() > COMPONENT_BYTES_MAX {
         return Err(configuration_failure(
@@ -65,21 +65,15 @@ pub(crate) fn check_bytes(name: &str, bytes: &[u8]) -> Result<Version, Failure> 
             "strip its debug information",
         ));
     }
-    let Some(Summary { api, functions }) = summarize(bytes) else {
+    let Some(summary) = summarize(bytes) else {
         return Err(configuration_failure(
             "E0501",
             format!("plugin `{name}` is no WebAssembly component"),
             "build it for wasm32-wasip2",
         ));
     };
-    if functions > COMPONENT_FUNCTIONS_MAX {
-        return Err(configuration_failure(
-            "E0501",
-            format!("plugin `{name}` has {functions} functions, 20,000 are allowed"),
-            "split it",
-        ));
-    }
-    let Some(api) = api else {
+    check_code(name, &summary)?;
+    let Some(api) = summary.api else {
         let message = format!("plugin `{name}` does not say which version of the plugin contract it was built for");
         return Err(configuration_failure("E0502", message, REBUILD));
     };
@@ -92,6 +86,18 @@ pub(crate) fn check_bytes(name: &str, bytes: &[u8]) -> Result<Version, Failure> 
         );
         configuration_failure("E0502", message, REBUILD)
     })
+}
+
+/// Refuses what would take too long to compile.
+fn check_code(name: &str, summary: &Summary) -> Result<(), Failure> {
+    let counts = [
+        (summary.functions, COMPONENT_FUNCTIONS_MAX, "functions"),
+        (summary.code_bytes, COMPONENT_CODE_BYTES_MAX, "bytes of code"),
+        (summary.largest_function_bytes, FUNCTION_BYTES_MAX, "bytes in one function"),
+    ];
+    let Some((count, most, what)) = counts.into_iter().find(|(count, most, _)| count > most) else { return Ok(()) };
+    let message = format!("plugin `{name}` has {count} {what}, {most} are allowed: compiling it would take too long");
+    Err(configuration_failure("E0530", message, "build it with optimisation for size, or split it"))
 }
 
 /// Checks the imports, asks for the manifest and links the plugin.

@@ -133,6 +133,8 @@ pub enum LogEvent {
     Usage {
         memory_bytes: u64,
     },
+    /// The plugin is being compiled for this machine; the next start takes it from the cache.
+    Compiling,
     /// Something of the host itself, such as lines dropped over the limit.
     Host {
         text: String,

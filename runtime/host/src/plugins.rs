@@ -6,7 +6,7 @@ mod inspect;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use affluent_model::Result;
@@ -35,9 +35,13 @@ pub(crate) struct Plugins {
     options: Arc<HostOptions>,
     engine: TickingEngine,
     linkers: Linkers,
-    cache: Option<CodeCache>,
-    loaded: Mutex<HashMap<String, (Stamp, Arc<LoadedPlugin>)>>,
+    cache: Option<Arc<CodeCache>>,
+    places: std::sync::Mutex<HashMap<String, Place>>,
 }
+
+/// Where a plugin is kept once it is loaded; held while it is loading, so that a second caller waits instead of compiling
+/// the same again, while other plugins load beside it.
+type Place = Arc<Mutex<Option<(Stamp, Arc<LoadedPlugin>)>>>;
 
 /// Tells one version of a plugin's bytes from another without reading them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,13 +58,13 @@ impl Plugins {
         let linkers = Linkers { wasi: wasi_linker(&engine.engine)?, plugin: plugin_linker(&engine.engine)? };
         let cache =
             options.cache_dir.as_ref().and_then(|folder| match CodeCache::open(folder, &engine.engine, &options.random) {
-                Ok(cache) => Some(cache),
+                Ok(cache) => Some(Arc::new(cache)),
                 Err(error) => {
                     warn(&options, "", format!("compiled plugins are not kept: {error}"));
                     None
                 }
             });
-        Ok(Self { options, engine, linkers, cache, loaded: Mutex::default() })
+        Ok(Self { options, engine, linkers, cache, places: std::sync::Mutex::default() })
     }
 
     /// Loads a plugin by its name, `shopify` or `acme/order-tagger`.
@@ -69,9 +73,9 @@ impl Plugins {
     /// `E0500` when there is none, with near names; those of [`component::load`].
     pub(crate) async fn load(&self, name: &str) -> Result<Arc<LoadedPlugin>, Failure> {
         let stamp = self.find(name)?;
-        // Held while loading: a second caller waits instead of compiling the same again.
-        let mut loaded = self.loaded.lock().await;
-        if let Some((known, plugin)) = loaded.get(name)
+        let place = Arc::clone(self.places.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_default());
+        let mut loaded = place.lock().await;
+        if let Some((known, plugin)) = &*loaded
             && *known == stamp
         {
             return Ok(Arc::clone(plugin));
@@ -82,7 +86,7 @@ impl Plugins {
         let compiled = self.compile(name, &digest, bytes).await?;
         let unchecked = Unchecked { component: compiled, digest, version };
         let plugin = Arc::new(component::load(name, unchecked, &self.linkers, &self.options).await?);
-        loaded.insert(name.to_owned(), (stamp, Arc::clone(&plugin)));
+        *loaded = Some((stamp, Arc::clone(&plugin)));
         Ok(plugin)
     }
 
@@ -138,22 +142,28 @@ impl Plugins {
         }
     }
 
+    /// The compiled component, from the cache where it can. Never on the threads that calls run on: several plugins load
+    /// at the same time, and no call waits for a compilation.
     async fn compile(&self, name: &str, digest: &str, bytes: Vec<u8>) -> Result<Component, Failure> {
-        let engine = self.engine.engine.clone();
-        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.load(&engine, digest)) {
-            return Ok(component);
-        }
-        let compiled = tokio::task::spawn_blocking(move || Component::new(&engine, bytes)).await;
+        let (engine, cache) = (self.engine.engine.clone(), self.cache.clone());
+        let (caller, key) = (Services::none(&self.options, name).caller(), digest.to_owned());
+        let compiled = tokio::task::spawn_blocking(move || {
+            if let Some(component) = cache.as_ref().and_then(|cache| cache.load(&engine, &key)) {
+                return Ok(component);
+            }
+            caller.log(LogLevel::Info, LogEvent::Compiling);
+            let component = Component::new(&engine, bytes)?;
+            if let Some(Err(error)) = cache.map(|cache| cache.store(&key, &component)) {
+                caller.log(LogLevel::Warn, LogEvent::Host { text: format!("compiled code could not be kept: {error}") });
+            }
+            Ok::<_, wasmtime::Error>(component)
+        });
         let refused = |detail: String| {
             let message =
                 format!("plugin `{name}` is no valid WebAssembly component: {}", crate::failure::clean_text(&detail, 512));
             configuration_failure("E0501", message, "build it for wasm32-wasip2")
         };
-        let component = compiled.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(error.to_string()))?;
-        if let Some(Err(error)) = self.cache.as_ref().map(|cache| cache.store(digest, &component)) {
-            warn(&self.options, name, format!("compiled code could not be kept: {error}"));
-        }
-        Ok(component)
+        compiled.await.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(format!("{error:#}")))
     }
 }
 

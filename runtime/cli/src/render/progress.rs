@@ -52,6 +52,7 @@ impl Progress {
 impl Observer for Progress {
     fn notice(&self, event: Event) {
         let text = match event {
+            Event::Compiling { plugin } => format!("compiling plugin {plugin} for this machine"),
             Event::Reading { pipeline, stream, records } => format!("{pipeline}: reading {stream}, {} records", number(records)),
             Event::Unifying { records } => format!("unifying {} records", number(records)),
             Event::Computing { step } => format!("computing {step}"),

@@ -42,7 +42,7 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, arguments: &TestArgume
     let (exchanges, undisturbed) = (tape.exchanges(), tape.undisturbed());
     let subject = Subject {
         plugin: found.plugin,
-        options: Box::new(move || exchanging(wire::options_at(place.clone(), None, Arc::default()), &exchanges)),
+        options: Box::new(move || exchanging(wire::options_at(place.clone(), None, Arc::default(), None), &exchanges)),
         connection,
         fixture,
         secrets: has_project.then(|| -> affluent_host::SecretResolver {
