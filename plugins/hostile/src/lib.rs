@@ -61,16 +61,20 @@ pub enum Behaviour {
     AllocateForever,
     RecurseForever,
     Exit,
+    ExitZero,
     SleepLong,
+    SleepOutside,
     FloodLogs,
     HugeLog,
     FloodStderr,
+    FloodStdout,
     FloodMetrics,
     FloodRandom,
     FloodKv,
     HugeKvValue,
     FileNotGranted,
     OutputNotGranted,
+    HoardHandles,
 
     // Errors, in every call.
     HugeErrorMessage,
@@ -82,6 +86,7 @@ pub enum Behaviour {
 
     // Requests, in every call; `url` or a default.
     HttpGet,
+    HttpGetJson,
     HttpNotGranted,
     HttpHeaderFlood,
     HttpForbiddenHeaders,
@@ -90,6 +95,8 @@ pub enum Behaviour {
     HttpUnknownSlot,
     HttpFlood,
     HttpHugeBody,
+    FishSecret,
+    FishSecretInPieces,
 
     // Columns of `next` and `apply`: see `pages`.
     OffsetsNotMonotone,
@@ -185,6 +192,7 @@ pub fn manifest() -> Manifest {
     .description("Misbehaves on purpose, for the host's tests")
     .host("hostile.test", &[])
     .host("127.0.0.1", &[])
+    .host("{config.url}", &[])
     .auth("token", AuthSlot::bearer("token"))
     .secret("token", "any text", &[])
     .limits(PluginLimits { memory_mib: Some(256), call_timeout_s: Some(5), concurrency: None })
