@@ -14,6 +14,7 @@ mod contract;
 mod crash;
 mod keys;
 mod plugin_author;
+mod provenance;
 mod quickstart;
 mod structure;
 mod support;
@@ -31,6 +32,7 @@ fn main() {
     trials.extend(bad_input::trials());
     trials.extend(crash::trials());
     trials.extend(plugin_author::trials());
+    trials.extend(provenance::trials());
     trials.extend(vendors::trials());
     trials.extend(contract::trials());
     libtest_mimic::run(&arguments, trials).exit();

@@ -21,7 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// Who may name whom, by folder under `runtime/`.
-const IMPORTS: [(&str, &[&str]); 11] = [
+const IMPORTS: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("config", &["model"]),
     ("vault", &["model"]),
@@ -30,13 +30,14 @@ const IMPORTS: [(&str, &[&str]); 11] = [
     ("profiles", &["model"]),
     ("host", &["model"]),
     ("contract", &["model", "host"]),
+    ("provenance", &["model"]),
     ("engine", &["model", "config", "vault", "ledger", "lake", "profiles"]),
     ("server", &["model", "engine"]),
-    ("cli", &["model", "config", "vault", "ledger", "lake", "profiles", "host", "contract", "engine", "server"]),
+    ("cli", &["model", "config", "vault", "ledger", "lake", "profiles", "host", "provenance", "contract", "engine", "server"]),
 ];
 
 /// Which crate alone may name a dependency (invariant I1).
-const OWNERS: [(&str, &str); 8] = [
+const OWNERS: [(&str, &str); 10] = [
     ("wasmtime", "host"),
     ("reqwest", "host"),
     ("governor", "host"),
@@ -45,6 +46,8 @@ const OWNERS: [(&str, &str); 8] = [
     ("datafusion", "lake"),
     ("rusqlite", "ledger"),
     ("clap", "cli"),
+    ("scrypt", "provenance"),
+    ("minisign-verify", "provenance"),
 ];
 
 /// The names under `[dependencies]`, dev-dependencies left out.
@@ -131,7 +134,7 @@ fn files_stay_short() -> Result<(), Failed> {
 }
 
 fn synchronous_crates() -> Result<(), Failed> {
-    for folder in ["model", "config", "vault", "profiles"] {
+    for folder in ["model", "config", "vault", "profiles", "provenance"] {
         holds(!dependencies(folder).iter().any(|name| name == "tokio"), format!("runtime/{folder} may not name tokio"))?;
     }
     Ok(())

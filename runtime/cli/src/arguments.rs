@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use plugin::{Language, NewPluginArguments, NewPluginKind, PluginCommand, TestArguments};
+pub(crate) use plugin::{
+    AddArguments, Language, NewPluginArguments, NewPluginKind, PackArguments, PluginCommand, SignArguments, TestArguments,
+};
 
 /// Affluent keeps customer data in step: sources in, one profile per person, back out to the tools.
 #[derive(Debug, Parser)]
@@ -33,6 +35,9 @@ pub(crate) struct Shared {
     /// Prints nothing but results and errors
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
+    /// Runs only plugins that are in affluent.lock as they are, and leaves that file alone; AFFLUENT_LOCKED=1 does the same
+    #[arg(long, global = true)]
+    pub(crate) locked: bool,
 }
 
 /// How results are printed.

@@ -4,6 +4,7 @@
 mod arguments;
 mod commands;
 mod failure;
+mod lock_file;
 mod project;
 mod render;
 mod secrets;

@@ -1,11 +1,12 @@
 //! From a folder to a plan: finds the project, loads its files, and asks plugins and planner whether everything fits.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use affluent_config::check::{Catalog, ExpressionPlanner, check, check_draft};
+use affluent_config::lock::LOCK_FILE;
 use affluent_config::{Inputs, Loaded, Sources, find_root, load as load_files};
 use affluent_lake::{Expressions, RowStep};
 use affluent_model::connector::Connectors;
@@ -42,7 +43,11 @@ pub(crate) fn load(shared: &Shared) -> Result<Project, Failure> {
 /// other files, so that everything is told at once.
 pub(crate) async fn load_to_check(shared: &Shared) -> Result<Project, Failure> {
     let loaded = files(shared)?;
-    if let (None, Some(draft)) = (&loaded.plan, &loaded.draft) {
+    let is_about_lock = |one: &Diagnostic| one.at.file == Path::new(LOCK_FILE);
+    if let (None, Some(draft)) = (&loaded.plan, &loaded.draft)
+        // Without the lock no plugin can be asked, and that is no mistake of theirs.
+        && !loaded.diagnostics.iter().any(is_about_lock)
+    {
         let host = wire::host(draft, None, Arc::new(AtomicBool::new(false)))?;
         let catalog = PluginCatalog::ask(draft, &host).await;
         return Err(Failure::Mistakes(check_draft(&loaded, &catalog, &LakePlanner(&Expressions::new()))));
@@ -57,7 +62,12 @@ fn files(shared: &Shared) -> Result<Loaded, Failure> {
     let root = root(shared)?;
     let variables = variables(shared)?;
     let environment = |name: &str| std::env::var(name).ok();
-    Ok(load_files(&root, &Inputs { variables, environment: &environment }))
+    let mut loaded = load_files(&root, &Inputs { variables, environment: &environment });
+    let locked = shared.locked || environment("AFFLUENT_LOCKED").is_some_and(|value| !value.is_empty() && value != "0");
+    for plan in loaded.plan.iter_mut().chain(loaded.draft.iter_mut()) {
+        plan.project.plugins.locked = locked;
+    }
+    Ok(loaded)
 }
 
 fn root(shared: &Shared) -> Result<PathBuf, Failure> {
@@ -98,6 +108,8 @@ pub(crate) struct PluginCatalog {
     targets: BTreeMap<String, Vec<TargetSchema>>,
     manifests: BTreeMap<String, Arc<Manifest>>,
     plugins: Vec<String>,
+    /// Why a plugin that is there could not be asked at all.
+    refused: BTreeMap<String, Error>,
     /// Why a connection's plugin could not be asked.
     pub(crate) failures: Vec<(String, Error)>,
 }
@@ -140,8 +152,13 @@ impl PluginCatalog {
         });
         let connected = plan.connections.values().map(|connection| connection.plugin.as_str());
         let names: BTreeSet<&str> = transforms.chain(connected).collect();
-        let asked = names.into_iter().map(async |name| Some((name.to_owned(), connectors.manifest(name).await.ok()?)));
-        self.manifests.extend(join_all(asked).await.into_iter().flatten());
+        let asked = names.into_iter().map(async |name| (name.to_owned(), connectors.manifest(name).await));
+        for (name, answer) in join_all(asked).await {
+            match answer {
+                Ok(manifest) => drop(self.manifests.insert(name, manifest)),
+                Err(failure) => drop(self.refused.insert(name, failure.error)),
+            }
+        }
     }
 }
 
@@ -167,6 +184,10 @@ impl Catalog for PluginCatalog {
 
     fn plugins(&self) -> Vec<String> {
         self.plugins.clone()
+    }
+
+    fn refusal(&self, plugin: &str) -> Option<&Error> {
+        self.refused.get(plugin)
     }
 }
 

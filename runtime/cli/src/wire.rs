@@ -1,5 +1,6 @@
 //! Puts the crates together: the only place that knows them all.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -7,12 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use affluent_engine::{Clock, Engine, Event, Observer};
-use affluent_host::{AuditEvent, Backoff, CALL_TIMEOUT_MAX, Exchanges, Host, HostOptions, KeyValue, LogEvent, LogLine};
+use affluent_host::{
+    ApproveAll, AuditEvent, Backoff, CALL_TIMEOUT_MAX, Exchanges, Host, HostOptions, KeyValue, LogEvent, LogLine,
+};
 use affluent_lake::{EmbeddedLake, Expressions, LakeOptions};
 use affluent_ledger::{Keys, Ledger, SqliteLedger, StoredKeyRow};
 use affluent_model::connector::Connectors;
+use affluent_model::lock::Approvals;
 use affluent_model::plan::{KeySource, Plan};
 use affluent_model::{Error, Result};
+use affluent_provenance::Policy;
 use affluent_vault::{KeyRing, OsRandom, Random, StoredKey, Vault, create_key_file};
 
 use crate::project::Project;
@@ -41,6 +46,7 @@ impl Clock for SystemClock {
 pub(crate) struct Wired {
     pub(crate) engine: Arc<Engine>,
     pub(crate) connectors: Arc<Host>,
+    pub(crate) policy: Arc<Policy>,
     /// What was done on the way and a person should know.
     pub(crate) notes: Vec<String>,
 }
@@ -62,7 +68,8 @@ pub(crate) fn open(project: &Project, observer: Arc<dyn Observer>, cancelled: Ar
     })?;
     let lake: Arc<dyn affluent_lake::Lake> = Arc::new(lake);
     lake.sweep(&ledger.file_names()?, SystemClock.now_us() - SWEEP_AGE_US)?;
-    let place = Place::of(&plan)?;
+    let policy = policy(&plan)?;
+    let place = Place::of(&plan, Arc::clone(&policy) as Arc<dyn Approvals>)?;
     let connectors = Arc::new(host_at(place, Some(Arc::clone(&ledger)), Arc::clone(&cancelled), Some(Arc::clone(&observer)))?);
     let engine = Engine {
         plan,
@@ -77,7 +84,7 @@ pub(crate) fn open(project: &Project, observer: Arc<dyn Observer>, cancelled: Ar
         holder: holder(),
         is_dead: Arc::new(is_dead),
     };
-    Ok(Wired { engine: Arc::new(engine), connectors, notes })
+    Ok(Wired { engine: Arc::new(engine), connectors, policy, notes })
 }
 
 /// Memory that the machine could give now; 0 where it does not say.
@@ -93,7 +100,15 @@ fn memory_free_bytes() -> usize {
 /// # Errors
 /// When the cache of compiled plugins cannot be made.
 pub(crate) fn host(plan: &Plan, ledger: Option<Arc<dyn Ledger>>, cancelled: Arc<AtomicBool>) -> Result<Host> {
-    host_at(Place::of(plan)?, ledger, cancelled, None)
+    host_at(Place::of(plan, policy(plan)?)?, ledger, cancelled, None)
+}
+
+/// Which plugins the project may run.
+///
+/// # Errors
+/// A bug of this release.
+pub(crate) fn policy(plan: &Plan) -> Result<Arc<Policy>> {
+    Ok(Arc::new(Policy::new(plan.lock.clone(), plan.project.plugins.clone())?))
 }
 
 /// The plugin host without a project: knows the plugins inside the binary, keeps nothing.
@@ -101,24 +116,35 @@ pub(crate) fn host(plan: &Plan, ledger: Option<Arc<dyn Ledger>>, cancelled: Arc<
 /// # Errors
 /// As [`host`].
 pub(crate) fn bare_host(cancelled: Arc<AtomicBool>) -> Result<Host> {
-    host_at(Place { root: PathBuf::from("."), plugin_dirs: Vec::new(), cache_dir: None }, None, cancelled, None)
+    let place = Place {
+        root: PathBuf::from("."),
+        plugin_dirs: Vec::new(),
+        cache_dir: None,
+        develop: BTreeMap::new(),
+        approvals: Arc::new(ApproveAll),
+    };
+    host_at(place, None, cancelled, None)
 }
 
 /// Where a host finds what it reads.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) root: PathBuf,
     pub(crate) plugin_dirs: Vec<PathBuf>,
     pub(crate) cache_dir: Option<PathBuf>,
+    pub(crate) develop: BTreeMap<String, PathBuf>,
+    pub(crate) approvals: Arc<dyn Approvals>,
 }
 
 impl Place {
-    fn of(plan: &Plan) -> Result<Self> {
+    fn of(plan: &Plan, approvals: Arc<dyn Approvals>) -> Result<Self> {
         make_private(&plan.project.data_dir)?;
         Ok(Self {
             root: plan.project.root.clone(),
             plugin_dirs: plan.project.plugin_dirs.clone(),
             cache_dir: Some(plan.project.data_dir.join("plugins")),
+            develop: plan.project.plugins.develop.clone(),
+            approvals,
         })
     }
 }
@@ -145,6 +171,8 @@ pub(crate) fn options_at(
     HostOptions {
         plugin_dirs: place.plugin_dirs,
         embedded: EMBEDDED,
+        develop: place.develop,
+        approvals: place.approvals,
         cache_dir: place.cache_dir,
         project_root: root.clone(),
         output_root: None,

@@ -2,6 +2,7 @@
 //! says of SQL expressions, against the plan. Synchronous: the caller has run the plugins before and hands over their
 //! answers as a [`Catalog`]. A connection that could not be asked is skipped, its own failure is the caller's to report.
 
+use affluent_model::Error;
 use affluent_model::diagnostic::{Diagnostic, Location};
 use affluent_model::expression::{ExpressionMistake, PlannedExpression};
 use affluent_model::manifest::{Manifest, TargetSchema};
@@ -39,6 +40,12 @@ pub trait Catalog {
 
     /// Names of the plugins at hand, sorted.
     fn plugins(&self) -> Vec<String>;
+
+    /// Why a plugin that is at hand did not tell its manifest: not approved, denied, no valid component.
+    fn refusal(&self, plugin: &str) -> Option<&Error> {
+        let _ = plugin;
+        None
+    }
 
     /// Columns of `stream` after the plugin step number `step` (from 0, over all transforms) of a pipeline; `None` when
     /// it was not asked: columns are not checked after it then.

@@ -5,6 +5,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use crate::raw::connection::RawConnection;
+use crate::raw::lock::RawLock;
 use crate::raw::pipeline::RawPipeline;
 use crate::raw::profiles::{RawIdentity, RawSegments, RawTraits};
 use crate::raw::project::RawProject;
@@ -18,11 +19,12 @@ pub(crate) enum FileKind {
     Identity,
     Traits,
     Segments,
+    Lock,
 }
 
 impl FileKind {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Project, Self::Connection, Self::Pipeline, Self::Identity, Self::Traits, Self::Segments];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Project, Self::Connection, Self::Pipeline, Self::Identity, Self::Traits, Self::Segments, Self::Lock];
 
     /// The word in the schema's file name and in messages.
     pub(crate) fn word(self) -> &'static str {
@@ -33,6 +35,7 @@ impl FileKind {
             Self::Identity => "identity",
             Self::Traits => "traits",
             Self::Segments => "segments",
+            Self::Lock => "lock",
         }
     }
 
@@ -45,6 +48,7 @@ impl FileKind {
             Self::Identity => generate::<RawIdentity>(),
             Self::Traits => generate::<RawTraits>(),
             Self::Segments => generate::<RawSegments>(),
+            Self::Lock => generate::<RawLock>(),
         }
     }
 }

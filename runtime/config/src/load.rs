@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use affluent_model::diagnostic::{Diagnostic, Location};
 use affluent_model::limits::YAML_BYTES_MAX;
+use affluent_model::lock::Lock;
 use affluent_model::plan::{ComputedTrait, Connection, IdentityRules, Pipeline, Plan, Project, Segment};
 use serde::de::DeserializeOwned;
 
 use crate::file_kind::FileKind;
 use crate::links;
+use crate::lock::LOCK_FILE;
 use crate::lower;
 use crate::mistake::{self, FileReport, finish};
 use crate::node::Node;
@@ -44,14 +46,7 @@ pub struct Loaded {
 #[must_use]
 pub fn load(root: &Path, inputs: &Inputs<'_>) -> Loaded {
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
-    let mut loader = Loader {
-        root: &root,
-        inputs,
-        schemas: FileKind::ALL.into_iter().map(|kind| (kind, kind.schema())).collect(),
-        parts: Parts::default(),
-        sources: Sources::default(),
-        diagnostics: Vec::new(),
-    };
+    let mut loader = Loader::new(&root, inputs, &FileKind::ALL);
     if !root.join(PROJECT_FILE).is_file() {
         let at = Location::file_start(PROJECT_FILE);
         let diagnostic = Diagnostic::error(mistake::NO_PROJECT, format!("no `{PROJECT_FILE}` in this folder"), at);
@@ -62,6 +57,7 @@ pub fn load(root: &Path, inputs: &Inputs<'_>) -> Loaded {
     loader.folder("connections", FileKind::Connection);
     loader.folder("pipelines", FileKind::Pipeline);
     loader.profiles();
+    loader.lock();
     let Loader { mut parts, sources, mut diagnostics, .. } = loader;
     let found_by_links = links::check(&parts, &sources);
     parts.leave_out(&diagnostics.iter().map(|diagnostic| diagnostic.at.file.clone()).collect());
@@ -70,6 +66,18 @@ pub fn load(root: &Path, inputs: &Inputs<'_>) -> Loaded {
     let parts = parts.into_plan();
     let (plan, draft) = if diagnostics.is_empty() { (parts, None) } else { (None, parts) };
     Loaded { plan, draft, diagnostics, sources }
+}
+
+/// Reads `affluent.lock` alone; an empty one when there is none.
+///
+/// # Errors
+/// Every mistake in it, with its place.
+pub fn read_lock(root: &Path) -> Result<Lock, Vec<Diagnostic>> {
+    let inputs = Inputs { variables: BTreeMap::new(), environment: &|_| None };
+    let mut loader = Loader::new(root, &inputs, &[FileKind::Lock]);
+    loader.lock();
+    let Loader { parts, sources, diagnostics, .. } = loader;
+    if diagnostics.is_empty() { Ok(parts.lock) } else { Err(finish(diagnostics, &sources)) }
 }
 
 /// The nearest folder at or above `start` that holds `affluent.yaml`.
@@ -89,6 +97,7 @@ pub(crate) struct Parts {
     pub(crate) traits: Vec<ComputedTrait>,
     pub(crate) segments: Vec<Segment>,
     pub(crate) declared: Declared,
+    pub(crate) lock: Lock,
 }
 
 /// Names that files give, even files with mistakes: a reference to them is not one more mistake.
@@ -127,6 +136,7 @@ impl Parts {
             identity: self.identity.unwrap_or_default(),
             traits: self.traits,
             segments: self.segments,
+            lock: self.lock,
         })
     }
 }
@@ -140,7 +150,24 @@ struct Loader<'a> {
     diagnostics: Vec<Diagnostic>,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    fn new(root: &'a Path, inputs: &'a Inputs<'a>, kinds: &[FileKind]) -> Self {
+        Self {
+            root,
+            inputs,
+            schemas: kinds.iter().map(|kind| (*kind, kind.schema())).collect(),
+            parts: Parts::default(),
+            sources: Sources::default(),
+            diagnostics: Vec::new(),
+        }
+    }
+
+    fn lock(&mut self) {
+        if self.root.join(LOCK_FILE).is_file() {
+            self.file(Path::new(LOCK_FILE), FileKind::Lock);
+        }
+    }
+
     fn folder(&mut self, name: &str, kind: FileKind) {
         for file in self.list(name) {
             self.file(&file, kind);
@@ -209,7 +236,9 @@ impl Loader<'_> {
         self.sources.texts.insert(file.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
         let text = prescan::scan(&bytes, report)?;
         let mut tree = yaml::parse(text, report)?;
-        references::resolve(&mut tree, self.schemas.get(&kind), self.inputs, report);
+        if kind != FileKind::Lock {
+            references::resolve(&mut tree, self.schemas.get(&kind), self.inputs, report);
+        }
         self.sources.hidden.append(&mut report.hidden);
         Some(tree)
     }
@@ -228,7 +257,7 @@ impl Loader<'_> {
             FileKind::Pipeline => declared.pipelines.extend(name("pipeline")),
             FileKind::Identity => declared.identifiers.extend(keys("identifiers")),
             FileKind::Segments => declared.segments.extend(keys("segments")),
-            FileKind::Project | FileKind::Traits => {}
+            FileKind::Project | FileKind::Traits | FileKind::Lock => {}
         }
     }
 
@@ -240,7 +269,7 @@ impl Loader<'_> {
         }
         match kind {
             FileKind::Project => {
-                let project = typed(&tree, report).map(|raw| lower::project::lower(&raw, self.root));
+                let project = typed(&tree, report).map(|raw| lower::project::lower(&raw, self.root, report));
                 self.parts.project = project;
             }
             FileKind::Connection => {
@@ -266,6 +295,9 @@ impl Loader<'_> {
             FileKind::Segments => {
                 self.parts.segments = typed(&tree, report).map(|raw| lower::profiles::segments(&raw, report)).unwrap_or_default();
                 self.keep(Subject::Segments, whole, report);
+            }
+            FileKind::Lock => {
+                self.parts.lock = typed(&tree, report).map(|raw| lower::lock::lower(&raw, report)).unwrap_or_default();
             }
         }
     }

@@ -73,6 +73,9 @@ pub(crate) const EXPRESSION_SHAPE: &str = "E0302";
 pub(crate) const TYPE_CONFLICT: &str = "E0303";
 pub(crate) const DELIVERY_FORM: &str = "E0304";
 
+/// The lock file was changed by hand.
+pub(crate) const LOCK_EDITED: &str = "E0959";
+
 pub(crate) const CRON: &str = "E0350";
 pub(crate) const TIMEZONE: &str = "E0351";
 pub(crate) const SCHEDULE_EMPTY: &str = "E0352";

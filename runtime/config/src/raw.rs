@@ -6,6 +6,7 @@
 //! documented but not supported yet.
 
 pub(crate) mod connection;
+pub(crate) mod lock;
 pub(crate) mod pipeline;
 pub(crate) mod profiles;
 pub(crate) mod project;

@@ -27,6 +27,11 @@ pub(crate) fn check(kind: &str, text: &str) -> Result<(), (String, String)> {
         "region" => (region(text), "two capital letters, such as `FR`"),
         "secret" => (secret_path(text), "names joined by `/`, such as `shop/token`"),
         "environment" => (environment(text), "letters, digits and `_`, such as `SHOP_TOKEN`"),
+        "plugin" => (plugin_name(text), "a name or `owner/name`, such as `acme/order-tagger`"),
+        "sha256" => (hex_digits(text, 64), "64 hex digits in lower case"),
+        "public_key" => (public_key(text), "the second line of a minisign public key file, `RW…`"),
+        "key" => (key(text), "a key id of 16 hex digits, or a public key `RW…`"),
+        "versions" => (versions(text), "such as `<1.2.0`, `=1.4.1` or `>=2.0.0, <2.3.1`"),
         "filled" => (filled(text), "write something"),
         _ => (Ok(()), ""),
     };
@@ -176,6 +181,35 @@ fn environment(text: &str) -> Result<(), String> {
     let allowed = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     require(allowed && starts && text.len() <= 200, "is not the name of an environment variable")
+}
+
+/// Letters, digits, `-` and `_`, with at most one `/` between two such words.
+fn plugin_name(text: &str) -> Result<(), String> {
+    let is_word = |word: &str| {
+        let allowed = word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+        allowed && (1..=NAME_CHARACTERS_MAX).contains(&word.len())
+    };
+    require(text.split('/').count() <= 2 && text.split('/').all(is_word), "is not the name of a plugin")
+}
+
+fn hex_digits(text: &str, count: usize) -> Result<(), String> {
+    let is_hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+    require(text.len() == count && text.chars().all(is_hex), &format!("is not {count} hex digits"))
+}
+
+/// 42 bytes in base64, of which the first two say Ed25519.
+fn public_key(text: &str) -> Result<(), String> {
+    let allowed = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '/'));
+    require(text.len() == 56 && text.starts_with("RW") && allowed, "is not a public key of minisign")
+}
+
+fn key(text: &str) -> Result<(), String> {
+    let is_id = text.len() == 16 && text.chars().all(|c| c.is_ascii_hexdigit());
+    if is_id { Ok(()) } else { public_key(text).map_err(|_| "is neither the id of a key nor a public key".to_owned()) }
+}
+
+fn versions(text: &str) -> Result<(), String> {
+    require(semver::VersionReq::parse(text).is_ok(), "is not a range of versions")
 }
 
 #[cfg(test)]

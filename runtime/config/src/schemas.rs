@@ -14,7 +14,9 @@ const REFERENCE: &str = "reference";
 /// File name and schema (draft 2020-12) of every kind of project file.
 #[must_use]
 pub fn json_schemas(manifests: &[Manifest]) -> Vec<(String, Value)> {
-    let files = FileKind::ALL.into_iter().map(|kind| (format!("{}.schema.json", kind.word()), schema_of(kind, manifests)));
+    // The lock file is written by the program alone.
+    let kinds = FileKind::ALL.into_iter().filter(|kind| *kind != FileKind::Lock);
+    let files = kinds.map(|kind| (format!("{}.schema.json", kind.word()), schema_of(kind, manifests)));
     files.chain(contract_schemas()).collect()
 }
 
@@ -191,6 +193,10 @@ fn pattern(kind: &str) -> Option<&'static str> {
         "cron" => Some(r"^\s*\S+(\s+\S+){4}\s*$"),
         "secret" => Some("^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$"),
         "environment" => Some("^[A-Za-z_][A-Za-z0-9_]*$"),
+        "plugin" => Some("^[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64})?$"),
+        "sha256" => Some("^[0-9a-f]{64}$"),
+        "public_key" => Some("^RW[A-Za-z0-9+/]{54}$"),
+        "key" => Some("^([0-9A-Fa-f]{16}|RW[A-Za-z0-9+/]{54})$"),
         "filled" | "words" => Some(r"\S"),
         _ => None,
     }

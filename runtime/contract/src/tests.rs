@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use affluent_host::{Backoff, CALL_TIMEOUT_MAX, Exchanges, HostOptions, Secret, system_resolver};
+use affluent_host::{ApproveAll, Backoff, CALL_TIMEOUT_MAX, Exchanges, HostOptions, Secret, system_resolver};
 use affluent_model::diagnostic::Location;
 use affluent_model::plan::{Connection, ConnectionLimits, Egress, FileGrants};
 use serde_json::{Value, json};
@@ -211,6 +211,8 @@ fn options(folder: &Path) -> HostOptions {
     HostOptions {
         plugin_dirs: vec![folder.to_owned()],
         embedded: &[],
+        develop: Default::default(),
+        approvals: Arc::new(ApproveAll),
         cache_dir: Some(self::folder().join("contract-test-cache")),
         project_root: std::env::temp_dir(),
         output_root: None,

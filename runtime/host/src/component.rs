@@ -53,6 +53,20 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The interfaces a component imports, sorted.
+pub(crate) fn imports(component: &Component) -> Vec<String> {
+    let component_type = component.component_type();
+    let mut imports: Vec<String> =
+        component_type.imports(component.engine()).map(|(import, _)| clean_text(import, 128)).collect();
+    imports.sort();
+    imports
+}
+
+/// The version of the contract that checked bytes were built for.
+pub(crate) fn contract(bytes: &[u8]) -> String {
+    summarize(bytes).and_then(|summary| summary.api).unwrap_or_default()
+}
+
 /// Refuses what must not even be compiled; gives the version of the contract that the component speaks.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! The host itself: plugins by name behind the model's `Connectors`. Each open reader, writer or transform is an
 //! instance of its own, with a store of its own and the grants of its connection.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use affluent_model::connector::{
@@ -94,6 +94,12 @@ impl Host {
     /// As [`Connectors::manifest`].
     pub async fn inspect(&self, plugin: &str) -> Result<Inspection, Failure> {
         self.plugins.inspect(plugin).await
+    }
+
+    /// The component file of a plugin; `None` when it is inside the binary, or when there is none.
+    #[must_use]
+    pub fn file_of(&self, plugin: &str) -> Option<PathBuf> {
+        self.plugins.file_of(plugin)
     }
 
     /// As [`Host::inspect`], for a component file wherever it is.

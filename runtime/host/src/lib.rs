@@ -44,8 +44,8 @@ mod tests;
 pub use binary::stamped;
 pub use connectors::Host;
 pub use options::{
-    AddressResolver, AuditCallback, AuditEvent, Backoff, CALL_TIMEOUT_MAX, Clock, HostOptions, KeyValue, LogCallback, LogEvent,
-    LogLevel, LogLine, RandomSource, SecretResolver, SystemClock, system_resolver,
+    AddressResolver, ApproveAll, AuditCallback, AuditEvent, Backoff, CALL_TIMEOUT_MAX, Clock, HostOptions, KeyValue, LogCallback,
+    LogEvent, LogLevel, LogLine, RandomSource, SecretResolver, SystemClock, system_resolver,
 };
 pub use plugins::Inspection;
 pub use recording::{Exchanges, Recorder, Repeats, Replay};

@@ -1,6 +1,7 @@
 //! What the caller gives the host: folders, clock, randomness, secrets, the durable store of plugins, and where log
 //! lines and refusals go. The host reads no environment variable and asks the operating system for nothing of this.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use affluent_model::Result;
 use affluent_model::connector::BoxFuture;
 use affluent_model::limits::{ATTEMPTS_MAX, BACKOFF_FIRST_MS, BACKOFF_LONGEST_MS};
+use affluent_model::lock::{Approvals, Candidate, Said};
 use affluent_model::plan::Connection;
 
 use crate::recording::Exchanges;
@@ -89,6 +91,20 @@ pub trait KeyValue: Send + Sync {
     /// # Errors
     /// When the store cannot be written.
     fn delete(&self, pipeline: &str, owner: &str, key: &str) -> Result<()>;
+}
+
+/// Approves everything: for commands that look at plugins without a project, and for tests.
+#[derive(Debug, Clone, Copy)]
+pub struct ApproveAll;
+
+impl Approvals for ApproveAll {
+    fn admit(&self, _candidate: &Candidate<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn grant(&self, _candidate: &Candidate<'_>, _said: Said<'_>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// How important a log line is.
@@ -186,6 +202,9 @@ pub struct HostOptions {
     pub plugin_dirs: Vec<PathBuf>,
     /// Components inside the binary: (name, bytes).
     pub embedded: &'static [(&'static str, &'static [u8])],
+    /// Plugins under development: name → component file; they come before all others of their name.
+    pub develop: BTreeMap<String, PathBuf>,
+    pub approvals: Arc<dyn Approvals>,
     /// For compiled code; created with mode 0700. `None` = compile at every start.
     pub cache_dir: Option<PathBuf>,
     /// File grants are relative to it.

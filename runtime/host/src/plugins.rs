@@ -9,15 +9,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
-use affluent_model::Result;
-use affluent_model::connector::Failure;
+use affluent_model::connector::{Failure, FailureKind};
+use affluent_model::lock::{Candidate, Origin, Said};
+use affluent_model::{Error, Result};
 use tokio::sync::Mutex;
 use wasmtime::component::Component;
 
 use crate::cache::CodeCache;
 use crate::component::{self, Linkers, LoadedPlugin, Unchecked};
+use crate::contract::Version;
 use crate::engine::TickingEngine;
-use crate::failure::configuration_failure;
+use crate::failure::{configuration_failure, host_failure};
 use crate::limits::COMPONENT_BYTES_MAX;
 use crate::linker::{plugin_linker, wasi_linker};
 use crate::options::{HostOptions, LogEvent, LogLevel};
@@ -47,7 +49,17 @@ type Place = Arc<Mutex<Option<(Stamp, Arc<LoadedPlugin>)>>>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stamp {
     Embedded,
-    File { path: PathBuf, length: u64, modified: Option<SystemTime> },
+    File { path: PathBuf, length: u64, modified: Option<SystemTime>, is_developed: bool },
+}
+
+impl Stamp {
+    fn origin(&self) -> Origin<'_> {
+        match self {
+            Self::Embedded => Origin::Embedded,
+            Self::File { path, is_developed: true, .. } => Origin::Develop(path),
+            Self::File { path, is_developed: false, .. } => Origin::File(path),
+        }
+    }
 }
 
 impl Plugins {
@@ -82,17 +94,44 @@ impl Plugins {
         }
         let bytes = self.read(name, &stamp)?;
         let version = component::check_bytes(name, &bytes)?;
-        let digest = component::digest(&bytes);
-        let compiled = self.compile(name, &digest, bytes).await?;
-        let unchecked = Unchecked { component: compiled, digest, version };
-        let plugin = Arc::new(component::load(name, unchecked, &self.linkers, &self.options).await?);
+        let plugin = Arc::new(self.load_approved(name, stamp.origin(), bytes, version).await?);
         *loaded = Some((stamp, Arc::clone(&plugin)));
         Ok(plugin)
+    }
+
+    /// Compiles and asks for the manifest only what was admitted, and gives back only what may have what it asks for.
+    async fn load_approved(
+        &self,
+        name: &str,
+        origin: Origin<'_>,
+        bytes: Vec<u8>,
+        version: Version,
+    ) -> Result<LoadedPlugin, Failure> {
+        let approvals = &self.options.approvals;
+        let digest = component::digest(&bytes);
+        let bytes = Arc::<[u8]>::from(bytes);
+        let candidate = Candidate { name, digest: &digest, bytes: &bytes, origin };
+        approvals.admit(&candidate).map_err(|error| self.not_approved(name, error))?;
+        let component = self.compile(name, &digest, Arc::clone(&bytes)).await?;
+        let imports = component::imports(&component);
+        let unchecked = Unchecked { component, digest: digest.clone(), version };
+        let plugin = component::load(name, unchecked, &self.linkers, &self.options).await?;
+        let contract = component::contract(&bytes);
+        let said = Said { manifest: &plugin.manifest, contract: &contract, imports: &imports };
+        approvals.grant(&candidate, said).map_err(|error| self.not_approved(name, error))?;
+        Ok(plugin)
+    }
+
+    /// A refusal is an event for whoever watches (security C-45).
+    fn not_approved(&self, name: &str, error: Error) -> Failure {
+        Services::none(&self.options, name).caller().audit("load", name, &format!("{}: {}", error.code, error.message));
+        host_failure(FailureKind::Config, "approval", error)
     }
 
     /// The names of all plugins, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: BTreeSet<String> = self.options.embedded.iter().map(|(name, _)| (*name).to_owned()).collect();
+        names.extend(self.options.develop.keys().cloned());
         for folder in &self.options.plugin_dirs {
             names.extend(names_in(folder, ""));
             for (inner, path) in folders_in(folder) {
@@ -102,7 +141,20 @@ impl Plugins {
         names.into_iter().collect()
     }
 
+    /// The file of a plugin that is not inside the binary.
+    pub(crate) fn file_of(&self, name: &str) -> Option<PathBuf> {
+        match self.find(name).ok()? {
+            Stamp::File { path, .. } => Some(path),
+            Stamp::Embedded => None,
+        }
+    }
+
     fn find(&self, name: &str) -> Result<Stamp, Failure> {
+        if let Some(path) = self.options.develop.get(name) {
+            let metadata = fs::metadata(path).ok();
+            let (length, modified) = metadata.map_or((0, None), |metadata| (metadata.len(), metadata.modified().ok()));
+            return Ok(Stamp::File { path: path.clone(), length, modified, is_developed: true });
+        }
         if self.options.embedded.iter().any(|(known, _)| *known == name) {
             return Ok(Stamp::Embedded);
         }
@@ -113,7 +165,8 @@ impl Plugins {
                 if let Ok(metadata) = fs::metadata(&path)
                     && metadata.is_file()
                 {
-                    return Ok(Stamp::File { path, length: metadata.len(), modified: metadata.modified().ok() });
+                    let (length, modified) = (metadata.len(), metadata.modified().ok());
+                    return Ok(Stamp::File { path, length, modified, is_developed: false });
                 }
             }
         }
@@ -144,7 +197,7 @@ impl Plugins {
 
     /// The compiled component, from the cache where it can. Never on the threads that calls run on: several plugins load
     /// at the same time, and no call waits for a compilation.
-    async fn compile(&self, name: &str, digest: &str, bytes: Vec<u8>) -> Result<Component, Failure> {
+    async fn compile(&self, name: &str, digest: &str, bytes: Arc<[u8]>) -> Result<Component, Failure> {
         let (engine, cache) = (self.engine.engine.clone(), self.cache.clone());
         let (caller, key) = (Services::none(&self.options, name).caller(), digest.to_owned());
         let compiled = tokio::task::spawn_blocking(move || {

@@ -12,7 +12,7 @@ use affluent_model::diagnostic::Location;
 use affluent_model::plan::{Connection, ConnectionLimits, Egress, FileGrants};
 use affluent_model::{Error, Result};
 
-use crate::options::{AuditEvent, Backoff, Clock, HostOptions, KeyValue, LogLine, SystemClock};
+use crate::options::{ApproveAll, AuditEvent, Backoff, Clock, HostOptions, KeyValue, LogLine, SystemClock};
 use crate::recording::Exchanges;
 use crate::secret::Secret;
 
@@ -90,6 +90,8 @@ impl TestHost {
         let options = HostOptions {
             plugin_dirs: Vec::new(),
             embedded: &[],
+            develop: Default::default(),
+            approvals: Arc::new(ApproveAll),
             cache_dir: None,
             project_root: std::env::temp_dir(),
             output_root: None,

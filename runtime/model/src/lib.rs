@@ -10,6 +10,7 @@ pub mod expression;
 pub mod fold;
 pub mod identity;
 pub mod limits;
+pub mod lock;
 pub mod manifest;
 pub mod normalize;
 pub mod pii;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::diagnostic::Location;
+use crate::lock::{Lock, PluginRules};
 use crate::pii::{PiiClass, PiiPolicy};
 use crate::schema::SyncMode;
 
@@ -18,6 +19,8 @@ pub struct Plan {
     /// In the order of the file.
     pub traits: Vec<ComputedTrait>,
     pub segments: Vec<Segment>,
+    /// `affluent.lock`; empty when there is none.
+    pub lock: Lock,
 }
 
 /// `affluent.yaml`.
@@ -31,8 +34,10 @@ pub struct Project {
     /// Absolute.
     pub data_dir: PathBuf,
     pub keys: KeySource,
-    /// Folders searched for plugins before those inside the binary; absolute.
+    /// Folders searched for plugins that are not inside the binary; absolute. The first is where new ones are put.
     pub plugin_dirs: Vec<PathBuf>,
+    /// Which plugins may run, beyond what the lock file says.
+    pub plugins: PluginRules,
     /// Class → policy where it differs from `seal`.
     pub pii: BTreeMap<PiiClass, PiiPolicy>,
 }

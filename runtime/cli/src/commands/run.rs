@@ -10,6 +10,7 @@ use affluent_model::report::{RunOutcome, RunReport};
 
 use crate::arguments::{RunArguments, Shared};
 use crate::failure::{Exit, Failure, Outcome};
+use crate::lock_file;
 use crate::project;
 use crate::render::progress::Progress;
 use crate::render::screen::{Screen, complain};
@@ -29,6 +30,7 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, arguments: &RunArgumen
     for note in &wired.notes {
         screen.say(note);
     }
+    lock_file::follow(&wired.policy, &project.plan, screen)?;
     stop_on_signals(Arc::clone(&cancelled));
     let (reports, errors) = run_all(&wired.engine, &project.plan, &names, arguments).await?;
     progress.clear();

@@ -12,6 +12,7 @@ use affluent_model::report::RunReport;
 use crate::arguments::{ServeArguments, Shared};
 use crate::commands::run::{end_at_once, stop_on_signals};
 use crate::failure::{Exit, Outcome};
+use crate::lock_file;
 use crate::project;
 use crate::render::screen::{Screen, complain, duration};
 use crate::render::{diagnostics, report};
@@ -25,6 +26,7 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, arguments: &ServeArgum
     for note in &wired.notes {
         screen.say(note);
     }
+    lock_file::follow(&wired.policy, &project.plan, screen)?;
     let scheduled = project.plan.pipelines.values().filter(|pipeline| pipeline.schedule.is_some()).count();
     let listener = affluent_server::listen(&arguments.listen).await?;
     screen

@@ -22,18 +22,20 @@ impl Checker<'_> {
         }
     }
 
-    /// The manifest of a plugin; a name that no plugin at hand has is reported at `path`.
+    /// The manifest of a plugin; a name that no plugin at hand has, and a plugin that may not run, are reported at `path`.
     fn manifest(&mut self, plugin: &str, subject: &Subject, path: &[&str]) -> Option<Manifest> {
         if let Some(manifest) = self.catalog.manifest(plugin) {
             return Some(manifest.clone());
         }
         let known = self.catalog.plugins();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let at = self.sources.locate(subject, path.iter().copied());
         if known.contains(&plugin) {
-            // It is there and could not be asked: that failure is the caller's to report.
+            if let Some(error) = self.catalog.refusal(plugin) {
+                self.add(error.code, error.message.clone(), at, error.help.clone());
+            }
             return None;
         }
-        let at = self.sources.locate(subject, path.iter().copied());
         self.add(
             mistake::UNKNOWN_PLUGIN,
             format!("unknown plugin `{plugin}`"),

@@ -26,7 +26,7 @@ pub(crate) struct RawProject {
     pub(crate) data_dir: Option<Placed<String>>,
     /// Where the key comes from that wraps all other keys; `{ file: .affluent/keys/keyring }` when absent.
     pub(crate) keys: Option<Placed<RawKeys>>,
-    /// Where plugins are looked for before those inside the program.
+    /// Plugins that are not inside the program: where they are looked for, and which of them may run.
     pub(crate) plugins: Option<RawPlugins>,
     /// What happens to personal data of a class: `seal` (encrypt, the default), `clear` (keep readable) or `drop`.
     #[schemars(extend("x-keys" = "pii"))]
@@ -46,11 +46,41 @@ pub(crate) struct RawKeys {
     pub(crate) env: Option<Placed<String>>,
 }
 
-/// Where plugins are looked for.
+/// Where plugins are looked for, and which of them may run.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawPlugins {
-    /// Folders, relative to the project's folder.
+    /// Folders, relative to the project's folder; `[plugins]` when absent. `affluent plugin add` puts plugins into the first.
     #[schemars(extend("items" = { "type": "string", "x-affluent": "filled" }))]
-    pub(crate) dirs: Vec<Placed<String>>,
+    pub(crate) dirs: Option<Vec<Placed<String>>>,
+    /// Public keys of minisign, `RW…`. When there are any, a plugin from outside must be signed by one of them.
+    #[schemars(extend("items" = { "type": "string", "x-affluent": "public_key" }))]
+    pub(crate) trust: Option<Vec<Placed<String>>>,
+    /// Plugins that never run, besides those that this release of the program refuses.
+    pub(crate) deny: Option<Vec<Placed<RawDenied>>>,
+    /// Plugins under development: name → component file, relative to the project's folder. They run as they are, unpinned;
+    /// `--locked` refuses them.
+    #[schemars(extend("x-keys" = "plugin"))]
+    pub(crate) develop: Option<Named<Placed<String>>>,
+}
+
+/// A plugin that never runs: by `sha256`, by `key`, or by `name` with `versions`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
+pub(crate) struct RawDenied {
+    /// SHA-256 of the component.
+    #[schemars(extend("x-affluent" = "sha256"))]
+    pub(crate) sha256: Option<Placed<String>>,
+    /// Key of whoever signed it: its id of 16 hex digits, or the public key.
+    #[schemars(extend("x-affluent" = "key"))]
+    pub(crate) key: Option<Placed<String>>,
+    /// Name of the plugin.
+    #[schemars(extend("x-affluent" = "plugin"))]
+    pub(crate) name: Option<Placed<String>>,
+    /// Its versions, such as `<1.2.0`; all when absent.
+    #[schemars(extend("x-affluent" = "versions"))]
+    pub(crate) versions: Option<Placed<String>>,
+    /// Why; shown when it is met.
+    pub(crate) reason: Option<String>,
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use affluent_host::{Backoff, CALL_TIMEOUT_MAX, Exchanges, Host, HostOptions, KeyValue, Secret, SystemClock};
+use affluent_host::{ApproveAll, Backoff, CALL_TIMEOUT_MAX, Exchanges, Host, HostOptions, KeyValue, Secret, SystemClock};
 use affluent_model::Result;
 
 /// Any error of a measuring program.
@@ -30,6 +30,8 @@ pub(crate) fn host(folder: PathBuf) -> Result<Host> {
     Host::new(HostOptions {
         plugin_dirs: vec![folder.clone()],
         embedded: &[],
+        develop: Default::default(),
+        approvals: Arc::new(ApproveAll),
         cache_dir: Some(folder.join("measuring-cache")),
         project_root: PathBuf::from("."),
         output_root: None,

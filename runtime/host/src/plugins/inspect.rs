@@ -46,7 +46,7 @@ impl Plugins {
     pub(crate) async fn inspect_file(&self, path: &Path) -> Result<Inspection, Failure> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let name = clean_text(&stem, 128);
-        self.inspect_at(&name, &Stamp::File { path: path.to_owned(), length: 0, modified: None }).await
+        self.inspect_at(&name, &Stamp::File { path: path.to_owned(), length: 0, modified: None, is_developed: false }).await
     }
 
     async fn inspect_at(&self, name: &str, stamp: &Stamp) -> Result<Inspection, Failure> {
@@ -54,11 +54,8 @@ impl Plugins {
         let version = component::check_bytes(name, &bytes)?;
         let (length, summary) = (bytes.len(), summarize(&bytes).unwrap_or_default());
         let digest = component::digest(&bytes);
-        let compiled = self.compile(name, &digest, bytes).await?;
-        let component_type = compiled.component_type();
-        let imports = component_type.imports(&self.engine.engine).map(|(import, _)| clean_text(import, 128));
-        let mut imports: Vec<String> = imports.collect();
-        imports.sort();
+        let compiled = self.compile(name, &digest, bytes.into()).await?;
+        let imports = component::imports(&compiled);
         let plugin =
             component::load(name, Unchecked { component: compiled, digest, version }, &self.linkers, &self.options).await?;
         Ok(Inspection {

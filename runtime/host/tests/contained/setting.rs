@@ -50,6 +50,8 @@ pub(crate) fn host(folder: &Path, call_timeout: Duration) -> (Host, Recorded) {
     let next = AtomicU64::new(u64::from(std::process::id()) << 32);
     let options = HostOptions {
         plugin_dirs: vec![plugins_built().to_owned(), folder.to_owned()],
+        develop: Default::default(),
+        approvals: Arc::new(affluent_host::ApproveAll),
         embedded: &[],
         cache_dir: Some(plugins_built().join("host-test-cache")),
         project_root: folder.to_owned(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use affluent_contract::{Fixture, Subject};
-use affluent_host::{Clock, Exchanges, HostOptions, Recorder, Repeats, Replay};
+use affluent_host::{ApproveAll, Clock, Exchanges, HostOptions, Recorder, Repeats, Replay};
 use affluent_model::Error;
 use affluent_model::diagnostic::Location;
 use affluent_model::plan::{Connection, ConnectionLimits, Egress, FileGrants};
@@ -157,18 +157,31 @@ fn at(component: &Path, folder: Option<&Path>) -> Result<Found, Failure> {
     let root = folder.map_or_else(|| folder_of(component), Path::to_owned);
     let fixture = FIXTURES.iter().map(|name| root.join(name)).find(|file| file.is_file());
     let fixture = fixture.map(|file| read_fixture(&file)).transpose()?.unwrap_or_default();
-    let place = Place { root, plugin_dirs: vec![folder_of(component)], cache_dir: None };
+    let place = Place {
+        root,
+        plugin_dirs: vec![folder_of(component)],
+        cache_dir: None,
+        develop: Default::default(),
+        approvals: Arc::new(ApproveAll),
+    };
     Ok(Found { plugin, place, fixture, connection: None })
 }
 
 /// A plugin of the project, or of the program.
 fn named(shared: &Shared, name: &str) -> Result<Found, Failure> {
-    let (root, plugin_dirs) = match project::load(shared) {
-        Ok(project) => (project.plan.project.root.clone(), project.plan.project.plugin_dirs.clone()),
-        Err(Failure::Error(error)) if error.code == "E0817" && shared.project.is_none() => (PathBuf::from("."), Vec::new()),
+    let cache_dir = None;
+    let place = match project::load(shared) {
+        Ok(project) => {
+            let (approvals, project) = (wire::policy(&project.plan)?, &project.plan.project);
+            let (root, plugin_dirs) = (project.root.clone(), project.plugin_dirs.clone());
+            Place { root, plugin_dirs, cache_dir, develop: project.plugins.develop.clone(), approvals }
+        }
+        Err(Failure::Error(error)) if error.code == "E0817" && shared.project.is_none() => {
+            let (root, approvals) = (PathBuf::from("."), Arc::new(ApproveAll));
+            Place { root, plugin_dirs: Vec::new(), cache_dir, develop: Default::default(), approvals }
+        }
         Err(failure) => return Err(failure),
     };
-    let place = Place { root, plugin_dirs, cache_dir: None };
     Ok(Found { plugin: name.to_owned(), place, fixture: Fixture::default(), connection: None })
 }
 
