@@ -13,6 +13,7 @@ mod commands;
 mod contract;
 mod crash;
 mod keys;
+mod pipeline_tests;
 mod plugin_author;
 mod provenance;
 mod quickstart;
@@ -31,6 +32,7 @@ fn main() {
     trials.extend(keys::trials());
     trials.extend(bad_input::trials());
     trials.extend(crash::trials());
+    trials.extend(pipeline_tests::trials());
     trials.extend(plugin_author::trials());
     trials.extend(provenance::trials());
     trials.extend(vendors::trials());

@@ -17,6 +17,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     let trials = vec![
         rule("vendors: a shop becomes a list, changes alone are sent, and nothing is refused", shop_to_list),
         rule("vendors: what customers spent and what orders were worth adds up to the shop's own sums", revenue_adds_up),
+        rule(
+            "vendors: a run is recorded without secrets or personal values and replayed alike without the vendors",
+            recorded_run,
+        ),
         rule("vendors: a shop that stumbles is read to its end all the same", shop_that_stumbles),
     ];
     trials.into_iter().map(|trial| trial.with_ignored_flag(is_absent)).collect()
@@ -123,7 +127,14 @@ egress: {{ private: [\"127.0.0.1:{port}\"], http: true }}
 }
 
 fn run(project: &Project) -> Result<Value, Failed> {
-    let output = project.command(&["run", "--output", "json", "--quiet"]).env("KLAVIYO_KEY_OF_THE_TEST", "pk_test").output()?;
+    run_with(project, &[])
+}
+
+/// Runs with further arguments, in the project's folder.
+fn run_with(project: &Project, arguments: &[&str]) -> Result<Value, Failed> {
+    let mut all = vec!["run", "--output", "json", "--quiet"];
+    all.extend(arguments);
+    let output = project.command(&all).current_dir(project.path()).env("KLAVIYO_KEY_OF_THE_TEST", "pk_test").output()?;
     let ended = crate::support::Ended::of(output).expect(0)?;
     Ok(serde_json::from_str(&ended.stdout)?)
 }
@@ -191,6 +202,80 @@ fn shop_to_list() -> Result<(), Failed> {
     holds(removed > 0, "nobody left the list")?;
     let summary = klaviyo.get("/__judge/summary")?;
     judged(&klaviyo, &summary)
+}
+
+/// Writes the buyers to a file, beside what the example does.
+const BUYERS_OUT: &str = "version: 1
+pipeline: buyers_out
+schedule: { after: [shopify_to_profiles] }
+source: { profiles: { segment: buyers } }
+destination:
+  connection: { plugin: jsonl, files: { write: [out] }, config: { path: out/buyers.jsonl } }
+  object: file
+  mode: mirror
+  match: { customer: shopify_customer_id }
+  map: { first_name: first_name, orders: orders_count, spent: total_spent }
+  grants: [first_name]
+";
+
+fn recorded_run() -> Result<(), Failed> {
+    let shopify = Judge::start("shopify", &["--bucket", "20000", "--restore", "20000"])?;
+    let klaviyo = Judge::start("klaviyo", &[])?;
+    let project = example(&shopify, &klaviyo);
+    project.write("pipelines/buyers_out.yaml", BUYERS_OUT);
+    project.affluent(&["keys", "init"]).expect(0)?;
+    shopify.request_with("POST", "/__judge/fault", STUMBLES[0])?;
+    let recorded = run_with(&project, &["--record", "recording"])?;
+    project.affluent(&["run", "--record", "/nowhere"]).expect(2)?.says("E0925")?;
+    drop((shopify, klaviyo));
+
+    let text: String = crate::support::files_below(&project.path().join("recording"))
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap_or_default())
+        .collect();
+    holds(text.contains("shop.") || text.len() > 100_000, format!("the recording has {} bytes", text.len()))?;
+    for secret in ["shpat_test", "pk_test"] {
+        holds(!text.contains(secret), format!("`{secret}` is in the recording"))?;
+    }
+    let lower = text.to_lowercase();
+    let customer = lower.split("user").skip(1).find(|rest| {
+        let digits = rest.chars().take_while(char::is_ascii_digit).count();
+        digits > 0 && rest.get(digits..).is_some_and(|rest| rest.starts_with("@example.com") || rest.starts_with("%40"))
+    });
+    holds(customer.is_none(), "a customer's address is in the recording")?;
+
+    std::fs::remove_dir_all(project.path().join("secrets"))?;
+    let export = project.path().join(".affluent/replay/out/buyers.jsonl");
+    let first = run_with(&project, &["--replay", "recording"])?;
+    let exported = std::fs::read(&export)?;
+    let second = run_with(&project, &["--replay", "recording"])?;
+    same("reports of two replays", steady(&second), steady(&first))?;
+    same("report of the replay", steady(&first), steady(&recorded))?;
+    holds(!exported.is_empty() && std::fs::read(&export)? == exported, "two replays exported different bytes")?;
+    let real = std::fs::read(project.path().join("out/buyers.jsonl"))?;
+    holds(purchases(&exported) == purchases(&real), "the buyers of the replay bought something else")?;
+    holds(real != exported, "the replay exported the customers themselves")
+}
+
+/// What the buyers in an export bought, without who they are.
+fn purchases(export: &[u8]) -> Vec<String> {
+    let rows = String::from_utf8_lossy(export).into_owned();
+    let rows = rows.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut purchases: Vec<String> = rows.map(|row| format!("{} {}", row["customer"], row["spent"])).collect();
+    purchases.sort();
+    purchases
+}
+
+/// A report without what no two runs share: names, times, and how often the clock asked for a commit.
+fn steady(reports: &Value) -> Value {
+    match reports {
+        Value::Array(list) => list.iter().map(steady).collect(),
+        Value::Object(map) => {
+            let varies = |name: &str| matches!(name, "run" | "commits") || name.ends_with("_ms");
+            map.iter().filter(|(name, _)| !varies(name)).map(|(name, value)| (name.clone(), steady(value))).collect()
+        }
+        other => other.clone(),
+    }
 }
 
 /// Answers of a shop on a bad day: throttled in both forms, broken, cut off, a page of HTML, half a document.

@@ -63,6 +63,8 @@ pub(crate) enum Command {
     },
     /// Runs pipelines, each after those it waits for
     Run(RunArguments),
+    /// Runs the tests that stand in pipelines; exit code 4 when one fails
+    Test(PipelineTestArguments),
     /// Runs schedules until it is stopped
     Serve(ServeArguments),
     /// Shows runs, streams, segments and what waits
@@ -111,6 +113,21 @@ pub(crate) struct RunArguments {
     /// Stops each stream after about so many records
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u64>,
+    /// Keeps what plugins send and get, without secrets and personal values, as files in this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "replay")]
+    pub(crate) record: Option<PathBuf>,
+    /// Runs from the recording in this folder: sends nothing and touches no data of the project
+    #[arg(long, value_name = "DIR")]
+    pub(crate) replay: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PipelineTestArguments {
+    /// Pipelines; all of the project when absent
+    pub(crate) pipelines: Vec<String>,
+    /// Runs only tests whose name holds this text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -4,12 +4,14 @@
 mod arguments;
 mod commands;
 mod failure;
+mod fixtures;
 mod lock_file;
 mod project;
 mod render;
 mod secrets;
 mod toolchain;
 mod wire;
+mod world;
 
 use std::process::ExitCode;
 
@@ -55,6 +57,7 @@ async fn dispatch(arguments: &Arguments, screen: &screen::Screen) -> Outcome {
         Command::Validate => commands::validate::run(shared, screen).await,
         Command::Plan { pipelines } => commands::plan::run(shared, screen, pipelines).await,
         Command::Run(run) => commands::run::run(shared, screen, run).await,
+        Command::Test(test) => commands::test::run(shared, screen, test).await,
         Command::Serve(serve) => commands::serve::run(shared, screen, serve).await,
         Command::Status => commands::status::run(shared, screen).await,
         Command::Profile(command) => commands::profile::run(shared, screen, command).await,

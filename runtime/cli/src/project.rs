@@ -217,13 +217,33 @@ pub(crate) async fn validate(
     connectors: &dyn Connectors,
     expressions: &Expressions,
 ) -> Result<Vec<Diagnostic>, Failure> {
+    let (diagnostics, failures) = compare_with_plugins(project, connectors, expressions).await?;
+    match failures.into_iter().next() {
+        Some((connection, error)) => Err(error.at(format!("connection {connection}")).into()),
+        None => Ok(diagnostics),
+    }
+}
+
+/// As [`validate`], where vendors need not be in reach: what depends on a connection that cannot be asked is not judged.
+pub(crate) async fn validate_offline(
+    project: &Project,
+    connectors: &dyn Connectors,
+    expressions: &Expressions,
+) -> Result<Vec<Diagnostic>, Failure> {
+    compare_with_plugins(project, connectors, expressions).await.map(|(diagnostics, _)| diagnostics)
+}
+
+type NotAsked = Vec<(String, Error)>;
+
+async fn compare_with_plugins(
+    project: &Project,
+    connectors: &dyn Connectors,
+    expressions: &Expressions,
+) -> Result<(Vec<Diagnostic>, NotAsked), Failure> {
     let catalog = PluginCatalog::ask(&project.plan, connectors).await;
     let diagnostics = check(&project.plan, &catalog, &LakePlanner(expressions), &project.sources);
     if diagnostics.iter().any(|one| one.severity == Severity::Error) {
         return Err(Failure::Mistakes(diagnostics));
     }
-    match catalog.failures.into_iter().next() {
-        Some((connection, error)) => Err(error.at(format!("connection {connection}")).into()),
-        None => Ok(diagnostics),
-    }
+    Ok((diagnostics, catalog.failures))
 }

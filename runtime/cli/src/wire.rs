@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use affluent_engine::{Clock, Engine, Event, Observer};
 use affluent_host::{
-    ApproveAll, AuditEvent, Backoff, CALL_TIMEOUT_MAX, Exchanges, Host, HostOptions, KeyValue, LogEvent, LogLine,
+    ApproveAll, AuditEvent, Backoff, CALL_TIMEOUT_MAX, Exchanges, Host, HostOptions, KeyValue, LogEvent, LogLine, RandomSource,
 };
 use affluent_lake::{EmbeddedLake, Expressions, LakeOptions};
 use affluent_ledger::{Keys, Ledger, SqliteLedger, StoredKeyRow};
@@ -22,6 +22,7 @@ use affluent_vault::{KeyRing, OsRandom, Random, StoredKey, Vault, create_key_fil
 
 use crate::project::Project;
 use crate::secrets;
+use crate::world::World;
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
@@ -56,9 +57,31 @@ pub(crate) struct Wired {
 /// # Errors
 /// Keys that are missing, wrong or unsafe stop here, before anything is written.
 pub(crate) fn open(project: &Project, observer: Arc<dyn Observer>, cancelled: Arc<AtomicBool>) -> Result<Wired> {
-    let plan = Arc::clone(&project.plan);
+    open_in(Arc::clone(&project.plan), World::live(&project.plan), observer, cancelled)
+}
+
+/// As [`open`], in another world than the live one.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_in(plan: Arc<Plan>, world: World, observer: Arc<dyn Observer>, cancelled: Arc<AtomicBool>) -> Result<Wired> {
+    let (engine, connectors, policy, notes) = assemble(plan, world, observer, cancelled)?;
+    Ok(Wired { engine: Arc::new(engine), connectors, policy, notes })
+}
+
+/// An engine on the stores of a plan, and its host.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn assemble(
+    plan: Arc<Plan>,
+    world: World,
+    observer: Arc<dyn Observer>,
+    cancelled: Arc<AtomicBool>,
+) -> Result<(Engine, Arc<Host>, Arc<Policy>, Vec<String>)> {
     let mut notes = Vec::new();
-    let (ledger, vault) = open_stores(&plan, &mut notes)?;
+    let (ledger, vault) = open_stores(&plan, &mut *world.randomness(), &mut notes)?;
+    let clock = Arc::clone(&world.clock);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let lake = EmbeddedLake::open(LakeOptions {
         dir: plan.project.data_dir.join("lake"),
@@ -69,8 +92,10 @@ pub(crate) fn open(project: &Project, observer: Arc<dyn Observer>, cancelled: Ar
     let lake: Arc<dyn affluent_lake::Lake> = Arc::new(lake);
     lake.sweep(&ledger.file_names()?, SystemClock.now_us() - SWEEP_AGE_US)?;
     let policy = policy(&plan)?;
-    let place = Place::of(&plan, Arc::clone(&policy) as Arc<dyn Approvals>)?;
-    let connectors = Arc::new(host_at(place, Some(Arc::clone(&ledger)), Arc::clone(&cancelled), Some(Arc::clone(&observer)))?);
+    let approvals = Arc::clone(&policy) as Arc<dyn Approvals>;
+    let (observed, cancel) = (Some(Arc::clone(&observer)), Arc::clone(&cancelled));
+    let connectors =
+        Arc::new(host_in(&plan, world, Around { ledger: Some(Arc::clone(&ledger)), approvals, observer: observed }, cancel)?);
     let engine = Engine {
         plan,
         connectors: Arc::clone(&connectors) as Arc<dyn Connectors>,
@@ -78,13 +103,13 @@ pub(crate) fn open(project: &Project, observer: Arc<dyn Observer>, cancelled: Ar
         lake,
         expressions: Arc::new(Expressions::new()),
         vault: Arc::new(vault),
-        clock: Arc::new(SystemClock),
+        clock,
         observer,
         cancelled,
         holder: holder(),
         is_dead: Arc::new(is_dead),
     };
-    Ok(Wired { engine: Arc::new(engine), connectors, policy, notes })
+    Ok((engine, connectors, policy, notes))
 }
 
 /// Memory that the machine could give now; 0 where it does not say.
@@ -100,7 +125,8 @@ fn memory_free_bytes() -> usize {
 /// # Errors
 /// When the cache of compiled plugins cannot be made.
 pub(crate) fn host(plan: &Plan, ledger: Option<Arc<dyn Ledger>>, cancelled: Arc<AtomicBool>) -> Result<Host> {
-    host_at(Place::of(plan, policy(plan)?)?, ledger, cancelled, None)
+    let around = Around { ledger, approvals: policy(plan)?, observer: None };
+    host_in(plan, World::live(plan), around, cancelled)
 }
 
 /// Which plugins the project may run.
@@ -111,11 +137,37 @@ pub(crate) fn policy(plan: &Plan) -> Result<Arc<Policy>> {
     Ok(Arc::new(Policy::new(plan.lock.clone(), plan.project.plugins.clone())?))
 }
 
+/// What a host reports to, and whom it asks.
+struct Around {
+    ledger: Option<Arc<dyn Ledger>>,
+    approvals: Arc<dyn Approvals>,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+/// The plugin host in a world: its files, its exchanges, and with them what guests see of time and randomness.
+fn host_in(plan: &Plan, world: World, around: Around, cancelled: Arc<AtomicBool>) -> Result<Host> {
+    OsRandom::new().fill(&mut [0])?;
+    make_private(&plan.project.data_dir)?;
+    let place = Place {
+        root: plan.project.root.clone(),
+        plugin_dirs: plan.project.plugin_dirs.clone(),
+        cache_dir: Some(world.plugin_cache),
+        develop: plan.project.plugins.develop.clone(),
+        approvals: around.approvals,
+    };
+    let mut options = options_at(place, around.ledger, cancelled, around.observer);
+    (options.clock, options.random) = time_and_chance(&world.exchanges);
+    options.output_root = world.output_root;
+    options.exchanges = world.exchanges;
+    Host::new(options)
+}
+
 /// The plugin host without a project: knows the plugins inside the binary, keeps nothing.
 ///
 /// # Errors
 /// As [`host`].
 pub(crate) fn bare_host(cancelled: Arc<AtomicBool>) -> Result<Host> {
+    OsRandom::new().fill(&mut [0])?;
     let place = Place {
         root: PathBuf::from("."),
         plugin_dirs: Vec::new(),
@@ -123,7 +175,7 @@ pub(crate) fn bare_host(cancelled: Arc<AtomicBool>) -> Result<Host> {
         develop: BTreeMap::new(),
         approvals: Arc::new(ApproveAll),
     };
-    host_at(place, None, cancelled, None)
+    Host::new(options_at(place, None, cancelled, None))
 }
 
 /// Where a host finds what it reads.
@@ -136,29 +188,6 @@ pub(crate) struct Place {
     pub(crate) approvals: Arc<dyn Approvals>,
 }
 
-impl Place {
-    fn of(plan: &Plan, approvals: Arc<dyn Approvals>) -> Result<Self> {
-        make_private(&plan.project.data_dir)?;
-        Ok(Self {
-            root: plan.project.root.clone(),
-            plugin_dirs: plan.project.plugin_dirs.clone(),
-            cache_dir: Some(plan.project.data_dir.join("plugins")),
-            develop: plan.project.plugins.develop.clone(),
-            approvals,
-        })
-    }
-}
-
-fn host_at(
-    place: Place,
-    ledger: Option<Arc<dyn Ledger>>,
-    cancelled: Arc<AtomicBool>,
-    observer: Option<Arc<dyn Observer>>,
-) -> Result<Host> {
-    OsRandom::new().fill(&mut [0])?;
-    Host::new(options_at(place, ledger, cancelled, observer))
-}
-
 /// What a host needs from outside; the caller has seen that the system gives randomness.
 pub(crate) fn options_at(
     place: Place,
@@ -168,6 +197,7 @@ pub(crate) fn options_at(
 ) -> HostOptions {
     let root = place.root;
     let audited = ledger.clone();
+    let (clock, random) = time_and_chance(&Exchanges::Live);
     HostOptions {
         plugin_dirs: place.plugin_dirs,
         embedded: EMBEDDED,
@@ -177,11 +207,8 @@ pub(crate) fn options_at(
         project_root: root.clone(),
         output_root: None,
         exchanges: Exchanges::Live,
-        clock: Arc::new(affluent_host::SystemClock::default()),
-        random: Arc::new(|bytes: &mut [u8]| {
-            // The system gave randomness above, before the host was made; it does not stop giving it later.
-            drop(OsRandom::new().fill(bytes));
-        }),
+        clock,
+        random,
         secrets: Arc::new(move |connection, name| secrets::resolve(&root, connection, name)),
         addresses: affluent_host::system_resolver(),
         key_value: Arc::new(PluginStore(ledger)),
@@ -193,6 +220,19 @@ pub(crate) fn options_at(
         cancelled,
         backoff: Backoff::default(),
         call_timeout_max: CALL_TIMEOUT_MAX,
+    }
+}
+
+/// What guests see of time and randomness: the machine's, or those of a recording.
+fn time_and_chance(exchanges: &Exchanges) -> (Arc<dyn affluent_host::Clock>, RandomSource) {
+    match exchanges {
+        Exchanges::Live => {
+            // The system gave randomness before the host was made; it does not stop giving it later.
+            let random = Arc::new(|bytes: &mut [u8]| drop(OsRandom::new().fill(bytes)));
+            (Arc::new(affluent_host::SystemClock::default()), random)
+        }
+        Exchanges::Record(recorder) => (recorder.clock(), recorder.random()),
+        Exchanges::Replay(replay) => (replay.clock(), replay.random()),
     }
 }
 
@@ -236,17 +276,17 @@ fn audit(ledger: Option<&dyn Ledger>, event: &AuditEvent) {
     }
 }
 
-fn open_stores(plan: &Plan, notes: &mut Vec<String>) -> Result<(Arc<dyn Ledger>, Vault)> {
+fn open_stores(plan: &Plan, random: &mut dyn Random, notes: &mut Vec<String>) -> Result<(Arc<dyn Ledger>, Vault)> {
     let path = plan.project.data_dir.join("ledger.sqlite");
     let is_new = !path.exists();
-    let ring = key_ring(plan, is_new, notes)?;
+    let ring = key_ring(plan, is_new, random, notes)?;
     make_private(&plan.project.data_dir)?;
     let ledger = SqliteLedger::open(&path)?;
     let stored: Vec<StoredKey> = ledger.stored_keys()?.into_iter().map(from_row).collect();
     let workspace = &plan.project.workspace;
     let vault = if stored.is_empty() {
         let rows = u64::from(!ledger.is_empty()?);
-        let (vault, keys) = Vault::create(&ring, workspace, rows, &mut OsRandom::new())?;
+        let (vault, keys) = Vault::create(&ring, workspace, rows, random)?;
         ledger.add_stored_keys(&keys.into_iter().map(to_row).collect::<Vec<_>>())?;
         vault
     } else {
@@ -264,12 +304,12 @@ fn to_row(key: StoredKey) -> StoredKeyRow {
 }
 
 /// The key of the project. One inside the data folder is made with the data; any other must be there.
-fn key_ring(plan: &Plan, is_new: bool, notes: &mut Vec<String>) -> Result<KeyRing> {
+fn key_ring(plan: &Plan, is_new: bool, random: &mut dyn Random, notes: &mut Vec<String>) -> Result<KeyRing> {
     match &plan.project.keys {
         KeySource::File(path) => {
             if is_new && !path.exists() && path.starts_with(&plan.project.data_dir) {
                 make_parent(path)?;
-                create_key_file(path, &mut OsRandom::new())?;
+                create_key_file(path, random)?;
                 notes.push(format!("made a key in {}: keep a copy, without it nothing sealed can be read again", path.display()));
             }
             KeyRing::read_file(path)
@@ -308,7 +348,11 @@ pub(crate) fn make_parent(path: &Path) -> Result<()> {
     path.parent().map_or(Ok(()), make_private)
 }
 
-fn make_private(folder: &Path) -> Result<()> {
+/// Makes a folder that only its owner can read.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) fn make_private(folder: &Path) -> Result<()> {
     if folder.is_dir() {
         return Ok(());
     }

@@ -24,6 +24,7 @@ mod personal_names;
 mod plugins;
 mod segments;
 mod streams;
+mod tests;
 mod traits;
 
 /// What plugins answered.
@@ -110,6 +111,7 @@ fn found(mut checker: Checker<'_>) -> Vec<Diagnostic> {
             checker.activation(pipeline, destination, &ingests, &columns);
         }
     }
+    checker.tests(&columns);
     checker.found
 }
 

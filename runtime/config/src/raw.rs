@@ -10,3 +10,4 @@ pub(crate) mod lock;
 pub(crate) mod pipeline;
 pub(crate) mod profiles;
 pub(crate) mod project;
+pub(crate) mod tests;

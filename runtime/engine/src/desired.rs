@@ -269,7 +269,8 @@ impl Consent {
     }
 }
 
-fn take_consent(batch: &RecordBatch, said: &mut HashMap<BlindIndex, bool>) -> Result<()> {
+/// Takes what one batch of [`consent_sql`] says.
+pub(crate) fn take_consent(batch: &RecordBatch, said: &mut HashMap<BlindIndex, bool>) -> Result<()> {
     let values = rows::cast_to(rows::column(batch, "value")?, &DataType::Binary)?;
     let (values, granted) = (values.as_binary::<i32>(), rows::column(batch, "granted")?.as_boolean());
     for row in (0..values.len()).filter(|row| values.is_valid(*row)) {

@@ -14,6 +14,11 @@ use affluent_vault::{OsRandom, Random, Vault};
 pub trait Clock: Send + Sync {
     /// Microseconds since 1970-01-01T00:00:00 UTC.
     fn now_us(&self) -> i64;
+
+    /// True when this time does not pass, as in a replay: waits are over at once then.
+    fn is_standing(&self) -> bool {
+        false
+    }
 }
 
 /// What a run tells while it goes on.
@@ -112,7 +117,8 @@ impl Engine {
         if for_ms >= 1_000 {
             self.notice(Event::Waiting { reason: reason.to_owned(), for_ms });
         }
-        let mut left_ms = for_ms;
+        let mut left_ms = if self.clock.is_standing() { 0 } else { for_ms };
+        tokio::task::yield_now().await;
         while left_ms > 0 {
             if self.is_cancelled() {
                 return Err(cancelled());

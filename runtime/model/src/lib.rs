@@ -14,6 +14,7 @@ pub mod lock;
 pub mod manifest;
 pub mod normalize;
 pub mod pii;
+pub mod pipeline_test;
 pub mod plan;
 pub mod report;
 pub mod schema;

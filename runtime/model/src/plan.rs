@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::diagnostic::Location;
 use crate::lock::{Lock, PluginRules};
 use crate::pii::{PiiClass, PiiPolicy};
+use crate::pipeline_test::PipelineTest;
 use crate::schema::SyncMode;
 
 /// A whole project.
@@ -116,6 +117,7 @@ pub struct Pipeline {
     pub transforms: Vec<TransformStep>,
     pub destination: PipelineDestination,
     pub errors: ErrorPolicy,
+    pub tests: Vec<PipelineTest>,
     pub at: Location,
 }
 

@@ -12,4 +12,5 @@ pub(crate) mod schema;
 pub(crate) mod segment;
 pub(crate) mod serve;
 pub(crate) mod status;
+pub(crate) mod test;
 pub(crate) mod validate;

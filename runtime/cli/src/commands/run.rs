@@ -16,13 +16,16 @@ use crate::render::progress::Progress;
 use crate::render::screen::{Screen, complain};
 use crate::render::{diagnostics, report};
 use crate::wire;
+use crate::world;
 
 pub(crate) async fn run(shared: &Shared, screen: &Screen, arguments: &RunArguments) -> Outcome {
     let project = project::load_to_check(shared).await?;
     let names = chosen(&project.plan, &arguments.pipelines)?;
     let cancelled = Arc::new(AtomicBool::new(false));
     let progress = Arc::new(Progress::new(screen));
-    let wired = wire::open(&project, progress.clone(), Arc::clone(&cancelled))?;
+    let (world, entered) = world::enter(&project.plan, arguments)?;
+    let wired = wire::open_in(Arc::clone(&entered.plan), world, progress.clone(), Arc::clone(&cancelled))?;
+    entered.check_begins_from_nothing(wired.engine.ledger.is_empty()?)?;
     let warnings = project::validate(&project, &*wired.connectors, &wired.engine.expressions).await?;
     if !warnings.is_empty() {
         complain(&diagnostics::mistakes(screen, &warnings));
@@ -32,13 +35,17 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, arguments: &RunArgumen
     }
     lock_file::follow(&wired.policy, &project.plan, screen)?;
     stop_on_signals(Arc::clone(&cancelled));
-    let (reports, errors) = run_all(&wired.engine, &project.plan, &names, arguments).await?;
+    let (reports, mut errors) = run_all(&wired.engine, &project.plan, &names, arguments).await?;
     progress.clear();
+    match entered.leave() {
+        Ok(notes) => notes.iter().for_each(|note| screen.say(note)),
+        Err(error) => errors.push(error),
+    }
     for error in &errors {
         complain(&diagnostics::error(error));
     }
     screen.result(&reports, || report::reports(&reports))?;
-    let is_whole = arguments.pipelines.is_empty() && errors.is_empty();
+    let is_whole = arguments.pipelines.is_empty() && errors.is_empty() && arguments.replay.is_none();
     if is_whole {
         screen.say(&next_commands(shared, &wired.engine)?);
     }

@@ -46,8 +46,9 @@ pub(crate) fn lower(raw: RawPipeline, node: &Node, report: &mut FileReport) -> O
     }
     let connections = inline.connections;
     let at = report.location(raw.pipeline.place());
+    let tests = super::tests::lower(raw.tests.as_ref(), report);
     let errors = errors(raw.errors.as_ref(), report);
-    let pipeline = Pipeline { name, schedule, source: source?, transforms, destination: destination?, errors, at };
+    let pipeline = Pipeline { name, schedule, source: source?, transforms, destination: destination?, errors, tests, at };
     Some(Lowered { pipeline, connections })
 }
 

@@ -6,11 +6,11 @@ use serde::Deserialize;
 
 use crate::placed::{Named, Placed};
 use crate::raw::connection::RawInlineConnection;
+use crate::raw::tests::RawTest;
 
 /// One pipeline: a source, transforms, a destination, and when it runs.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-later" = ["tests"]))]
 pub(crate) struct RawPipeline {
     /// Version of the file format: always 1.
     #[serde(rename = "version")]
@@ -29,6 +29,8 @@ pub(crate) struct RawPipeline {
     pub(crate) destination: Placed<RawDestination>,
     /// What happens to refused records.
     pub(crate) errors: Option<RawErrors>,
+    /// What must come of given records; `affluent test` runs them.
+    pub(crate) tests: Option<Vec<Placed<RawTest>>>,
 }
 
 /// When a pipeline runs: at times, after other pipelines, or both.

@@ -55,12 +55,16 @@ pub(super) struct Pseudonyms {
     key: [u8; 32],
     /// Class and canonical value → the draw that nobody else has.
     draws: HashMap<(PiiClass, String), u8>,
+    /// Taken: pseudonyms that were given, and the values themselves. A pseudonym that is another person's value would
+    /// make two people one, and would look like a value that was not replaced.
     used: HashSet<(PiiClass, String)>,
 }
 
 impl Pseudonyms {
-    pub(super) fn new(key: [u8; 32]) -> Self {
-        Self { key, draws: HashMap::new(), used: HashSet::new() }
+    /// Pseudonyms that are none of these values.
+    pub(super) fn new(key: [u8; 32], values: &HashMap<String, PiiClass>) -> Self {
+        let used = values.iter().map(|(value, class)| (*class, folded(*class, value))).collect();
+        Self { key, draws: HashMap::new(), used }
     }
 
     /// The pseudonym of a value; white space around it stays.
@@ -109,9 +113,7 @@ impl Pseudonyms {
     fn phone(&mut self, value: &str) -> String {
         let digits: Vec<char> = value.chars().filter(char::is_ascii_digit).collect();
         let kept = digits.len().saturating_sub(PHONE_DIGITS);
-        let canonical: String = digits.iter().skip(digits.len().saturating_sub(PHONE_KEY_DIGITS)).collect();
-        let canonical = if canonical.is_empty() { value.to_lowercase() } else { canonical };
-        self.unique(PiiClass::Phone, &canonical, |stream| {
+        self.unique(PiiClass::Phone, &folded(PiiClass::Phone, value), |stream| {
             let mut seen = 0;
             let replace = |character: char| {
                 let is_kept = character.is_ascii_digit() && {
@@ -153,11 +155,11 @@ impl Pseudonyms {
         let purpose = format!("{} {canonical}", class.as_str());
         for draw in known.unwrap_or(0)..DRAWS_MAX {
             let made = make(&mut self.stream(&purpose, draw));
-            let folded = made.to_lowercase();
             if known.is_some() {
                 return made;
             }
-            if folded != canonical && self.used.insert((class, format!("{folded} {}", domain_of(canonical)))) {
+            let whole = format!("{made}{}", domain_of(canonical));
+            if self.used.insert((class, folded(class, &whole))) {
                 self.draws.insert((class, canonical.to_owned()), draw);
                 return made;
             }
@@ -171,9 +173,18 @@ impl Pseudonyms {
     }
 }
 
-/// A mailbox need only be unique within its domain.
+/// A mailbox need only be unique within its domain; `@` and the domain.
 fn domain_of(canonical: &str) -> &str {
-    canonical.rsplit_once('@').map_or("", |(_, domain)| domain)
+    canonical.rfind('@').and_then(|at| canonical.get(at..)).unwrap_or_default()
+}
+
+/// What two writings of one value share.
+fn folded(class: PiiClass, value: &str) -> String {
+    let digits: Vec<char> = value.chars().filter(char::is_ascii_digit).collect();
+    if class != PiiClass::Phone || digits.is_empty() {
+        return value.to_lowercase();
+    }
+    digits.iter().skip(digits.len().saturating_sub(PHONE_KEY_DIGITS)).collect()
 }
 
 /// Bytes that depend on the key and what they are for.
@@ -222,7 +233,7 @@ mod tests {
     use super::*;
 
     fn pseudonyms() -> Pseudonyms {
-        Pseudonyms::new([7; 32])
+        Pseudonyms::new([7; 32], &HashMap::new())
     }
 
     #[test]
@@ -267,6 +278,18 @@ mod tests {
         let fakes: HashSet<String> = mailboxes.iter().map(|mailbox| pseudonyms.of(PiiClass::Email, mailbox)).collect();
 
         assert_eq!(fakes.len(), mailboxes.len());
+    }
+
+    #[test]
+    fn a_pseudonym_is_never_the_value_of_another_person() {
+        let numbers: Vec<String> = (0..3_000).map(|number| format!("+336120{number:05}")).collect();
+        let values: HashMap<String, PiiClass> = numbers.iter().map(|number| (number.clone(), PiiClass::Phone)).collect();
+        let mut pseudonyms = Pseudonyms::new([7; 32], &values);
+
+        let fakes: HashSet<String> = numbers.iter().map(|number| pseudonyms.of(PiiClass::Phone, number)).collect();
+
+        assert_eq!(fakes.len(), numbers.len());
+        assert!(numbers.iter().all(|number| !fakes.contains(number)));
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Recorder {
             return Err(Error::configuration("E0922", format!("the recording is larger than {limit} MiB and was not written"))
                 .help("record fewer records: `affluent run --record DIR --limit 1000`"));
         }
-        let mut redactor = Redactor::new(&kept.personal, Pseudonyms::new(self.key));
+        let mut redactor = Redactor::new(&kept.personal, Pseudonyms::new(self.key, &kept.personal));
         let mut texts = Vec::new();
         for (connection, tape) in &kept.tapes {
             texts.push((file::path(&self.folder, connection), self.lines(connection, tape, &mut redactor)?));
