@@ -69,6 +69,9 @@ pub(crate) fn open_in(plan: Arc<Plan>, world: World, observer: Arc<dyn Observer>
     Ok(Wired { engine: Arc::new(engine), connectors, policy, notes })
 }
 
+/// An engine, its host, which plugins it may run, and what a person should know.
+pub(crate) type Assembled = (Engine, Arc<Host>, Arc<Policy>, Vec<String>);
+
 /// An engine on the stores of a plan, and its host.
 ///
 /// # Errors
@@ -78,7 +81,7 @@ pub(crate) fn assemble(
     world: World,
     observer: Arc<dyn Observer>,
     cancelled: Arc<AtomicBool>,
-) -> Result<(Engine, Arc<Host>, Arc<Policy>, Vec<String>)> {
+) -> Result<Assembled> {
     let mut notes = Vec::new();
     let (ledger, vault) = open_stores(&plan, &mut *world.randomness(), &mut notes)?;
     let clock = Arc::clone(&world.clock);
