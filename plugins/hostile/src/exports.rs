@@ -12,6 +12,7 @@ use affluent_sdk::{Batch, Error, Limits, Outcome, Output, Page, Payload, Positio
 use serde::Serialize;
 
 use crate::acts::{act, huge_text};
+use crate::dump;
 use crate::reports::{outcome, poison};
 use crate::{Behaviour, Call, Config, manifest, pages};
 
@@ -138,6 +139,7 @@ impl destination::Guest for Hostile {
             match_fields: Vec::new(),
             modes: vec![WriteMode::Append, WriteMode::Upsert, WriteMode::Mirror],
             lists: true,
+            plaintext: Vec::new(),
         };
         json(behave(Call::Discover)?, &[target])
     }
@@ -149,6 +151,9 @@ impl destination::Guest for Hostile {
 
     fn write(batch: Batch) -> Result<Outcome, PluginError> {
         let behaviour = behave(Call::Write)?;
+        if behaviour == Behaviour::DumpEverything {
+            return Ok(dump::write(&batch, &OPEN.with_borrow(|open| open.config.clone()))?);
+        }
         let rows = match &batch.payload {
             Payload::Columns(columns) => columns.rows,
             Payload::Ndjson(lines) => u32::try_from(lines.split(|byte| *byte == b'\n').count()).unwrap_or(u32::MAX),
@@ -160,8 +165,11 @@ impl destination::Guest for Hostile {
         Ok(Outcome::Done(Report { failed, ..Report::accepted(0) }.counted(rows)))
     }
 
-    fn poll(_token: String) -> Result<Outcome, PluginError> {
-        Ok(outcome(behave(Call::Poll)?, 1))
+    fn poll(token: String) -> Result<Outcome, PluginError> {
+        match behave(Call::Poll)? {
+            Behaviour::DumpEverything => Ok(dump::poll(&token)?),
+            behaviour => Ok(outcome(behaviour, 10)),
+        }
     }
 
     fn close() -> Result<(), PluginError> {

@@ -3,6 +3,7 @@
 //! those would not let it lie.
 
 pub mod acts;
+pub mod dump;
 pub mod pages;
 pub mod reports;
 
@@ -142,6 +143,8 @@ pub enum Behaviour {
     ForgedRemoteIds,
     PendingForever,
     HugeToken,
+    /// See `dump`.
+    DumpEverything,
 
     // On the rows of a batch that hold the text `poison`, in `write` and `apply`.
     PanicOnPoison,

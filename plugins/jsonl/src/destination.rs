@@ -44,6 +44,7 @@ impl Destination for JsonlDestination {
             match_fields: Vec::new(),
             modes: vec![WriteMode::Append, WriteMode::Upsert, WriteMode::Mirror],
             lists: false,
+            plaintext: Vec::new(),
         }])
     }
 

@@ -26,7 +26,7 @@ pub(crate) struct Ticket {
     pub(crate) job: String,
     pub(crate) rows: u32,
     /// Rows that were not sent, by reason: bit `i` of the bytes, in hexadecimal.
-    unfit: [String; 3],
+    unfit: [String; 2],
     /// Whom each sent row is about; empty for a large batch.
     keys: Vec<String>,
 }

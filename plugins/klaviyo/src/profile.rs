@@ -47,6 +47,7 @@ pub(crate) fn target() -> TargetSchema {
         match_fields: IDENTIFIERS.map(str::to_owned).to_vec(),
         modes: vec![WriteMode::Upsert, WriteMode::Mirror],
         lists: true,
+        plaintext: Vec::new(),
     }
 }
 
@@ -62,19 +63,15 @@ pub(crate) fn frame_bytes(fields: &[Field]) -> usize {
 /// Why a row is not sent: it would be refused, in the worst case with its whole batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unfit {
-    Phone,
     Nobody,
     TooLarge,
 }
 
 impl Unfit {
-    pub(crate) const ALL: [Self; 3] = [Self::Phone, Self::Nobody, Self::TooLarge];
+    pub(crate) const ALL: [Self; 2] = [Self::Nobody, Self::TooLarge];
 
     pub(crate) fn at_row(self, row: u32) -> RowError {
         let (code, message, field) = match self {
-            Self::Phone => {
-                ("klaviyo.phone_format", "the phone number is not in E.164 form, such as +33123456789", Some("phone_number"))
-            }
             Self::Nobody => ("klaviyo.no_identifier", "the row has neither email nor phone number nor external id", None),
             Self::TooLarge => ("klaviyo.profile_too_large", "the profile takes more than 100 kB", None),
         };
@@ -102,9 +99,6 @@ pub(crate) fn profile(columns: &[JsonColumn<'_>], row: usize) -> Result<Result<V
     if !IDENTIFIERS.iter().any(identifier) {
         return Ok(Err(Unfit::Nobody));
     }
-    if attributes.get("phone_number").and_then(Value::as_str).is_some_and(|phone| !is_e164(phone)) {
-        return Ok(Err(Unfit::Phone));
-    }
     for (name, part) in [("location", location), ("properties", properties)] {
         if !part.is_empty() {
             attributes.insert(name.to_owned(), Value::Object(part));
@@ -119,10 +113,4 @@ fn as_text(value: Value) -> Value {
         Value::Null | Value::String(_) => value,
         other => Value::String(other.to_string()),
     }
-}
-
-/// A plus and 8 to 15 digits, the first not zero (ITU-T E.164); the vendor refuses other forms.
-fn is_e164(phone: &str) -> bool {
-    let Some(digits) = phone.strip_prefix('+') else { return false };
-    (8..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
 }

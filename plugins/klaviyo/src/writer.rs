@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use affluent_sdk::json_columns::JsonColumn;
-use affluent_sdk::manifest::{DestinationInfo, Durable, Idempotence, Target, TargetSchema, WriteMode};
-use affluent_sdk::{Batch, Columns, Destination, Error, Outcome, Report, Result, RowOp, kv};
+use affluent_sdk::manifest::{DestinationInfo, Durable, Idempotence, Target, TargetSchema, ValueForm, WriteMode};
+use affluent_sdk::{Batch, Columns, Destination, Error, Outcome, Report, Result, RowOp, kv, token};
 use serde_json::{Value, json};
 
 use crate::Config;
@@ -61,7 +61,9 @@ impl Destination for Writer {
         let bytes = IMPORT_BYTES_MAX - frame * rows;
         let info = DestinationInfo::new(Durable::Write, Idempotence::ByKey)
             .max_rows(u32::try_from(rows).unwrap_or(1))
-            .max_bytes(bytes as u64);
+            .max_bytes(bytes as u64)
+            // The vendor refuses other forms.
+            .form("phone_number", ValueForm::E164);
         Ok((Self { api: Api::new(&config), list, match_fields: target.match_fields }, info))
     }
 
@@ -194,7 +196,9 @@ impl Writer {
             }
             let values: Vec<&String> = wanted.keys().collect();
             for some in values.chunks(PAGE_RECORDS) {
-                let request = self.api.get("/profiles").query("filter", &format!("any({name},{})", json!(some)));
+                let listed: Vec<String> =
+                    some.iter().map(|value| token::in_form(value, &["json"]).unwrap_or_else(|| (*value).clone())).collect();
+                let request = self.api.get("/profiles").query("filter", &format!("any({name},{})", json!(listed)));
                 let request = request.query("fields[profile]", name).query("page[size]", &PAGE_RECORDS.to_string());
                 let answer = self.api.ask(request, "profiles:read")?;
                 for profile in answer.get("data").and_then(Value::as_array).into_iter().flatten() {

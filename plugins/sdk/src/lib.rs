@@ -33,6 +33,7 @@ pub mod runtime;
 mod stream;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+pub mod token;
 pub mod values;
 
 pub use columns::{ColumnBuilder, Columns, ColumnsBuilder, Payload, Value};

@@ -333,6 +333,9 @@ pub struct TargetSchema {
     /// Membership in a named list can be kept.
     #[serde(default)]
     pub lists: bool,
+    /// Personal fields that cannot be written blind: `validate` tells the author of a pipeline to grant them in the clear.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plaintext: Vec<String>,
 }
 
 /// How a destination writes the rows of a target.
@@ -387,7 +390,7 @@ pub struct TargetList {
 }
 
 /// What a destination promises when it is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DestinationInfo {
     /// When accepted rows are safe.
     pub durable: Durable,
@@ -399,12 +402,30 @@ pub struct DestinationInfo {
     /// Bytes per batch at most, values counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<u64>,
+    /// Field → the form that its values must have. The host brings them into it, or refuses the row: a plugin that sees
+    /// tokens cannot look.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub forms: BTreeMap<String, ValueForm>,
+}
+
+/// A form of a field's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueForm {
+    /// A phone number in E.164: `+33612345678`.
+    E164,
+    /// An email address, trimmed, lower-case, its domain in ASCII.
+    Email,
+    /// Trimmed and lower-case.
+    Lower,
+    /// Without space around it.
+    Trimmed,
 }
 
 impl DestinationInfo {
     /// Promises without limits on a batch.
     pub fn new(durable: Durable, idempotent: Idempotence) -> Self {
-        Self { durable, idempotent, max_rows: None, max_bytes: None }
+        Self { durable, idempotent, max_rows: None, max_bytes: None, forms: BTreeMap::new() }
     }
 
     /// Rows per batch at most.
@@ -418,6 +439,13 @@ impl DestinationInfo {
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = Some(bytes);
+        self
+    }
+
+    /// Wants the values of a field in a form.
+    #[must_use]
+    pub fn form(mut self, field: &str, form: ValueForm) -> Self {
+        self.forms.insert(field.to_owned(), form);
         self
     }
 }

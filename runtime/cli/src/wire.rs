@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use affluent_engine::{Clock, Engine, Event, Observer};
 use affluent_host::{
     ApproveAll, AuditEvent, Backoff, CALL_TIMEOUT_MAX, Exchanges, Host, HostOptions, KeyValue, LogEvent, LogLine, RandomSource,
+    TokenKey,
 };
 use affluent_lake::{EmbeddedLake, Expressions, LakeOptions};
 use affluent_ledger::{Keys, Ledger, SqliteLedger, StoredKeyRow};
@@ -94,18 +95,20 @@ pub(crate) fn assemble(
     })?;
     let lake: Arc<dyn affluent_lake::Lake> = Arc::new(lake);
     lake.sweep(&ledger.file_names()?, SystemClock.now_us() - SWEEP_AGE_US)?;
+    let vault = Arc::new(vault);
+    let stores = (Arc::clone(&ledger), Arc::clone(&vault));
     let policy = policy(&plan)?;
     let approvals = Arc::clone(&policy) as Arc<dyn Approvals>;
     let (observed, cancel) = (Some(Arc::clone(&observer)), Arc::clone(&cancelled));
     let connectors =
-        Arc::new(host_in(&plan, world, Around { ledger: Some(Arc::clone(&ledger)), approvals, observer: observed }, cancel)?);
+        Arc::new(host_in(&plan, world, Around { stores: Some(stores), approvals, observer: observed }, cancel)?);
     let engine = Engine {
         plan,
         connectors: Arc::clone(&connectors) as Arc<dyn Connectors>,
         ledger,
         lake,
         expressions: Arc::new(Expressions::new()),
-        vault: Arc::new(vault),
+        vault,
         clock,
         observer,
         cancelled,
@@ -127,8 +130,8 @@ fn memory_free_bytes() -> usize {
 ///
 /// # Errors
 /// When the cache of compiled plugins cannot be made.
-pub(crate) fn host(plan: &Plan, ledger: Option<Arc<dyn Ledger>>, cancelled: Arc<AtomicBool>) -> Result<Host> {
-    let around = Around { ledger, approvals: policy(plan)?, observer: None };
+pub(crate) fn host(plan: &Plan, stores: Option<Stores>, cancelled: Arc<AtomicBool>) -> Result<Host> {
+    let around = Around { stores, approvals: policy(plan)?, observer: None };
     host_in(plan, World::live(plan), around, cancelled)
 }
 
@@ -142,7 +145,7 @@ pub(crate) fn policy(plan: &Plan) -> Result<Arc<Policy>> {
 
 /// What a host reports to, and whom it asks.
 struct Around {
-    ledger: Option<Arc<dyn Ledger>>,
+    stores: Option<Stores>,
     approvals: Arc<dyn Approvals>,
     observer: Option<Arc<dyn Observer>>,
 }
@@ -158,7 +161,7 @@ fn host_in(plan: &Plan, world: World, around: Around, cancelled: Arc<AtomicBool>
         develop: plan.project.plugins.develop.clone(),
         approvals: around.approvals,
     };
-    let mut options = options_at(place, around.ledger, cancelled, around.observer);
+    let mut options = options_at(place, around.stores, cancelled, around.observer);
     (options.clock, options.random) = time_and_chance(&world.exchanges);
     options.output_root = world.output_root;
     options.exchanges = world.exchanges;
@@ -191,14 +194,18 @@ pub(crate) struct Place {
     pub(crate) approvals: Arc<dyn Approvals>,
 }
 
+/// What the host keeps things in: the ledger, and the vault for the keys of tokens.
+pub(crate) type Stores = (Arc<dyn Ledger>, Arc<Vault>);
+
 /// What a host needs from outside; the caller has seen that the system gives randomness.
 pub(crate) fn options_at(
     place: Place,
-    ledger: Option<Arc<dyn Ledger>>,
+    stores: Option<Stores>,
     cancelled: Arc<AtomicBool>,
     observer: Option<Arc<dyn Observer>>,
 ) -> HostOptions {
     let root = place.root;
+    let (ledger, vault) = stores.unzip();
     let audited = ledger.clone();
     let (clock, random) = time_and_chance(&Exchanges::Live);
     HostOptions {
@@ -214,6 +221,7 @@ pub(crate) fn options_at(
         random,
         secrets: Arc::new(move |connection, name| secrets::resolve(&root, connection, name)),
         addresses: affluent_host::system_resolver(),
+        token_keys: Arc::new(move |connection| token_key(vault.as_deref(), connection)),
         key_value: Arc::new(PluginStore(ledger)),
         log: Arc::new(move |line: LogLine| match (&observer, line.event) {
             (Some(observer), LogEvent::Compiling) => observer.notice(Event::Compiling { plugin: line.plugin }),
@@ -237,6 +245,21 @@ fn time_and_chance(exchanges: &Exchanges) -> (Arc<dyn affluent_host::Clock>, Ran
         Exchanges::Record(recorder) => (recorder.clock(), recorder.random()),
         Exchanges::Replay(replay) => (replay.clock(), replay.random()),
     }
+}
+
+/// The key of a connection's tokens: two halves, each derived like a blind index of its own. Without a project's keys
+/// nothing outlives the host, nor need its tokens.
+fn token_key(vault: Option<&Vault>, connection: &str) -> Result<TokenKey> {
+    let mut key = [0u8; 32];
+    let Some(vault) = vault else {
+        OsRandom::new().fill(&mut key)?;
+        return Ok(TokenKey::new(key));
+    };
+    for (half, slots) in ["token/a", "token/b"].into_iter().zip(key.chunks_mut(16)) {
+        let index = vault.blind_indexer(half)?.index(connection.as_bytes());
+        slots.iter_mut().zip(index.into_iter().skip(1)).for_each(|(slot, byte)| *slot = byte);
+    }
+    Ok(TokenKey::new(key))
 }
 
 /// What plugins keep, in the ledger.

@@ -76,6 +76,9 @@ pub(crate) const DELIVERY_FORM: &str = "E0304";
 /// The lock file was changed by hand.
 pub(crate) const LOCK_EDITED: &str = "E0959";
 
+pub(crate) const PLAINTEXT_NOT_GRANTED: &str = "E0416";
+pub(crate) const PLAINTEXT_NEEDED: &str = "E0417";
+
 pub(crate) const CRON: &str = "E0350";
 pub(crate) const TIMEZONE: &str = "E0351";
 pub(crate) const SCHEDULE_EMPTY: &str = "E0352";

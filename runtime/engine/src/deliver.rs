@@ -63,6 +63,7 @@ impl<'a> Delivery<'a> {
             match_fields: plan.match_by.iter().map(|named| named.name.clone()).collect(),
             list: plan.list.clone(),
             fields: desired.fields.clone(),
+            plaintext: desired.plaintext.clone(),
             run: lease.run.to_string(),
         };
         let sender = Sender::open(engine, request).await?;
@@ -139,7 +140,7 @@ impl<'a> Delivery<'a> {
             let outgoing = self.outgoing(&batch, from, to)?;
             let mut durable = InFlight { engine: self.engine, lease: self.lease, batch: whole.then_some(batch.batch) };
             let outcome = match token.take() {
-                Some(token) => self.sender.poll_to_end(token, to - from).await,
+                Some(token) => self.sender.poll_to_end(token, &outgoing).await,
                 None => self.sender.write(outgoing, &mut durable).await,
             };
             match outcome {

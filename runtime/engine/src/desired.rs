@@ -7,9 +7,10 @@ use std::sync::Arc;
 use affluent_lake::{LakeQuery, LakeTable, RowProgram, RowStep};
 use affluent_model::identity::{BlindIndex, ProfileId};
 use affluent_model::normalize;
+use affluent_model::pii::PiiClass;
 use affluent_model::plan::{DestinationPlan, Expression, IdentifierRule};
 use affluent_model::report::ActivationReport;
-use affluent_model::schema::{Field, FieldType};
+use affluent_model::schema::{Field, FieldType, PII_KEY};
 use affluent_model::{Error, Result};
 use affluent_profiles::consent::consent_sql;
 use affluent_profiles::source::TableSource;
@@ -38,6 +39,8 @@ pub(crate) struct DesiredRows<'a> {
     members: Option<Vec<ProfileId>>,
     /// Match columns first, then the mapped ones.
     pub(crate) fields: Vec<Field>,
+    /// Names of `fields` that the destination's plugin may see in the clear.
+    pub(crate) plaintext: Vec<String>,
     pub(crate) match_count: usize,
 }
 
@@ -78,12 +81,17 @@ impl<'a> DesiredRows<'a> {
         let (_, snapshot) = current_snapshot(engine)?;
         let (sources, tables): (Vec<TableSource>, Vec<LakeTable>) =
             profile_tables(engine).await?.into_iter().map(|one| (one.source, one.table)).unzip();
+        let classes = attribute_classes(&sources, &tables);
         let sealed = sealed_kinds(&sources);
         let (mut outputs, mut fields, mut forms) = (Vec::new(), Vec::new(), Vec::new());
+        let mut plaintext = Vec::new();
         let match_count = plan.match_by.len();
         for (place, named) in plan.match_by.iter().chain(&plan.map).enumerate() {
-            let (output, field, form) =
+            let (output, mut field, form) =
                 output_of(engine, &snapshot.schema, &sealed, &named.name, &named.expression, place < match_count)?;
+            let (class, is_plaintext) = exposure_of(&output, &classes, plan, engine, &snapshot.schema);
+            field.pii = class.filter(|_| field.kind != FieldType::Boolean);
+            plaintext.extend(is_plaintext.then(|| named.name.clone()));
             if let Some(function) = form {
                 forms.push((named.name.clone(), format!("{function}(\"{}\")", named.name)));
             }
@@ -99,7 +107,7 @@ impl<'a> DesiredRows<'a> {
             Some(segment) => Some(engine.ledger.members(segment)?),
             None => None,
         };
-        Ok(Self { engine, outputs, forms, consent, snapshot, members, fields, match_count })
+        Ok(Self { engine, outputs, forms, consent, snapshot, members, fields, plaintext, match_count })
     }
 
     /// Visits the desired rows, each profile once, in the order of profile ids.
@@ -292,6 +300,47 @@ fn members_table(members: &[ProfileId]) -> Result<(String, SchemaRef, Vec<Record
 fn sealed_kinds(sources: &[TableSource]) -> BTreeMap<String, FieldType> {
     let attributes = sources.iter().flat_map(|source| &source.attributes).filter(|attribute| attribute.sealed);
     attributes.map(|attribute| (attribute.name.clone(), attribute.kind)).collect()
+}
+
+/// Attribute → its class of personal data, where it has one.
+fn attribute_classes(sources: &[TableSource], tables: &[LakeTable]) -> BTreeMap<String, PiiClass> {
+    let mut classes = BTreeMap::new();
+    for (source, table) in sources.iter().zip(tables) {
+        for attribute in &source.attributes {
+            let field = table.schema.field_with_name(&attribute.column).ok();
+            let class = field.and_then(|field| field.metadata().get(PII_KEY)).and_then(|word| PiiClass::from_word(word));
+            // What is sealed is personal, whatever else is known of it.
+            if let Some(class) = class.or_else(|| attribute.sealed.then_some(PiiClass::FreeText)) {
+                classes
+                    .entry(attribute.name.clone())
+                    .and_modify(|known| {
+                        if *known != class {
+                            *known = PiiClass::FreeText;
+                        }
+                    })
+                    .or_insert(class);
+            }
+        }
+    }
+    classes
+}
+
+/// The class of what leaves, and whether all of it is granted in the clear.
+fn exposure_of(
+    output: &Output,
+    classes: &BTreeMap<String, PiiClass>,
+    plan: &DestinationPlan,
+    engine: &Engine,
+    snapshot: &SchemaRef,
+) -> (Option<PiiClass>, bool) {
+    let columns = match &output.source {
+        OutputSource::Sealed { attribute, .. } => vec![attribute.clone()],
+        OutputSource::Clear(sql) => engine.expressions.plan_row(sql, snapshot).map(|planned| planned.columns).unwrap_or_default(),
+    };
+    let personal: Vec<&String> = columns.iter().filter(|name| classes.contains_key(*name)).collect();
+    let class = personal.iter().filter_map(|name| classes.get(*name).copied());
+    let class = class.reduce(|one, other| if one == other { one } else { PiiClass::FreeText });
+    (class, class.is_some() && personal.iter().all(|name| plan.plaintext.contains(name)))
 }
 
 fn output_of(

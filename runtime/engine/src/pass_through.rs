@@ -10,7 +10,7 @@ use affluent_model::batch::{DeliveryReport, OutgoingBatch, Page, Position, Rejec
 use affluent_model::connector::{DestinationRequest, PageLimits, SourceRequest};
 use affluent_model::limits::{EPOCH_AGE_MS_MAX, EPOCH_ROWS_MAX, PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use affluent_model::manifest::Durable as DurableWhen;
-use affluent_model::plan::{DestinationPlan, Pipeline};
+use affluent_model::plan::{DestinationPlan, Expression, Pipeline};
 use affluent_model::report::StreamReport;
 use affluent_model::schema::{Field, SyncMode};
 use affluent_model::{Error, Result};
@@ -90,6 +90,7 @@ impl<'a> Passage<'a> {
             match_fields: plan.match_by.iter().map(|named| named.name.clone()).collect(),
             list: plan.list.clone(),
             fields: schema.fields().iter().filter_map(|field| Field::from_arrow(field)).collect(),
+            plaintext: plaintext_of(engine, plan, &transforms.schema),
             run: lease.run.to_string(),
         };
         let sender = Sender::open(engine, request).await?;
@@ -331,6 +332,23 @@ impl Durable for NothingDurable {
     fn sent_again(&mut self) -> Result<()> {
         Ok(())
     }
+}
+
+/// The columns whose personal values are all granted in the clear, by their names at the destination.
+fn plaintext_of(engine: &Engine, plan: &DestinationPlan, schema: &SchemaRef) -> Vec<String> {
+    let named: Vec<_> = plan.match_by.iter().chain(&plan.map).collect();
+    if named.is_empty() {
+        return plan.plaintext.clone();
+    }
+    let is_personal =
+        |name: &String| schema.field_with_name(name).ok().and_then(Field::from_arrow).is_some_and(|field| field.pii.is_some());
+    let is_granted = |expression: &Expression| {
+        let planned = engine.expressions.plan_row(&expression.text, schema);
+        planned.is_ok_and(|planned| {
+            planned.columns.iter().filter(|name| is_personal(name)).all(|name| plan.plaintext.contains(name))
+        })
+    };
+    named.into_iter().filter(|one| is_granted(&one.expression)).map(|one| one.name.clone()).collect()
 }
 
 /// The mapping of a pipeline without profiles; none = all columns as they are.

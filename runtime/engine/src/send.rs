@@ -55,7 +55,6 @@ impl<'a> Sender<'a> {
 
     /// Writes until the destination gives an answer that stands.
     pub(crate) async fn write(&mut self, outgoing: OutgoingBatch, durable: &mut dyn Durable) -> Result<DeliveryReport, Stopped> {
-        let rows = outgoing.records.num_rows();
         loop {
             match self.destination.write(outgoing.clone()).await {
                 Ok(Outcome::Done(report)) => {
@@ -65,7 +64,7 @@ impl<'a> Sender<'a> {
                 Ok(Outcome::Pending { token, after_ms }) => {
                     durable.import_started(&token).map_err(Stopped::InFlight)?;
                     self.engine.wait("an import runs at the destination", after_ms).await.map_err(Stopped::InFlight)?;
-                    return self.poll_to_end(token, rows).await;
+                    return self.poll_to_end(token, &outgoing).await;
                 }
                 Err(failure) => {
                     self.after_failure(failure).await?;
@@ -76,9 +75,9 @@ impl<'a> Sender<'a> {
     }
 
     /// Asks after an import until it is finished.
-    pub(crate) async fn poll_to_end(&mut self, token: String, rows: usize) -> Result<DeliveryReport, Stopped> {
+    pub(crate) async fn poll_to_end(&mut self, token: String, outgoing: &OutgoingBatch) -> Result<DeliveryReport, Stopped> {
         for _ in 0..POLLS_MAX {
-            match self.destination.poll(&token, rows).await {
+            match self.destination.poll(&token, outgoing).await {
                 Ok(Outcome::Done(report)) => {
                     self.attempts.succeeded();
                     return Ok(report);

@@ -62,6 +62,7 @@ async fn write(
         match_fields: Vec::new(),
         list: None,
         fields: stream.fields.clone(),
+        plaintext: Vec::new(),
         run: "page-cost".to_owned(),
     };
     let mut destination = host.open_destination(request).await?;

@@ -20,7 +20,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use crate::bindings::affluent::plugin::types::{Payload, RowOp};
 
-pub(crate) use encode::{Encoder, row_json};
+pub(crate) use encode::{Encoder, row_json, texts_of, typed_columns};
 
 /// What is wrong with a payload; never a value of it.
 #[derive(Debug, PartialEq, Eq)]

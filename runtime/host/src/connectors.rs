@@ -14,10 +14,11 @@ use affluent_model::{Error, Result};
 use serde::Serialize;
 use wasmtime::component::Instance as Guest;
 
+use crate::blind::TokenVault;
 use crate::codec::Encoder;
 use crate::component::LoadedPlugin;
 use crate::deadline::CallTime;
-use crate::destination::PluginDestination;
+use crate::destination::{OpenGuest, PluginDestination};
 use crate::egress::wait::Waits;
 use crate::egress::{Egress, EgressParts, Network, Timeouts};
 use crate::failure::{configuration_failure, host_failure};
@@ -116,6 +117,7 @@ impl Host {
         connection: &Arc<Connection>,
         pipeline: &str,
         matching: Matching,
+        tokens: Option<Arc<TokenVault>>,
     ) -> Result<(Arc<LoadedPlugin>, Instance, Guest), Failure> {
         let plugin = self.plugins.load(&connection.plugin).await?;
         let caller = Caller {
@@ -126,12 +128,13 @@ impl Host {
         };
         let time = Arc::new(CallTime::default());
         let mut services = Services::for_connection(caller.clone(), connection, &plugin.manifest);
+        services.tokens.clone_from(&tokens);
         if let Some(secrets) = services.secrets.clone()
             && !plugin.manifest.hosts.is_empty()
         {
             let waits = Waits { options: Arc::clone(&self.options), time: Arc::clone(&time) };
             let (manifest, network) = (Arc::clone(&plugin.manifest), Arc::clone(&self.network));
-            let egress = Egress::new(EgressParts { caller, manifest, connection, network, secrets, waits, matching });
+            let egress = Egress::new(EgressParts { caller, manifest, connection, network, secrets, tokens, waits, matching });
             services.egress = Some(egress.map_err(|error| refused(error, connection))?);
         }
         let (instance, guest) = Instance::start(&plugin, services, time).await?;
@@ -139,14 +142,14 @@ impl Host {
     }
 
     async fn check_connection(&self, connection: Arc<Connection>) -> Result<(), Failure> {
-        let (plugin, mut instance, guest) = self.connect(&connection, "", Matching::Exact).await?;
+        let (plugin, mut instance, guest) = self.connect(&connection, "", Matching::Exact, None).await?;
         let config = to_json(&connection.config)?;
         let called = instance.begin()?.run(|store| plugin.exports.check(store, &guest, &config)).await;
         instance.settle_reported(called).map(drop)
     }
 
     async fn list_streams(&self, connection: Arc<Connection>) -> Result<Vec<StreamSchema>, Failure> {
-        let (plugin, mut instance, guest) = self.connect(&connection, "", Matching::Exact).await?;
+        let (plugin, mut instance, guest) = self.connect(&connection, "", Matching::Exact, None).await?;
         let Some(exported) = plugin.exports.source() else { return Err(not_a(&plugin, PluginKind::Source)) };
         let config = to_json(&connection.config)?;
         let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| {
@@ -158,7 +161,7 @@ impl Host {
     }
 
     async fn list_targets(&self, connection: Arc<Connection>) -> Result<Vec<TargetSchema>, Failure> {
-        let (plugin, mut instance, guest) = self.connect(&connection, "", Matching::Exact).await?;
+        let (plugin, mut instance, guest) = self.connect(&connection, "", Matching::Exact, None).await?;
         let Some(exported) = plugin.exports.destination() else { return Err(not_a(&plugin, PluginKind::Destination)) };
         let config = to_json(&connection.config)?;
         let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| {
@@ -170,7 +173,7 @@ impl Host {
     }
 
     async fn start_source(&self, request: SourceRequest) -> Result<Box<dyn Source>, Failure> {
-        let (plugin, mut instance, guest) = self.connect(&request.connection, &request.pipeline, Matching::Exact).await?;
+        let (plugin, mut instance, guest) = self.connect(&request.connection, &request.pipeline, Matching::Exact, None).await?;
         let Some(exported) = plugin.exports.source() else { return Err(not_a(&plugin, PluginKind::Source)) };
         let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| exported.open(store, &guest)).await;
         let exported = instance.settle(called)?;
@@ -181,14 +184,23 @@ impl Host {
     }
 
     async fn start_destination(&self, request: DestinationRequest) -> Result<Box<dyn Destination>, Failure> {
-        let (plugin, mut instance, guest) = self.connect(&request.connection, &request.pipeline, Matching::Target).await?;
+        let tokens = self.tokens_of(&request.connection)?;
+        let (matching, shared) = (Matching::Target, Some(Arc::clone(&tokens)));
+        let (plugin, mut instance, guest) = self.connect(&request.connection, &request.pipeline, matching, shared).await?;
         let Some(exported) = plugin.exports.destination() else { return Err(not_a(&plugin, PluginKind::Destination)) };
         let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| exported.open(store, &guest)).await;
         let exported = instance.settle(called)?;
         let encoder = self.encoder(&plugin.manifest);
-        let destination = Box::new(PluginDestination::open(instance, exported, encoder, &request).await?);
+        let guest = OpenGuest { exported, encoder, tokens, is_blind: is_blind(&plugin.manifest) };
+        let destination = Box::new(PluginDestination::open(instance, guest, &request).await?);
         let Exchanges::Record(recorder) = &self.options.exchanges else { return Ok(destination) };
         Ok(Box::new(RecordedDestination { destination, fields: request.fields, recorder: Arc::clone(recorder) }))
+    }
+
+    fn tokens_of(&self, connection: &Connection) -> Result<Arc<TokenVault>, Failure> {
+        let key = (self.options.token_keys)(&connection.name).map_err(|error| refused(error, connection))?;
+        let vault = TokenVault::new(&key).ok_or_else(|| refused(Error::bug("HMAC takes keys of any length"), connection))?;
+        Ok(Arc::new(vault))
     }
 
     async fn start_transform(&self, request: TransformRequest) -> Result<Box<dyn Transform>, Failure> {
@@ -235,6 +247,12 @@ impl Connectors for Host {
     fn open_transform(&self, request: TransformRequest) -> BoxFuture<'_, Result<Box<dyn Transform>, Failure>> {
         Box::pin(self.start_transform(request))
     }
+}
+
+/// Personal values reach a plugin as tokens, unless it can write nowhere but to files of the operator.
+#[must_use]
+pub fn is_blind(manifest: &Manifest) -> bool {
+    !manifest.files || !manifest.hosts.is_empty()
 }
 
 /// A value of ours as JSON for a guest.

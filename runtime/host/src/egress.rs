@@ -4,6 +4,7 @@
 
 mod address;
 mod attempt;
+mod blind;
 mod body;
 mod budget;
 mod client;
@@ -34,6 +35,7 @@ use futures::stream;
 use url::Url;
 
 use crate::bindings::affluent::plugin::http::{HttpError, Request, Response};
+use crate::blind::TokenVault;
 use crate::options::AddressResolver;
 use crate::recording::Matching;
 use crate::state::Caller;
@@ -77,6 +79,8 @@ pub(crate) struct Egress {
     network: Arc<Network>,
     budget: Arc<Budget>,
     secrets: Arc<SecretVault>,
+    /// Of a destination: what its tokens stand for.
+    tokens: Option<Arc<TokenVault>>,
     waits: Waits,
     matching: Matching,
 }
@@ -107,6 +111,7 @@ pub(crate) struct EgressParts<'a> {
     pub(crate) connection: &'a Connection,
     pub(crate) network: Arc<Network>,
     pub(crate) secrets: Arc<SecretVault>,
+    pub(crate) tokens: Option<Arc<TokenVault>>,
     pub(crate) waits: Waits,
     /// How its requests find their answers in a recording.
     pub(crate) matching: Matching,
@@ -116,14 +121,14 @@ impl Egress {
     /// # Errors
     /// `E0411` when a grant of the connection or a host of the manifest has the wrong form.
     pub(crate) fn new(parts: EgressParts<'_>) -> Result<Self> {
-        let EgressParts { caller, manifest, connection, network, secrets, waits, matching } = parts;
+        let EgressParts { caller, manifest, connection, network, secrets, tokens, waits, matching } = parts;
         let grants = HostGrants::new(&manifest, connection)?;
         let mut private = Vec::new();
         for text in &connection.egress.private {
             private.extend(PrivateGrant::parse(text).ok_or_else(|| not_an_address(text))?);
         }
         let budget = network.budgets.get(connection, &manifest, &caller.options.clock);
-        Ok(Self { caller, manifest, grants, private, network, budget, secrets, waits, matching })
+        Ok(Self { caller, manifest, grants, private, network, budget, secrets, tokens, waits, matching })
     }
 
     /// Sends one request, repeating it where that is safe.

@@ -80,6 +80,11 @@ impl Instance {
         &self.plugin
     }
 
+    /// `None` once a call did not return.
+    pub(crate) fn services(&self) -> Option<&Services> {
+        self.store.as_ref().map(|store| &store.data().services)
+    }
+
     /// A fresh budget and the store for one call.
     ///
     /// # Errors
@@ -136,9 +141,7 @@ impl Instance {
         if services.options.cancelled.load(Ordering::Relaxed) {
             return cancelled_failure();
         }
-        if let Some(secrets) = &services.secrets {
-            reported.message = secrets.scrubber().clean_text(&reported.message);
-        }
+        reported.message = services.clean(&reported.message);
         reported_failure(&self.plugin, reported)
     }
 }

@@ -11,6 +11,7 @@
 mod audit;
 mod binary;
 mod bindings;
+mod blind;
 mod cache;
 mod codec;
 mod component;
@@ -42,10 +43,11 @@ mod test_support;
 mod tests;
 
 pub use binary::stamped;
-pub use connectors::Host;
+pub use blind::TokenKey;
+pub use connectors::{Host, is_blind};
 pub use options::{
     AddressResolver, ApproveAll, AuditCallback, AuditEvent, Backoff, CALL_TIMEOUT_MAX, Clock, HostOptions, KeyValue, LogCallback,
-    LogEvent, LogLevel, LogLine, RandomSource, SecretResolver, SystemClock, system_resolver,
+    LogEvent, LogLevel, LogLine, RandomSource, SecretResolver, SystemClock, TokenKeySource, system_resolver,
 };
 pub use plugins::Inspection;
 pub use recording::{Exchanges, Recorder, Repeats, Replay};

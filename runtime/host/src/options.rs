@@ -15,6 +15,7 @@ use affluent_model::limits::{ATTEMPTS_MAX, BACKOFF_FIRST_MS, BACKOFF_LONGEST_MS}
 use affluent_model::lock::{Approvals, Candidate, Said};
 use affluent_model::plan::Connection;
 
+use crate::blind::TokenKey;
 use crate::recording::Exchanges;
 use crate::secret::Secret;
 
@@ -69,6 +70,9 @@ pub type AddressResolver = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<V
 pub fn system_resolver() -> AddressResolver {
     Arc::new(|name| Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) }))
 }
+
+/// Gives the key of a connection's tokens by its name: the same in every process of the workspace.
+pub type TokenKeySource = Arc<dyn Fn(&str) -> Result<TokenKey> + Send + Sync>;
 
 /// Takes the log lines of plugins; must not block.
 pub type LogCallback = Arc<dyn Fn(LogLine) + Send + Sync>;
@@ -217,6 +221,7 @@ pub struct HostOptions {
     pub random: RandomSource,
     pub secrets: SecretResolver,
     pub addresses: AddressResolver,
+    pub token_keys: TokenKeySource,
     pub key_value: Arc<dyn KeyValue>,
     pub log: LogCallback,
     pub audit: AuditCallback,

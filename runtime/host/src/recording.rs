@@ -144,8 +144,8 @@ impl Destination for RecordedDestination {
         self.destination.write(batch)
     }
 
-    fn poll<'a>(&'a mut self, token: &'a str, rows: usize) -> BoxFuture<'a, Result<Outcome, Failure>> {
-        self.destination.poll(token, rows)
+    fn poll<'a>(&'a mut self, token: &'a str, batch: &'a OutgoingBatch) -> BoxFuture<'a, Result<Outcome, Failure>> {
+        self.destination.poll(token, batch)
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), Failure>> {

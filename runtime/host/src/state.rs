@@ -10,6 +10,7 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
+use crate::blind::TokenVault;
 use crate::deadline::CallTime;
 use crate::egress::Egress;
 use crate::imports::files::FileAccess;
@@ -30,6 +31,8 @@ pub(crate) struct Services {
     /// Empty for transforms.
     pub(crate) connection_name: String,
     pub(crate) secrets: Option<Arc<SecretVault>>,
+    /// Of a destination.
+    pub(crate) tokens: Option<Arc<TokenVault>>,
     pub(crate) egress: Option<Egress>,
     pub(crate) files: Option<FileAccess>,
     pub(crate) log_limiter: LogLimiter,
@@ -58,6 +61,15 @@ impl Caller {
 }
 
 impl Services {
+    /// A text of a guest, without secrets and without the values of the batch at hand.
+    pub(crate) fn clean(&self, text: &str) -> String {
+        let scrubbed = self.secrets.as_ref().map_or_else(|| text.to_owned(), |secrets| secrets.scrubber().clean_text(text));
+        match self.tokens.as_ref().and_then(|tokens| tokens.values()) {
+            Some(values) => crate::blind::clean_text(&values, &scrubbed),
+            None => scrubbed,
+        }
+    }
+
     pub(crate) fn caller(&self) -> Caller {
         Caller {
             options: Arc::clone(&self.options),
@@ -80,6 +92,7 @@ impl Services {
             pipeline: pipeline.to_owned(),
             connection_name: String::new(),
             secrets: None,
+            tokens: None,
             egress: None,
             files: None,
             log_limiter: LogLimiter::default(),
@@ -93,7 +106,8 @@ impl Services {
         let files =
             manifest.files.then(|| FileAccess::new(&options.project_root, options.output_root.clone(), &connection.files));
         let log_limiter = LogLimiter::default();
-        Self { options, plugin, pipeline, connection_name, secrets: Some(secrets), egress: None, files, log_limiter }
+        let (secrets, tokens, egress) = (Some(secrets), None, None);
+        Self { options, plugin, pipeline, connection_name, secrets, tokens, egress, files, log_limiter }
     }
 }
 

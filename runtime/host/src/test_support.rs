@@ -12,6 +12,7 @@ use affluent_model::diagnostic::Location;
 use affluent_model::plan::{Connection, ConnectionLimits, Egress, FileGrants};
 use affluent_model::{Error, Result};
 
+use crate::blind::TokenKey;
 use crate::options::{ApproveAll, AuditEvent, Backoff, Clock, HostOptions, KeyValue, LogLine, SystemClock};
 use crate::recording::Exchanges;
 use crate::secret::Secret;
@@ -102,6 +103,7 @@ impl TestHost {
                 "missing" => Err(Error::configuration("E0819", "secret `missing` has no value")),
                 name => Ok(Secret::new(format!("the-{name}-value"))),
             }),
+            token_keys: Arc::new(|connection| Ok(TokenKey::new([u8::try_from(connection.len()).unwrap_or(0); 32]))),
             addresses: crate::options::system_resolver(),
             key_value: Arc::new(MemoryStore::default()),
             log: Arc::new(move |line| log_lines.lock().unwrap().push(line)),

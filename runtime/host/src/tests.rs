@@ -1,5 +1,6 @@
 //! The host with real guests: what the hostile plugin does, and files through the jsonl plugin.
 
+mod blind;
 mod files;
 mod frozen;
 mod hostile_destination;
@@ -76,6 +77,7 @@ async fn open_destination(host: &Host, connection: Arc<Connection>) -> Result<Bo
         match_fields: vec!["id".to_owned()],
         list: None,
         fields,
+        plaintext: Vec::new(),
         run: "run-1".to_owned(),
     };
     host.open_destination(request).await

@@ -114,11 +114,12 @@ pub trait Destination: Send {
     /// [`Failure`]; after `Trap` the writer is dead and the batch is in doubt.
     fn write(&mut self, batch: OutgoingBatch) -> BoxFuture<'_, Result<Outcome, Failure>>;
 
-    /// Asks after a bulk import, also in a later process; `rows` = rows of the batch that was handed over.
+    /// Asks after a bulk import, also in a later process; `batch` is the one that was handed over, with the same key, so
+    /// that the report can be checked and the answers of the remote cleared of its personal values.
     ///
     /// # Errors
     /// [`Failure`].
-    fn poll<'a>(&'a mut self, token: &'a str, rows: usize) -> BoxFuture<'a, Result<Outcome, Failure>>;
+    fn poll<'a>(&'a mut self, token: &'a str, batch: &'a OutgoingBatch) -> BoxFuture<'a, Result<Outcome, Failure>>;
 
     /// Ends the writing; for [`crate::manifest::Durable::Close`] this makes it visible.
     ///
@@ -155,8 +156,10 @@ pub struct DestinationRequest {
     /// Columns that identify a record at the destination.
     pub match_fields: Vec<String>,
     pub list: Option<String>,
-    /// All columns of the batches, match columns included.
+    /// All columns of the batches, match columns included. Those with a PII class reach the plugin as tokens.
     pub fields: Vec<Field>,
+    /// Names of `fields` that the pipeline lets the plugin see in the clear although they are personal.
+    pub plaintext: Vec<String>,
     /// Unique per run: file names, remote labels.
     pub run: String,
 }

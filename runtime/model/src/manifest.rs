@@ -222,6 +222,9 @@ pub struct TargetSchema {
     /// True when membership in a named list can be kept.
     #[serde(default)]
     pub lists: bool,
+    /// Personal fields that the plugin cannot write blind: the pipeline must let it see them in the clear.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plaintext: Vec<String>,
 }
 
 /// What a destination says when it is opened.
@@ -238,6 +241,23 @@ pub struct DestinationInfo {
     /// Bytes per batch at most, values counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<u64>,
+    /// Field → the form that its values must have: the host brings them into it, or refuses the row with its reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub forms: BTreeMap<String, ValueForm>,
+}
+
+/// A form that a destination wants a field's values in; it cannot look at personal values itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueForm {
+    /// A phone number in E.164: `+33612345678`.
+    E164,
+    /// An email address, trimmed, lower-case, its domain in ASCII.
+    Email,
+    /// Trimmed and lower-case.
+    Lower,
+    /// Without space around it.
+    Trimmed,
 }
 
 /// When accepted rows are safe.

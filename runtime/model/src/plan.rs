@@ -286,6 +286,8 @@ pub struct DestinationPlan {
     pub map: Vec<NamedExpression>,
     /// Every personal field that leaves is named here.
     pub grants: Vec<String>,
+    /// Those of `grants` that the plugin sees in the clear; the others reach it as tokens.
+    pub plaintext: Vec<String>,
     pub guard: Guard,
     /// Rows per batch at most.
     pub batch_rows_max: Option<u32>,

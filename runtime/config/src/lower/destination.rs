@@ -7,6 +7,7 @@ use affluent_model::plan::{
 use super::pipeline::Inline;
 use super::{expression, expressions, texts};
 use crate::mistake::{self, FileReport};
+use crate::near;
 use crate::node::Place;
 use crate::placed::{Named, Placed};
 use crate::raw::pipeline::{RawConnectionUse, RawDestination, RawGuard, RawMapping, RawMode, RawOrder};
@@ -57,6 +58,7 @@ fn keys_of_connections(raw: &RawDestination) -> Vec<(&'static str, Place)> {
         ("list", raw.list.as_ref().map(Placed::place)),
         ("map", raw.map.as_ref().map(Placed::place)),
         ("grants", raw.grants.as_ref().and_then(|grants| grants.first()).map(Placed::place)),
+        ("plaintext", raw.plaintext.as_ref().and_then(|names| names.first()).map(Placed::place)),
         ("guard", raw.guard.as_ref().map(Placed::place)),
     ];
     places.into_iter().filter_map(|(key, place)| Some((key, place?))).collect()
@@ -120,6 +122,7 @@ fn plan(
         list: raw.list.as_ref().map(|list| list.name.to_string()),
         map: expressions(raw.map.as_deref(), report),
         grants: texts(raw.grants.as_ref()),
+        plaintext: texts(raw.plaintext.as_ref()),
         guard: guard(raw.guard.as_deref()),
         batch_rows_max: raw.batch.as_ref().and_then(|batch| batch.max),
         at: report.location(raw.place()),
@@ -153,13 +156,7 @@ fn check_combinations(
     if from_profiles && raw.map.is_none() && match_by.is_empty() {
         report.add(mistake::MISSING_KEY, raw.place(), "missing key `map` in `destination`: nothing would be sent");
     }
-    if let Some(grants) = &raw.grants {
-        for (index, grant) in grants.iter().enumerate() {
-            if grants.iter().take(index).any(|earlier| earlier.as_str() == grant.as_str()) {
-                report.add(mistake::DUPLICATE_NAME, grant.place(), format!("`{}` is granted twice", grant.as_str()));
-            }
-        }
-    }
+    check_grants(raw, report);
     let only_profiles = [("purpose", raw.purpose.as_ref().map(Placed::place)), ("list", raw.list.as_ref().map(Placed::place))];
     for (key, place) in only_profiles {
         if let (Some(place), false) = (place, from_profiles) {
@@ -172,6 +169,22 @@ fn check_combinations(
             guard.place(),
             format!("`guard` has no meaning in mode `{}`: it removes nothing", mode.as_str()),
         );
+    }
+}
+
+fn check_grants(raw: &RawDestination, report: &mut FileReport) {
+    for grants in [&raw.grants, &raw.plaintext].into_iter().flatten() {
+        for (index, grant) in grants.iter().enumerate() {
+            if grants.iter().take(index).any(|earlier| earlier.as_str() == grant.as_str()) {
+                report.add(mistake::DUPLICATE_NAME, grant.place(), format!("`{}` is granted twice", grant.as_str()));
+            }
+        }
+    }
+    let granted: Vec<&str> = raw.grants.iter().flatten().map(|grant| grant.as_str()).collect();
+    for name in raw.plaintext.iter().flatten().filter(|name| !granted.contains(&name.as_str())) {
+        let message = format!("`{}` is to be seen in the clear and is not granted", name.as_str());
+        let help = near::suggestion(name, "`grants` has", &granted);
+        report.add_help(mistake::PLAINTEXT_NOT_GRANTED, name.place(), message, help);
     }
 }
 

@@ -233,6 +233,9 @@ pub(crate) struct RawDestination {
     pub(crate) map: Option<Placed<Named<Placed<String>>>>,
     /// Every personal attribute, identifier or column that leaves.
     pub(crate) grants: Option<Vec<Placed<String>>>,
+    /// Those of `grants` that the plugin sees in the clear. The others reach it as tokens, and the host puts the values
+    /// into its requests.
+    pub(crate) plaintext: Option<Vec<Placed<String>>>,
     /// Holds a run that would remove too much.
     pub(crate) guard: Option<Placed<RawGuard>>,
     /// Size of the batches.

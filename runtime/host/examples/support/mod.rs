@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use affluent_host::{ApproveAll, Backoff, CALL_TIMEOUT_MAX, Exchanges, Host, HostOptions, KeyValue, Secret, SystemClock};
+use affluent_host::{
+    ApproveAll, Backoff, CALL_TIMEOUT_MAX, Exchanges, Host, HostOptions, KeyValue, Secret, SystemClock, TokenKey,
+};
 use affluent_model::Result;
 
 /// Any error of a measuring program.
@@ -40,6 +42,7 @@ pub(crate) fn host(folder: PathBuf) -> Result<Host> {
         random: Arc::new(|buffer| buffer.fill(7)),
         secrets: Arc::new(|_, _| Ok(Secret::new("secret".to_owned()))),
         addresses: affluent_host::system_resolver(),
+        token_keys: Arc::new(|_| Ok(TokenKey::new([7; 32]))),
         key_value: Arc::new(NoStore),
         log: Arc::new(|_| {}),
         audit: Arc::new(|_| {}),

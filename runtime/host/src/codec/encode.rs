@@ -51,7 +51,7 @@ pub(crate) fn row_json(batch: &RecordBatch, row: usize) -> Checked<Vec<u8>> {
 }
 
 /// The columns of a batch with their field types, each array in its field's one Arrow type.
-fn typed_columns(batch: &RecordBatch) -> Checked<Vec<(Field, ArrayRef)>> {
+pub(crate) fn typed_columns(batch: &RecordBatch) -> Checked<Vec<(Field, ArrayRef)>> {
     let schema = batch.schema_ref();
     let typed = schema.fields().iter().zip(batch.columns()).map(|(arrow_field, array)| {
         let field = Field::from_arrow(arrow_field);
@@ -65,6 +65,27 @@ fn typed_columns(batch: &RecordBatch) -> Checked<Vec<(Field, ArrayRef)>> {
         Ok((field, array))
     });
     typed.collect()
+}
+
+/// The values of a column as texts, in the form that NDJSON gives them.
+///
+/// # Errors
+/// An array that is not of the type.
+pub(crate) fn texts_of(kind: FieldType, array: &ArrayRef) -> Checked<StringArray> {
+    if matches!(kind, FieldType::Text | FieldType::Json) {
+        return Ok(as_texts(array).clone());
+    }
+    let text = |row: usize| match kind {
+        FieldType::Boolean => array.as_boolean().value(row).to_string(),
+        FieldType::Integer => array.as_primitive::<Int64Type>().value(row).to_string(),
+        FieldType::Float => serde_json::json!(array.as_primitive::<Float64Type>().value(row)).to_string(),
+        FieldType::Date => text::print_date(array.as_primitive::<Date32Type>().value(row)),
+        FieldType::Timestamp => text::print_timestamp(array.as_primitive::<TimestampMicrosecondType>().value(row)),
+        FieldType::Decimal => decimal::print(array.as_primitive::<Decimal128Type>().value(row)),
+        FieldType::Binary => STANDARD.encode(as_binaries(array).value(row)),
+        FieldType::Text | FieldType::Json => String::new(),
+    };
+    Ok((0..array.len()).map(|row| array.is_valid(row).then(|| text(row))).collect())
 }
 
 fn encode_columns(batch: &RecordBatch) -> Checked<Columns> {

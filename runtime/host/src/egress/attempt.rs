@@ -145,6 +145,7 @@ impl Egress {
         let client = self.network.clients.get(policy).map_err(|error| HttpError::Connect(error.message))?;
         let refusals = self.refusals(outgoing.url.host_str().unwrap_or_default());
         let mut outgoing = outgoing.clone();
+        self.put_values_in(&mut outgoing)?;
         if let Some(slot) = auth {
             self.add_credential(&mut outgoing, slot).map_err(|error| refusals.refuse(error))?;
         }
@@ -188,8 +189,10 @@ impl Egress {
     async fn read(&self, response: reqwest::Response, mode: BodyMode, refusals: Refusals) -> Result<(Answer, u64), HttpError> {
         let status = response.status().as_u16();
         let headers = clean_headers(response.headers(), &self.secrets.scrubber()).map_err(|error| refusals.refuse(error))?;
+        let headers = headers.into_iter().map(|(name, value)| (name, self.clean_of_values(value))).collect();
         let limits = if mode == BodyMode::Whole { BodyLimits::WHOLE } else { BodyLimits::STREAM };
-        let mut reader = BodyReader::new(response, limits, StreamScrubber::new(self.secrets.scrubber()), refusals)?;
+        let scrubber = self.without_values(StreamScrubber::new(self.secrets.scrubber()), response.headers());
+        let mut reader = BodyReader::new(response, limits, scrubber, refusals)?;
         // An answer that will be judged is read whole; a stream is for the guest.
         if mode == BodyMode::Stream && (200..300).contains(&status) {
             return Ok((Answer { status, headers, body: AnswerBody::Stream(Box::new(reader)) }, 0));
@@ -204,7 +207,7 @@ impl Egress {
         let event = LogEvent::Request {
             method: outgoing.method.to_string(),
             host: outgoing.url.host_str().unwrap_or_default().to_owned(),
-            path: scrubber.clean_text(outgoing.url.path()),
+            path: self.clean_of_values(scrubber.clean_text(outgoing.url.path())),
             status,
             bytes,
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),

@@ -3,6 +3,7 @@
 
 use zeroize::Zeroizing;
 
+use crate::blind::AnswerScrubber;
 use crate::secret::Secret;
 
 const REPLACEMENT: &[u8] = b"[redacted]";
@@ -77,15 +78,29 @@ pub(crate) struct StreamScrubber {
     scrubber: Scrubber,
     /// The end of what came, held back because a secret may begin in it.
     held: Vec<u8>,
+    /// Takes personal values out of what is left.
+    values: Option<AnswerScrubber>,
 }
 
 impl StreamScrubber {
     pub(crate) fn new(scrubber: Scrubber) -> Self {
-        Self { scrubber, held: Vec::new() }
+        Self { scrubber, held: Vec::new(), values: None }
+    }
+
+    pub(crate) fn then(self, values: AnswerScrubber) -> Self {
+        Self { values: Some(values), ..self }
     }
 
     /// What may be shown now that `piece` came.
     pub(crate) fn push(&mut self, piece: Vec<u8>) -> Vec<u8> {
+        let clean = self.without_secrets(piece);
+        match &mut self.values {
+            Some(values) => values.push(clean),
+            None => clean,
+        }
+    }
+
+    fn without_secrets(&mut self, piece: Vec<u8>) -> Vec<u8> {
         if self.scrubber.patterns.is_empty() {
             return piece;
         }
@@ -98,7 +113,12 @@ impl StreamScrubber {
 
     /// What was held back, at the end.
     pub(crate) fn finish(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.held)
+        let mut last = std::mem::take(&mut self.held);
+        if let Some(values) = &mut self.values {
+            last = values.push(last);
+            last.extend(values.finish());
+        }
+        last
     }
 }
 

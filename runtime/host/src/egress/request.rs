@@ -15,7 +15,7 @@ use crate::secret::Secret;
 const HEADERS_MAX: usize = 100;
 const HEADER_BYTES_MAX: usize = 32 << 10;
 const URL_BYTES_MAX: usize = 16 << 10;
-const BODY_BYTES_MAX: usize = 32 << 20;
+pub(super) const BODY_BYTES_MAX: usize = 32 << 20;
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /// Set by the host or by nobody (security B-21); `proxy-…` and `sec-…` too.
 const HOST_HEADERS: [&str; 15] = [
@@ -43,6 +43,8 @@ pub(crate) struct Outgoing {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Vec<u8>>,
+    /// No redirect led it to another origin than the guest named.
+    pub(crate) is_first_origin: bool,
 }
 
 impl Outgoing {
@@ -63,7 +65,7 @@ impl Outgoing {
         if request.body.as_ref().is_some_and(|body| body.len() > BODY_BYTES_MAX) {
             return Err(invalid("the body is larger than 32 MiB"));
         }
-        Ok(Self { method, url, headers: clean_headers(&request.headers)?, body: request.body })
+        Ok(Self { method, url, headers: clean_headers(&request.headers)?, body: request.body, is_first_origin: true })
     }
 
     /// The place a redirect leads to; `None` when it is not to be followed and the guest gets the answer.
@@ -84,7 +86,7 @@ impl Outgoing {
         }
         let mut url = to;
         url.set_fragment(None);
-        Some(Self { method, url, headers, body })
+        Some(Self { method, url, headers, body, is_first_origin: self.is_first_origin && same_origin })
     }
 
     /// Adds the credential. Gives the form in which it leaves when it is not the secret itself.

@@ -138,7 +138,8 @@ fn bench_of(
     let waits = Waits { options, time: Arc::new(CallTime::default()) };
     let network = Arc::new(Network::new(addresses, TIMEOUTS));
     let connection = &connection;
-    let parts = EgressParts { caller, manifest, connection, network, secrets, waits, matching: Matching::Exact };
+    let tokens = None;
+    let parts = EgressParts { caller, manifest, connection, network, secrets, tokens, waits, matching: Matching::Exact };
     Ok(Bench { egress: Egress::new(parts)?, recorded })
 }
 

@@ -53,8 +53,7 @@ impl State {
 
     /// A guest's text as it may be shown.
     fn show(&self, text: &str, bytes_max: usize) -> String {
-        let scrubbed = self.services.secrets.as_ref().map(|secrets| secrets.scrubber().clean_text(text));
-        clean_text(scrubbed.as_deref().unwrap_or(text), bytes_max)
+        clean_text(&self.services.clean(text), bytes_max)
     }
 
     fn show_pairs(&self, pairs: &[(String, String)]) -> Vec<(String, String)> {

@@ -50,6 +50,7 @@ fn destination_request(connection: Arc<Connection>, stream: &StreamSchema) -> De
         match_fields: Vec::new(),
         list: None,
         fields: stream.fields.clone(),
+        plaintext: Vec::new(),
         run: "run-1".to_owned(),
     }
 }

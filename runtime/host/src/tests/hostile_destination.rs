@@ -49,7 +49,7 @@ async fn a_pending_batch_can_be_asked_after() {
     let (host, _) = host();
     let mut destination = open_destination(&host, behaving("pending_forever")).await.unwrap();
 
-    let outcome = destination.poll("token", 1).await.unwrap();
+    let outcome = destination.poll("token", &batch(&host).await).await.unwrap();
 
     assert_eq!(outcome, Outcome::Pending { token: "token".to_owned(), after_ms: 0 });
 }
