@@ -30,6 +30,7 @@ impl<'a> Checker<'a> {
             PipelineSource::Profiles { .. } => {
                 leaving.unknown = profiles.incomplete;
                 for named in plan.match_by.iter().chain(&plan.map) {
+                    leaving.begin_field(&named.name);
                     self.of_profiles(named, profiles, &mut leaving);
                 }
             }
@@ -39,6 +40,9 @@ impl<'a> Checker<'a> {
                     self.pass_through(plan, ingest, target, &mut leaving);
                 }
             }
+        }
+        if let Some(target) = target {
+            self.plaintext(plan, target, &subject, &leaving);
         }
         self.grants(plan, &subject, leaving);
     }
@@ -181,12 +185,14 @@ impl<'a> Checker<'a> {
                     self.unknown_field(target, &field.name, plan.at.clone());
                 }
                 if field.pii.is_some() {
+                    leaving.begin_field(&field.name);
                     leaving.add(&field.name, plan.at.clone());
                 }
             }
             return;
         }
         for named in plan.match_by.iter().chain(&plan.map) {
+            leaving.begin_field(&named.name);
             let Some(checked) = self.row_of(&named.expression, &ingest.columns, Want::Anything) else {
                 leaving.unknown = true;
                 continue;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use affluent_model::diagnostic::Location;
+use affluent_model::manifest::TargetSchema;
 use affluent_model::plan::DestinationPlan;
 
 use super::Checker;
@@ -14,6 +15,9 @@ use crate::sources::Subject;
 #[derive(Default)]
 pub(super) struct Leaving {
     columns: BTreeMap<String, Location>,
+    /// The field that is looked at, and what leaves in each.
+    field: String,
+    by_field: Vec<(String, String)>,
     /// Not all that leaves is known: a grant may be used although nothing seems to use it.
     pub(super) unknown: bool,
 }
@@ -21,10 +25,27 @@ pub(super) struct Leaving {
 impl Leaving {
     pub(super) fn add(&mut self, name: &str, at: Location) {
         self.columns.entry(name.to_owned()).or_insert(at);
+        self.by_field.push((self.field.clone(), name.to_owned()));
+    }
+
+    /// What is added from now on leaves in this field of the destination.
+    pub(super) fn begin_field(&mut self, field: &str) {
+        field.clone_into(&mut self.field);
     }
 }
 
 impl Checker<'_> {
+    /// Fields that the plugin cannot write blind need their columns in the clear.
+    pub(super) fn plaintext(&mut self, plan: &DestinationPlan, target: &TargetSchema, subject: &Subject, leaving: &Leaving) {
+        let needed = leaving.by_field.iter().filter(|(field, _)| target.plaintext.contains(field));
+        for (field, column) in needed.filter(|(_, column)| !plan.plaintext.contains(column)) {
+            let message = format!("`{}` needs `{field}` in the clear, and `{column}` reaches it as a token", plan.connection);
+            let help = format!("if its plugin may see the values, write `plaintext: [{column}]`");
+            let at = self.sources.locate(subject, ["destination", "grants"]);
+            self.add(mistake::PLAINTEXT_NEEDED, message, at, help);
+        }
+    }
+
     pub(super) fn grants(&mut self, plan: &DestinationPlan, subject: &Subject, leaving: Leaving) {
         for (name, at) in &leaving.columns {
             if !plan.grants.contains(name) {
