@@ -43,6 +43,7 @@ impl Destination for Writer {
             match_fields: vec![match_field.to_owned()],
             modes: vec![WriteMode::Upsert, WriteMode::Mirror],
             lists: false,
+            plaintext: Vec::new(),
         }])
     }
 

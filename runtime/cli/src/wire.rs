@@ -100,8 +100,7 @@ pub(crate) fn assemble(
     let policy = policy(&plan)?;
     let approvals = Arc::clone(&policy) as Arc<dyn Approvals>;
     let (observed, cancel) = (Some(Arc::clone(&observer)), Arc::clone(&cancelled));
-    let connectors =
-        Arc::new(host_in(&plan, world, Around { stores: Some(stores), approvals, observer: observed }, cancel)?);
+    let connectors = Arc::new(host_in(&plan, world, Around { stores: Some(stores), approvals, observer: observed }, cancel)?);
     let engine = Engine {
         plan,
         connectors: Arc::clone(&connectors) as Arc<dyn Connectors>,
@@ -247,14 +246,10 @@ fn time_and_chance(exchanges: &Exchanges) -> (Arc<dyn affluent_host::Clock>, Ran
     }
 }
 
-/// The key of a connection's tokens: two halves, each derived like a blind index of its own. Without a project's keys
-/// nothing outlives the host, nor need its tokens.
+/// The key of a connection's tokens: two halves, each derived like a blind index of its own.
 fn token_key(vault: Option<&Vault>, connection: &str) -> Result<TokenKey> {
+    let vault = vault.ok_or_else(|| Error::bug("a destination is opened without the project's keys"))?;
     let mut key = [0u8; 32];
-    let Some(vault) = vault else {
-        OsRandom::new().fill(&mut key)?;
-        return Ok(TokenKey::new(key));
-    };
     for (half, slots) in ["token/a", "token/b"].into_iter().zip(key.chunks_mut(16)) {
         let index = vault.blind_indexer(half)?.index(connection.as_bytes());
         slots.iter_mut().zip(index.into_iter().skip(1)).for_each(|(slot, byte)| *slot = byte);

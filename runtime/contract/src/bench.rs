@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use affluent_host::{Backoff, Clock, Host, HostOptions, KeyValue, LogEvent, LogLine, Secret, SecretResolver};
+use affluent_host::{Backoff, Clock, Host, HostOptions, KeyValue, LogEvent, LogLine, Secret, SecretResolver, TokenKey};
 use affluent_model::connector::{Connectors, Failure, FailureKind};
 use affluent_model::manifest::{Manifest, PluginKind};
 use affluent_model::plan::Connection;
@@ -136,6 +136,8 @@ impl Bench {
             Host::new(HostOptions {
                 clock: Arc::clone(&clock),
                 secrets: Arc::clone(&resolver),
+                // Of no project: what is written here is nobody's.
+                token_keys: Arc::new(|_| Ok(TokenKey::new([7; 32]))),
                 key_value: Arc::new(MemoryStore::default()),
                 log: Arc::new(move |line| lock(&heard).hear(line)),
                 audit: Arc::new(|_| {}),

@@ -136,14 +136,14 @@ async fn send_once(
     let rows = records.num_rows();
     bench.heard(|heard| heard.rows += u64::try_from(rows).unwrap_or(0));
     let batch = OutgoingBatch { idempotency_key: sending.key.clone(), operation: sending.operation, records };
-    let mut outcome = bench.listen(sending.place, writer.write(batch).await)?;
+    let mut outcome = bench.listen(sending.place, writer.write(batch.clone()).await)?;
     let mut failed_polls = 0;
     for _ in 0..POLLS_MAX {
         let Outcome::Pending { token, after_ms } = &outcome else { break };
         bench.heard(|heard| heard.say(format!("the token of {}", sending.place), token));
         bench.wait_ms((*after_ms).clamp(100, 60_000)).await;
         let token = token.clone();
-        match bench.listen(sending.place, writer.poll(&token, rows).await) {
+        match bench.listen(sending.place, writer.poll(&token, &batch).await) {
             Ok(next) => outcome = next,
             Err(failure) if is_passing(failure.kind) && failed_polls < ROUNDS_MAX => {
                 failed_polls += 1;

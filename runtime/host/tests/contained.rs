@@ -186,6 +186,7 @@ async fn write(host: &Host, connection: Arc<Connection>) -> Result<(), Failure> 
         match_fields: vec!["id".to_owned()],
         list: None,
         fields: host.discover_streams(good()).await?.remove(0).fields,
+        plaintext: Vec::new(),
         run: "run-1".to_owned(),
     };
     let records = good_records(host).await?.records;

@@ -1,7 +1,7 @@
 //! What the SDK writes is what the host reads: the two descriptions of manifests, streams and targets stay one.
 
 use affluent_sdk::manifest::{
-    AuthSlot, DestinationInfo, Durable, Idempotence, Manifest, PluginLimits, RateLimit, TargetSchema, WriteMode,
+    AuthSlot, DestinationInfo, Durable, Idempotence, Manifest, PluginLimits, RateLimit, TargetSchema, ValueForm, WriteMode,
 };
 use affluent_sdk::{Field, FieldType, PiiClass, PluginKind, StreamSchema};
 use schemars::JsonSchema;
@@ -57,8 +57,9 @@ fn the_host_reads_targets_and_promises_as_written() {
         match_fields: vec!["email".to_owned()],
         modes: vec![WriteMode::Upsert, WriteMode::Mirror],
         lists: true,
+        plaintext: vec!["email".to_owned()],
     };
-    let info = DestinationInfo::new(Durable::Write, Idempotence::ByKey).max_rows(1_000);
+    let info = DestinationInfo::new(Durable::Write, Idempotence::ByKey).max_rows(1_000).form("phone", ValueForm::E164);
     let (target, info) = (serde_json::to_value(target).unwrap(), serde_json::to_value(info).unwrap());
 
     let read_target: model::TargetSchema = serde_json::from_value(target.clone()).unwrap();

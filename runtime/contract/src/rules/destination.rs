@@ -87,6 +87,7 @@ impl Target {
             match_fields,
             list: fixture.list.clone(),
             fields: fields.clone(),
+            plaintext: schema.plaintext.clone(),
             run: "contract-run".to_owned(),
         };
         Ok(Self { request, fields, rows, can_mirror: schema.modes.iter().any(|mode| mode == "mirror") })

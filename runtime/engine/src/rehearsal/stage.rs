@@ -129,7 +129,8 @@ impl Connectors for Stage {
     }
 
     fn open_destination(&self, request: DestinationRequest) -> BoxFuture<'_, Result<Box<dyn Destination>, Failure>> {
-        let info = DestinationInfo { durable: Durable::Write, idempotent: Idempotence::ByKey, max_rows: None, max_bytes: None };
+        let (durable, idempotent, forms) = (Durable::Write, Idempotence::ByKey, BTreeMap::new());
+        let info = DestinationInfo { durable, idempotent, max_rows: None, max_bytes: None, forms };
         let remembering = Remembering { info, pipeline: request.pipeline, sent: Arc::clone(&self.sent) };
         Box::pin(async move { Ok(Box::new(remembering) as Box<dyn Destination>) })
     }
@@ -175,7 +176,7 @@ impl Destination for Remembering {
         Box::pin(async move { Ok(Outcome::Done(report)) })
     }
 
-    fn poll<'a>(&'a mut self, _token: &'a str, _rows: usize) -> BoxFuture<'a, Result<Outcome, Failure>> {
+    fn poll<'a>(&'a mut self, _token: &'a str, _batch: &'a OutgoingBatch) -> BoxFuture<'a, Result<Outcome, Failure>> {
         let error = Error::bug("a destination of a test is never asked twice");
         Box::pin(async move { Err(failure(error)) })
     }

@@ -76,6 +76,7 @@ impl Destination for Contacts {
             match_fields: vec!["email".to_owned(), "id".to_owned()],
             modes: vec![WriteMode::Append, WriteMode::Upsert],
             lists: false,
+            plaintext: Vec::new(),
         }])
     }
 
