@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use affluent_host::{ApproveAll, Backoff, CALL_TIMEOUT_MAX, Exchanges, HostOptions, Secret, system_resolver};
+use affluent_host::{ApproveAll, Backoff, CALL_TIMEOUT_MAX, Exchanges, HostOptions, Secret, TokenKey, system_resolver};
 use affluent_model::diagnostic::Location;
 use affluent_model::plan::{Connection, ConnectionLimits, Egress, FileGrants};
 use serde_json::{Value, json};

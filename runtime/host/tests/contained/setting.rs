@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use affluent_host::{AuditEvent, Backoff, Exchanges, Host, HostOptions, KeyValue, LogLine, Secret, SystemClock};
+use affluent_host::{AuditEvent, Backoff, Exchanges, Host, HostOptions, KeyValue, LogLine, Secret, SystemClock, TokenKey};
 use affluent_model::Result;
 use affluent_model::diagnostic::Location;
 use affluent_model::plan::{Connection, ConnectionLimits, Egress, FileGrants};
