@@ -146,7 +146,7 @@ fn a_token_where_no_value_may_stand_refuses_the_request() {
     for (kind, text, refusal) in [
         (BodyKind::Json, format!("{{\"a\":{token}}}"), Refusal::NotInString),
         (BodyKind::Json, format!("{{\"a\":\"{foreign}\"}}"), Refusal::Unknown),
-        (BodyKind::Json, format!("{{\"a\":\"{}\"}}", &token[..28]), Refusal::Malformed),
+        (BodyKind::Json, format!("{{\"a\":\"{}\"}}", token.split_at(28).0), Refusal::Malformed),
         (BodyKind::Json, format!("{{\"a\":\"\\{token}\"}}"), Refusal::Malformed),
         (BodyKind::Csv, format!("1,a {token},2"), Refusal::NotACell),
         (BodyKind::Plain, format!("{token}.e164"), Refusal::Form(super::form::Form::E164)),

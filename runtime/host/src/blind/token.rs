@@ -165,8 +165,9 @@ mod tests {
     #[test]
     fn what_only_begins_like_a_token_is_none() {
         let token = text((1, 2));
-        let upper = format!("pii0zq{}", token[6..].to_uppercase());
-        for wrong in [&token[..29], "pii0zq", &upper, &format!("{token}a"), &format!("pii0zq8{}", &token[7..])] {
+        let (cut, letters) = (token.split_at(29).0, token.split_at(6).1);
+        let upper = format!("pii0zq{}", letters.to_uppercase());
+        for wrong in [cut, "pii0zq", &upper, &format!("{token}a"), &format!("pii0zq8{}", letters.split_at(1).1)] {
             assert_eq!(read(wrong.as_bytes()), None, "{wrong}");
         }
     }
