@@ -226,6 +226,27 @@ pub fn write_timestamp(us: i64, out: &mut Vec<u8>) {
     out.push(b'Z');
 }
 
+/// An instant as [`write_timestamp`] writes it.
+///
+/// ```
+/// assert_eq!(affluent_sdk::values::timestamp_text(1_500_000), "1970-01-01T00:00:01.500000Z");
+/// ```
+pub fn timestamp_text(us: i64) -> String {
+    text_of(|out| write_timestamp(us, out))
+}
+
+/// A date as [`write_date`] writes it.
+pub fn date_text(days: i32) -> String {
+    text_of(|out| write_date(days, out))
+}
+
+fn text_of(write: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut out = Vec::with_capacity(27);
+    write(&mut out);
+    // Digits and signs are ASCII.
+    String::from_utf8(out).unwrap_or_default()
+}
+
 /// `value` is 0 to 99.
 #[inline]
 fn two_characters(value: i64) -> [u8; 2] {

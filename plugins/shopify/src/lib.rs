@@ -1,22 +1,24 @@
 //! Shopify as a source: customers, and orders with their lines, over the Admin GraphQL API. What is here is the
-//! configuration, the manifest and the check; `streams` says what is read, `api` how one query is asked, `reader` in
-//! which order, `bulk` how a whole shop is read at once. Nothing is ever written to the shop.
+//! configuration, the manifest and the check; `streams` says what is read, `api` how it is asked for. Nothing is ever
+//! written to the shop.
 
 mod api;
-mod bulk;
-mod reader;
 mod streams;
 #[cfg(test)]
 mod tests;
 
-use affluent_sdk::manifest::{AuthSlot, CostFeedback, Manifest, PluginLimits, RateLimit, ThrottledMarker};
+use affluent_sdk::graphql::{Graphql, GraphqlSource};
+use affluent_sdk::json::{list, text};
+use affluent_sdk::manifest::{AuthSlot, CostFeedback, Manifest, PluginLimits, RateLimit};
 use affluent_sdk::{CheckReport, Plugin, PluginKind, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::api::Api;
-pub use crate::reader::Reader;
+pub use crate::api::Api;
+
+/// One open stream.
+pub type Reader = GraphqlSource<Api>;
 
 /// The connection's `config`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -85,11 +87,10 @@ impl Plugin for Shopify {
     }
 
     fn check(config: &Config) -> Result<CheckReport> {
-        let data = Api::new(config).ask(CHECK, json!({}), 10)?;
-        let scopes = data.pointer("/currentAppInstallation/accessScopes").and_then(Value::as_array);
-        let is_granted = |scope: &Value| scope.get("handle").is_some_and(|handle| handle == "read_all_orders");
+        let data = Api::connect(config.clone()).ask(CHECK, json!({}), 10)?;
+        let sees_all =
+            list(&data, "/currentAppInstallation/accessScopes").iter().any(|scope| text(scope, "/handle") == "read_all_orders");
         let note = "without the scope `read_all_orders` only the orders of the last 60 days are read";
-        let sees_all = scopes.is_some_and(|scopes| scopes.iter().any(is_granted));
         Ok(CheckReport { notes: if sees_all { Vec::new() } else { vec![note.to_owned()] } })
     }
 }
@@ -100,15 +101,11 @@ const CHECK: &str = "{currentAppInstallation{accessScopes{handle}} customers(fir
 /// The smallest plan until the first answer says more: 100 points per second, 2,000 at once (shopify.dev, "API limits",
 /// 2026-11-23). Larger plans restore up to 2,000 per second, so the numbers of the answers count.
 fn cost_bucket() -> RateLimit {
-    let status = |name: &str| format!("/extensions/cost/throttleStatus/{name}");
-    let throttled = ThrottledMarker { pointer: "/errors/0/extensions/code".to_owned(), equals: "THROTTLED".to_owned() };
-    let cost = CostFeedback {
-        available: status("currentlyAvailable"),
-        restore_per_s: Some(status("restoreRate")),
-        capacity: Some(status("maximumAvailable")),
-        requested: Some("/extensions/cost/requestedQueryCost".to_owned()),
-        throttled: Some(throttled),
-    };
+    let cost = CostFeedback::available("/extensions/cost/throttleStatus/currentlyAvailable")
+        .restore_per_s("/extensions/cost/throttleStatus/restoreRate")
+        .capacity("/extensions/cost/throttleStatus/maximumAvailable")
+        .requested("/extensions/cost/requestedQueryCost")
+        .throttled("/errors/0/extensions/code", "THROTTLED");
     RateLimit::new(100, 1_000).burst(2_000).cost(cost)
 }
 

@@ -3,24 +3,14 @@
 //! field is asked for.
 
 use affluent_sdk::FieldType::{Boolean, Decimal, Integer, Json, Text, Timestamp};
-use affluent_sdk::records::{Column, fields};
-use affluent_sdk::{PiiClass, StreamSchema};
+use affluent_sdk::PiiClass;
+use affluent_sdk::graphql::{Child, List};
+use affluent_sdk::records::Column;
 use serde_json::Value;
 
-/// A stream that is read by its own query.
-#[derive(Debug)]
-pub(crate) struct Stream {
-    /// Also the name of its connection in the API.
-    pub(crate) name: &'static str,
-    pub(crate) columns: &'static [Column],
-    selection: &'static str,
-    /// Points of one record: one for each object it holds.
-    points: u32,
-}
-
-pub(crate) const CUSTOMERS: Stream = Stream {
-    name: "customers",
-    columns: &[
+pub(crate) const CUSTOMERS: List = list(
+    "customers",
+    &[
         Column::by("id", Text, |record| short_id(record, "/id")).required(),
         Column::personal("email", PiiClass::Email, "/email/emailAddress"),
         Column::by("email_marketing_state", Text, email_consent),
@@ -46,16 +36,15 @@ pub(crate) const CUSTOMERS: Stream = Stream {
         Column::new("updated_at", Timestamp, "/updatedAt"),
     ],
     // The consents stand apart from the addresses: a consent that cannot be told must not take the address with it.
-    selection: "id firstName lastName locale state verifiedEmail note tags numberOfOrders createdAt updatedAt \
+    "id firstName lastName locale state verifiedEmail note tags numberOfOrders createdAt updatedAt \
         amountSpent{amount currencyCode} email:defaultEmailAddress{emailAddress} \
         emailMarketing:defaultEmailAddress{marketingState marketingUpdatedAt} phone:defaultPhoneNumber{phoneNumber} \
         smsMarketing:defaultPhoneNumber{SMS_CONSENT} defaultAddress{countryCodeV2 provinceCode city zip}",
-    points: 8,
-};
+);
 
-pub(crate) const ORDERS: Stream = Stream {
-    name: "orders",
-    columns: &[
+pub(crate) const ORDERS: List = list(
+    "orders",
+    &[
         Column::by("id", Text, |record| short_id(record, "/id")).required(),
         Column::new("name", Text, "/name"),
         Column::personal("email", PiiClass::Email, "/email"),
@@ -77,58 +66,44 @@ pub(crate) const ORDERS: Stream = Stream {
         Column::new("tags", Json, "/tags"),
         Column::personal("note", PiiClass::FreeText, "/note"),
     ],
-    selection: "id name email phone createdAt processedAt updatedAt cancelledAt test displayFinancialStatus \
+    "id name email phone createdAt processedAt updatedAt cancelledAt test displayFinancialStatus \
         displayFulfillmentStatus currencyCode presentmentCurrencyCode discountCodes tags note customer{id} \
         currentTotalPriceSet{shopMoney{amount}} totalPriceSet{shopMoney{amount}} totalRefundedSet{shopMoney{amount}}",
-    points: 8,
+)
+.child(LINES);
+
+const LINES: Child = Child {
+    stream: "order_lines",
+    columns: &[
+        Column::by("id", Text, |record| short_id(record, "/id")).required(),
+        Column::by("order_id", Text, |record| short_id(record, "/__parentId")).required(),
+        Column::new("title", Text, "/title"),
+        Column::new("sku", Text, "/sku"),
+        Column::new("vendor", Text, "/vendor"),
+        Column::new("quantity", Integer, "/quantity"),
+        Column::new("current_quantity", Integer, "/currentQuantity"),
+        Column::new("unit_price", Decimal, "/originalUnitPriceSet/shopMoney/amount"),
+        Column::new("total", Decimal, "/discountedTotalSet/shopMoney/amount"),
+        Column::new("currency", Text, "/discountedTotalSet/shopMoney/currencyCode"),
+    ],
+    connection: "lineItems",
+    selection: "id title sku vendor quantity currentQuantity \
+        originalUnitPriceSet{shopMoney{amount}} discountedTotalSet{shopMoney{amount currencyCode}}",
+    points: 5,
+    first: 10,
+    more: 100,
+    parent: "order",
+    parent_id: "__parentId",
+    parent_column: "order_id",
 };
 
-/// The child stream of the orders.
-pub(crate) const LINES: &str = "order_lines";
-
-pub(crate) const LINE_COLUMNS: &[Column] = &[
-    Column::by("id", Text, |record| short_id(record, "/id")).required(),
-    Column::by("order_id", Text, |record| short_id(record, "/__parentId")).required(),
-    Column::new("title", Text, "/title"),
-    Column::new("sku", Text, "/sku"),
-    Column::new("vendor", Text, "/vendor"),
-    Column::new("quantity", Integer, "/quantity"),
-    Column::new("current_quantity", Integer, "/currentQuantity"),
-    Column::new("unit_price", Decimal, "/originalUnitPriceSet/shopMoney/amount"),
-    Column::new("total", Decimal, "/discountedTotalSet/shopMoney/amount"),
-    Column::new("currency", Text, "/discountedTotalSet/shopMoney/currencyCode"),
-];
-
-pub(crate) const LINE_SELECTION: &str = "id title sku vendor quantity currentQuantity \
-    originalUnitPriceSet{shopMoney{amount}} discountedTotalSet{shopMoney{amount currencyCode}}";
-pub(crate) const LINE_POINTS: u32 = 5;
-
-impl Stream {
-    pub(crate) fn find(name: &str) -> Option<&'static Self> {
-        [&CUSTOMERS, &ORDERS].into_iter().find(|stream| stream.name == name)
-    }
-
-    /// What a query asks of each record. Until 2026-07 the consent to SMS stood on the phone number itself.
-    pub(crate) fn selection(&self, api_version: &str) -> String {
-        let consent = if api_version < "2026-10" {
-            "state:marketingState updatedAt:marketingUpdatedAt"
-        } else {
-            "consent:smsMarketingConsent{state updatedAt}"
-        };
-        self.selection.replace("SMS_CONSENT", consent)
-    }
-
-    /// Points of one record with up to `lines` lines; a connection costs 2 (shopify.dev, "API limits", 2026-11-23).
-    pub(crate) fn points(&self, lines: u32) -> u32 {
-        self.points + if lines > 0 { 2 + lines * LINE_POINTS } else { 0 }
-    }
-}
-
-pub(crate) fn schemas() -> Vec<StreamSchema> {
-    let schema = |name: &str, columns: &[Column]| StreamSchema::new(name, fields(columns)).primary_key(["id"]);
-    let read = |stream: &Stream| schema(stream.name, stream.columns).incremental(Some("updated_at"));
-    let lines = schema(LINES, LINE_COLUMNS).incremental(None).child_of(ORDERS.name, "order_id");
-    vec![read(&CUSTOMERS), read(&ORDERS), lines]
+/// Connections are searched and sorted alike; a record costs a point for each object it holds.
+const fn list(name: &'static str, columns: &'static [Column], selection: &'static str) -> List {
+    List::new(name, columns, selection)
+        .points(8)
+        .search("query", "String")
+        .arguments("query:$query,sortKey:UPDATED_AT")
+        .updated("updated_at", "/updatedAt")
 }
 
 /// `42` of `gid://shopify/Customer/42`.

@@ -12,7 +12,7 @@ use affluent_sdk::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{Config, Reader, streams};
+use crate::{Config, Reader};
 
 const LIMITS: Limits = Limits { max_rows: 2_000, max_bytes: 16 << 20 };
 const SECOND_US: i64 = 1_000_000;
@@ -24,11 +24,8 @@ fn config(extra: Value) -> Config {
 }
 
 fn spec(name: &str, sync: SyncMode) -> StreamSpec {
-    let all = streams::schemas();
-    let children =
-        all.iter().filter(|stream| stream.parent.as_ref().is_some_and(|parent| parent.stream == name)).cloned().collect();
-    let stream = all.into_iter().find(|stream| stream.name == name).unwrap();
-    StreamSpec { stream, sync, since_us: None, lookback_ms: 120_000, children }
+    let spec = testing::spec::<Reader>(&config(json!({})), name, sync).unwrap();
+    StreamSpec { lookback_ms: 120_000, ..spec }
 }
 
 fn open(name: &str, extra: Value, state: Option<Value>) -> Reader {
