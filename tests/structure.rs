@@ -15,6 +15,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("structure: there is one arrow major", one_arrow_major),
         rule("structure: every error code has a page", every_error_code_has_a_page),
         rule("structure: files stay under 500 lines", files_stay_short),
+        rule("structure: a connector is at most 400 lines", connectors_stay_short),
         rule("structure: the sdk's folder builds by itself", sdk_stands_alone),
         rule("structure: the synchronous crates stay synchronous", synchronous_crates),
     ]
@@ -129,6 +130,33 @@ fn files_stay_short() -> Result<(), Failed> {
     for (path, text) in sources() {
         let lines = text.lines().count();
         holds(lines <= 500 || path.contains("bindings"), format!("{path} has {lines} lines"))?;
+    }
+    Ok(())
+}
+
+/// Folders of `plugins/` that are no connector of a service: the SDK, file formats, and aids of tests.
+const NO_CONNECTORS: [&str; 5] = ["sdk", "csv", "jsonl", "hostile", "wrong"];
+
+/// Every line counts but those of tests; no file of a plugin is longer than those of the runtime.
+fn connectors_stay_short() -> Result<(), Failed> {
+    for entry in fs::read_dir(root().join("plugins"))? {
+        let folder = entry?.path();
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut whole = 0;
+        for path in files_below(&folder.join("src")) {
+            let shown = path.display().to_string();
+            if shown.contains("/bindings") || shown.contains("/tests") || !shown.ends_with(".rs") {
+                continue;
+            }
+            let text = fs::read_to_string(&path)?;
+            let lines = text.lines().count();
+            holds(lines <= 500, format!("{shown} has {lines} lines"))?;
+            whole += text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().lines().count();
+        }
+        holds(
+            whole <= 400 || NO_CONNECTORS.contains(&name.as_str()),
+            format!("the connector `{name}` has {whole} lines: what any other could use belongs into the SDK"),
+        )?;
     }
     Ok(())
 }

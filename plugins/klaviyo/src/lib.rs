@@ -1,10 +1,8 @@
 //! Klaviyo as a destination: profiles by bulk import, and who is on a list. What is here is the configuration, the
-//! manifest and the check; `profile` makes the vendor's form of a row, `api` asks, `imports` follows an import to its
-//! end, `writer` writes. Consent is never touched: no subscription endpoint is called, and no profile is deleted.
+//! manifest and the check; `profile` makes the vendor's form of a row, `api` asks, `writer` writes. Consent is never touched: no subscription endpoint is called, and no profile is deleted.
 //! Facts: the vendor's description, revision 2026-07-15 (github.com/klaviyo/openapi, commit f0a30ba, 2026-07-23).
 
 mod api;
-mod imports;
 mod profile;
 #[cfg(test)]
 mod tests;
@@ -15,7 +13,6 @@ use affluent_sdk::{CheckReport, Plugin, PluginKind, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::api::Api;
 pub use crate::writer::Writer;
 
 /// The connection's `config`.
@@ -47,22 +44,21 @@ impl Plugin for Klaviyo {
     type Config = Config;
 
     fn manifest() -> Manifest {
-        let manifest = Manifest::new::<Config>("klaviyo", env!("CARGO_PKG_VERSION"), [PluginKind::Destination])
+        Manifest::new::<Config>("klaviyo", env!("CARGO_PKG_VERSION"), [PluginKind::Destination])
             .description("Profiles and list membership in Klaviyo")
             .host("a.klaviyo.com", &[])
             .host("{config.base_url}", &[])
             .auth("key", AuthSlot::header("Authorization", "Klaviyo-API-Key ", "api_key"))
             .secret("api_key", "private API key", &["profiles:read", "profiles:write", "lists:read", "lists:write"])
-            .limits(PluginLimits { memory_mib: Some(128), call_timeout_s: Some(300), concurrency: Some(4) });
-        WINDOWS
-            .iter()
-            .fold(manifest, |manifest, (prefix, a_second, a_minute)| manifest.rate_limit(window(prefix, *a_second, *a_minute)))
+            .rate_limits(WINDOWS.iter().map(|(prefix, second, minute)| RateLimit::fixed_windows(prefix, *second, *minute)))
+            .limits(PluginLimits { memory_mib: Some(128), call_timeout_s: Some(300), concurrency: Some(4) })
     }
 
     fn check(config: &Config) -> Result<CheckReport> {
-        let api = Api::new(config);
-        api.ask(api.get("/lists").query("page[size]", "1"), "lists:read")?;
-        api.ask(api.get("/profiles").query("page[size]", "1").query("fields[profile]", "id"), "profiles:read")?;
+        let service = api::service(config);
+        api::ask(&service, service.get("/lists").query("page[size]", "1"), "lists:read")?;
+        let profiles = service.get("/profiles").query("page[size]", "1").query("fields[profile]", "id");
+        api::ask(&service, profiles, "profiles:read")?;
         Ok(CheckReport { notes: vec!["`lists:write` and `profiles:write` show only when something is written".to_owned()] })
     }
 }
@@ -76,12 +72,5 @@ const WINDOWS: &[(&str, u32, u32)] = &[
     ("DELETE /api/lists", 10, 150),
     ("GET /api/profiles", 75, 750),
 ];
-
-/// The vendor counts in fixed windows, the host lets a burst go and then an even flow: what both windows allow together
-/// is this burst, and a minute less the burst.
-fn window(prefix: &str, a_second: u32, a_minute: u32) -> RateLimit {
-    let burst = a_second * 7 / 10;
-    RateLimit::new(a_minute - burst - 3, 60_000).burst(burst).matching(prefix)
-}
 
 affluent_sdk::export_destination!(Klaviyo, Writer);

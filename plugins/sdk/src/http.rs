@@ -1,6 +1,8 @@
 //! Requests through the host, which checks them against the grant, adds the credential of the named auth slot, keeps
 //! the rate limit and repeats what is safe to repeat. A plugin never sees a secret or a socket.
 
+mod service;
+
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -9,7 +11,9 @@ use serde::de::DeserializeOwned;
 use crate::bindings::imports::affluent::plugin::http as types;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::http as host;
+use crate::json;
 
+pub use service::Service;
 pub use types::HttpError;
 
 /// A request being built.
@@ -188,6 +192,35 @@ impl Meaning {
     }
 }
 
+/// Where an error answer lists its reasons (RFC 6901): a list, and in each entry a code and the place it is about. Only these
+/// are ever shown: a service's words can repeat what was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reasons {
+    /// The list.
+    pub list: &'static str,
+    /// The code, in an entry.
+    pub code: &'static str,
+    /// The field or path at fault, in an entry.
+    pub place: &'static str,
+}
+
+impl Reasons {
+    /// Those of a JSON:API answer (jsonapi.org, "Error Objects").
+    pub const JSON_API: Self = Self { list: "/errors", code: "/code", place: "/source/pointer" };
+
+    /// How many are shown.
+    const SHOWN_MAX: usize = 3;
+
+    /// The error with the reasons of its answer in front, if it has any.
+    fn tell(&self, body: &[u8], error: Error) -> Error {
+        let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let word = |entry, pointer| json::word(json::text(entry, pointer));
+        let shown = |entry| format!("`{}` at `{}`", word(entry, self.code), word(entry, self.place));
+        let reasons: Vec<String> = json::list(&answer, self.list).iter().take(Self::SHOWN_MAX).map(shown).collect();
+        if reasons.is_empty() { error } else { error.context(&format!("refused with {}", reasons.join(", "))) }
+    }
+}
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response(types::Response);
@@ -261,6 +294,30 @@ impl Response {
                 Err(error)
             }
         }
+    }
+
+    /// As [`Response::error_by`], with the reasons that the answer lists where what was sent is at fault (`invalid_data` and
+    /// `not_found`).
+    ///
+    /// ```
+    /// use affluent_sdk::http::{self, Reasons};
+    /// use affluent_sdk::testing;
+    ///
+    /// let body = r#"{"errors": [{"code": "invalid", "source": {"pointer": "/data/attributes/email"}, "detail": "ada@x.test is bad"}]}"#;
+    /// testing::on_http(move |_| Ok(testing::response(422, body)));
+    /// let error = http::get("https://shop.test").send()?.error_telling(&[], Reasons::JSON_API).expect_err("it is refused");
+    /// assert_eq!(error.message, "refused with `invalid` at `/data/attributes/email`: the service answered with status 422");
+    /// # Ok::<(), affluent_sdk::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Response::error_by`].
+    pub fn error_telling(self, meanings: &[Meaning], reasons: Reasons) -> Result<Self> {
+        let body = if self.is_success() { Vec::new() } else { self.0.body.clone() };
+        self.error_by(meanings).map_err(|error| match error.kind {
+            ErrorKind::InvalidData | ErrorKind::NotFound => reasons.tell(&body, error),
+            _ => error,
+        })
     }
 
     /// The wait of a `Retry-After` given in seconds (fractions allowed), in milliseconds.

@@ -7,6 +7,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::error::{Error, Result};
+
 /// The text at a pointer, empty where there is none.
 ///
 /// ```
@@ -17,6 +19,15 @@ use serde_json::value::RawValue;
 /// ```
 pub fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The text at a pointer of an answer that must hold one, such as the id of what a request made.
+///
+/// # Errors
+/// `transient` (`http.no_text`) where there is none, or it is empty.
+pub fn required_text(value: &Value, pointer: &str) -> Result<String> {
+    let found = Some(text(value, pointer).to_owned()).filter(|text| !text.is_empty());
+    found.ok_or_else(|| Error::transient(format!("the answer holds no text at `{pointer}`")).code("http.no_text"))
 }
 
 /// The list at a pointer, empty where there is none.

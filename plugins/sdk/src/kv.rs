@@ -8,6 +8,29 @@ pub fn get(key: &str) -> Option<Vec<u8>> {
     host::get(key)
 }
 
+/// The text of a key, or what `find` gives, which is then kept; where it gives `None`, nothing is.
+///
+/// ```
+/// use affluent_sdk::kv;
+///
+/// let found = kv::remembered("list/VIP", || Ok(Some("7".to_owned())))?;
+/// assert_eq!(found, kv::remembered("list/VIP", || unreachable!("it is known"))?);
+/// # Ok::<(), affluent_sdk::Error>(())
+/// ```
+///
+/// # Errors
+/// Those of `find`, and of [`put`].
+pub fn remembered(key: &str, find: impl FnOnce() -> Result<Option<String>>) -> Result<Option<String>> {
+    if let Some(known) = get(key).and_then(|known| String::from_utf8(known).ok()) {
+        return Ok(Some(known));
+    }
+    let found = find()?;
+    if let Some(found) = &found {
+        put(key, found.as_bytes())?;
+    }
+    Ok(found)
+}
+
 /// Stores a value under a key, replacing what was there.
 ///
 /// # Errors

@@ -18,6 +18,7 @@ pub mod find;
 pub mod graphql;
 mod host;
 pub mod http;
+pub mod identity;
 pub mod json;
 pub mod json_columns;
 pub mod kv;

@@ -121,6 +121,13 @@ impl Manifest {
         self
     }
 
+    /// Adds limits of the vendor.
+    #[must_use]
+    pub fn rate_limits(mut self, limits: impl IntoIterator<Item = RateLimit>) -> Self {
+        self.rate_limits.extend(limits);
+        self
+    }
+
     /// Asks for memory, time or concurrency.
     #[must_use]
     pub fn limits(mut self, limits: PluginLimits) -> Self {
@@ -247,6 +254,21 @@ impl RateLimit {
     /// A limit on every request.
     pub fn new(requests: u32, per_ms: u64) -> Self {
         Self { requests, per_ms, burst: None, matches: None, cost: None }
+    }
+
+    /// Limits on requests of a `METHOD /path` prefix, for a vendor that counts in fixed windows of a second and of a minute:
+    /// the host lets a burst go and then an even flow, so what both windows allow together is a burst below the second's
+    /// (seven tenths, for what is still under way), and a minute's flow less that burst.
+    ///
+    /// ```
+    /// use affluent_sdk::manifest::RateLimit;
+    ///
+    /// let limit = RateLimit::fixed_windows("GET /lists", 10, 150);
+    /// assert_eq!((limit.burst, limit.requests, limit.per_ms), (Some(7), 140, 60_000));
+    /// ```
+    pub fn fixed_windows(prefix: &str, a_second: u32, a_minute: u32) -> Self {
+        let burst = (a_second * 7 / 10).max(1);
+        Self::new(a_minute.saturating_sub(burst + 3).max(1), 60_000).burst(burst).matching(prefix)
     }
 
     /// Requests that may leave at once.

@@ -98,6 +98,36 @@ impl Paging {
     }
 }
 
+impl Paging {
+    /// All records of a list that is small enough to hold, such as the errors of one batch. `first` asks for the first page,
+    /// `records` is the pointer to the records in an answer (RFC 6901), `send` adds what every request has.
+    ///
+    /// # Errors
+    /// Those of `send`; `transient` for an answer without records (`page.no_list`) and for pages that lead in a circle
+    /// (`page.loop`).
+    pub fn read_all(
+        self,
+        first: Request,
+        records: &str,
+        mut send: impl FnMut(Request) -> Result<Response>,
+    ) -> Result<Vec<serde_json::Value>> {
+        let (mut all, mut place, mut guard) = (Vec::new(), None::<String>, LoopGuard::default());
+        loop {
+            let answer = send(self.ask(first.clone(), place.as_deref())?)?;
+            let no_list = || Error::transient(format!("the answer holds no list at `{records}`")).code("page.no_list");
+            let body = std::str::from_utf8(answer.body()).map_err(|_| no_list())?;
+            let found = json::raw_at(body, records).ok_or_else(no_list)?;
+            let found: Vec<serde_json::Value> = serde_json::from_str(found.get()).map_err(|_| no_list())?;
+            place = self.next(place.as_deref(), &answer, found.len())?;
+            all.extend(found);
+            match &place {
+                None => return Ok(all),
+                Some(next) => guard.enter(next)?,
+            }
+        }
+    }
+}
+
 /// A text or number, `None` for everything else and for the empty text.
 fn scalar_at(text: &str, pointer: &str) -> Option<String> {
     match serde_json::from_str(json::raw_at(text, pointer)?.get()).ok()? {

@@ -30,3 +30,15 @@ pub fn is_token(text: &str) -> bool {
 pub fn in_form(text: &str, forms: &[&str]) -> Option<String> {
     is_token(text).then(|| forms.iter().fold(text.to_owned(), |token, form| format!("{token}.{form}")))
 }
+
+/// A JSON list of texts, for a filter inside a URL or another text: tokens are asked for in that form.
+///
+/// ```
+/// assert_eq!(affluent_sdk::token::json_list(&["ann@x.test", "7"]), r#"["ann@x.test","7"]"#);
+/// ```
+#[must_use]
+pub fn json_list(texts: &[&str]) -> String {
+    let in_json = |text: &&str| in_form(text, &["json"]).unwrap_or_else(|| (*text).to_owned());
+    let texts: Vec<String> = texts.iter().map(in_json).collect();
+    serde_json::json!(texts).to_string()
+}

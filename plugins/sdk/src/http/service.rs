@@ -1,0 +1,178 @@
+//! What all requests to one service share.
+
+use serde_json::Value;
+
+use super::{Meaning, Reasons, Request, Response};
+use crate::error::Result;
+use crate::paging::Paging;
+
+/// A service: where it is, what every request has, and what its refusals mean. Paths begin with a slash.
+///
+/// ```
+/// use affluent_sdk::http::{Reasons, Service};
+/// use affluent_sdk::testing;
+///
+/// let service = Service::new("https://api.shop.test/v1/", "token").header("api-version", "2026-07").reasons(Reasons::JSON_API);
+///
+/// testing::on_http(|request| {
+///     assert_eq!((request.url.as_str(), request.auth.as_deref()), ("https://api.shop.test/v1/lists", Some("token")));
+///     Ok(testing::response(201, r#"{"id": "7"}"#))
+/// });
+/// let made = service.ask(service.post("/lists", r#"{"name": "VIP"}"#.to_owned()))?;
+/// assert_eq!(made["id"], "7");
+/// # Ok::<(), affluent_sdk::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Service {
+    base_url: String,
+    auth: &'static str,
+    media_type: &'static str,
+    headers: Vec<(&'static str, String)>,
+    meanings: &'static [Meaning],
+    reasons: Option<Reasons>,
+}
+
+impl Service {
+    /// A service at a base URL (with or without a slash at its end) whose requests carry the credential of an auth slot.
+    /// Bodies are `application/json`, statuses have their usual meaning, until more is said.
+    pub fn new(base_url: &str, auth: &'static str) -> Self {
+        let base_url = base_url.trim_end_matches('/').to_owned();
+        Self { base_url, auth, media_type: "application/json", headers: Vec::new(), meanings: &[], reasons: None }
+    }
+
+    /// A header of every request.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The media type of bodies.
+    #[must_use]
+    pub fn media_type(mut self, media_type: &'static str) -> Self {
+        self.media_type = media_type;
+        self
+    }
+
+    /// What some statuses mean here.
+    #[must_use]
+    pub fn meanings(mut self, meanings: &'static [Meaning]) -> Self {
+        self.meanings = meanings;
+        self
+    }
+
+    /// Where answers say why something was refused.
+    #[must_use]
+    pub fn reasons(mut self, reasons: Reasons) -> Self {
+        self.reasons = Some(reasons);
+        self
+    }
+
+    /// A GET of a path.
+    pub fn get(&self, path: &str) -> Request {
+        super::get(self.url(path))
+    }
+
+    /// A POST of a body to a path; the host does not repeat it unless [`Request::retry_safe`] says so.
+    pub fn post(&self, path: &str, body: String) -> Request {
+        super::post(self.url(path)).body(self.media_type, body.into_bytes())
+    }
+
+    /// A PUT of a body to a path.
+    pub fn put(&self, path: &str, body: String) -> Request {
+        super::put(self.url(path)).body(self.media_type, body.into_bytes())
+    }
+
+    /// A PATCH of a path with a body; the host does not repeat it unless [`Request::retry_safe`] says so.
+    pub fn patch(&self, path: &str, body: String) -> Request {
+        super::patch(self.url(path)).body(self.media_type, body.into_bytes())
+    }
+
+    /// A DELETE of a path with a body.
+    pub fn delete(&self, path: &str, body: String) -> Request {
+        super::delete(self.url(path)).body(self.media_type, body.into_bytes())
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base_url)
+    }
+
+    /// Sends a request with the credential and the headers of the service; the answer, when its status is good.
+    ///
+    /// # Errors
+    /// As [`Request::send`], and by status as [`Response::error_by`] and [`Response::error_telling`].
+    pub fn send(&self, request: Request) -> Result<Response> {
+        let headers = self.headers.iter();
+        let request = headers.fold(request.auth(self.auth), |request, (name, value)| request.header(name, value));
+        let answer = request.send()?;
+        match self.reasons {
+            Some(reasons) => answer.error_telling(self.meanings, reasons),
+            None => answer.error_by(self.meanings),
+        }
+    }
+
+    /// The answer's document; null for an answer without one (204).
+    ///
+    /// # Errors
+    /// As [`Service::send`]; `transient` for a body that is no JSON.
+    pub fn ask(&self, request: Request) -> Result<Value> {
+        let answer = self.send(request)?;
+        if answer.status() == 204 { Ok(Value::Null) } else { answer.json() }
+    }
+
+    /// The records of all pages of a list that is small enough to hold; see [`Paging::read_all`].
+    ///
+    /// # Errors
+    /// As [`Service::send`] and [`Paging::read_all`].
+    pub fn ask_all(&self, request: Request, paging: Paging, records: &str) -> Result<Vec<Value>> {
+        paging.read_all(request, records, |request| self.send(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::testing;
+
+    const MEANINGS: &[Meaning] = &[Meaning::new(&[423], ErrorKind::Permission, "shop.frozen", "the shop is frozen")];
+
+    fn service() -> Service {
+        Service::new("https://x.test", "key").media_type("application/a").header("b", "c").meanings(MEANINGS)
+    }
+
+    #[test]
+    fn every_request_has_what_the_service_asks_for() {
+        testing::on_http(|request| {
+            let headers: Vec<String> = request.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            assert_eq!((request.method.as_str(), headers), ("DELETE", vec!["content-type: application/a".into(), "b: c".into()]));
+            Ok(testing::response(204, ""))
+        });
+        let service = service();
+
+        assert_eq!(service.ask(service.delete("/a", "{}".to_owned())).unwrap(), Value::Null);
+    }
+
+    #[test]
+    fn refusals_mean_what_the_service_says() {
+        testing::on_http(|_| Ok(testing::response(423, "")));
+        let service = service();
+
+        assert_eq!(service.ask(service.get("/a")).unwrap_err().code, "shop.frozen");
+    }
+
+    #[test]
+    fn all_pages_are_read_and_an_answer_without_records_is_none() {
+        testing::on_http(|request| {
+            let is_first = !request.url.contains("after");
+            Ok(testing::response(200, if is_first { r#"{"data":[1],"next":"b"}"# } else { r#"{"data":[2]}"# }))
+        });
+        let service = service();
+        let paging = Paging::Cursor { pointer: "/next", parameter: "after" };
+
+        let all = service.ask_all(service.get("/a"), paging, "/data").unwrap();
+
+        assert_eq!(all, [1, 2]);
+        assert_eq!(service.ask_all(service.get("/a"), paging, "/items").unwrap_err().code, "page.no_list");
+    }
+}

@@ -1,0 +1,229 @@
+//! Whom a row is about, for destinations that recognise people by several identifiers: keys that fit a token, and ids at the
+//! service.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::error::Result;
+use crate::json_columns::JsonRows;
+use crate::outcomes::Sent;
+use crate::plugin::Report;
+use crate::{crypto, json};
+
+/// Bytes of an HMAC that are kept, of 32: enough to tell the rows of a batch apart.
+const KEY_BYTES: usize = 8;
+/// The column with what an earlier report said the record's id is.
+const REMOTE_ID: &str = "_remote_id";
+
+/// The identifiers by which a service recognises a person, the most telling first. Values may be tokens: they are compared,
+/// never looked into.
+///
+/// ```
+/// use affluent_sdk::identity::Identifiers;
+///
+/// const IDENTIFIERS: Identifiers = Identifiers::new(&["email", "phone"], "api_key").any_case(&["email"]);
+///
+/// assert_eq!(IDENTIFIERS.comparable("email", " Ada@X.test"), "ada@x.test");
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Identifiers {
+    names: &'static [&'static str],
+    any_case: &'static [&'static str],
+    secret: &'static str,
+    places: &'static [&'static str],
+    id: &'static str,
+}
+
+impl Identifiers {
+    /// Identifiers by name, as columns and answers have them; keys are made under a secret of the manifest. Answers hold them
+    /// in the record itself and its id as `/id`, until more is said.
+    pub const fn new(names: &'static [&'static str], secret: &'static str) -> Self {
+        Self { names, any_case: &[], secret, places: &[], id: "/id" }
+    }
+
+    /// Where records of answers hold an object with the identifiers (RFC 6901): the first place that is there counts.
+    #[must_use]
+    pub const fn at(self, places: &'static [&'static str]) -> Self {
+        Self { places, ..self }
+    }
+
+    /// Where records of answers hold their id (RFC 6901).
+    #[must_use]
+    pub const fn id(self, pointer: &'static str) -> Self {
+        Self { id: pointer, ..self }
+    }
+
+    /// Those that are the same in every case.
+    #[must_use]
+    pub const fn any_case(self, names: &'static [&'static str]) -> Self {
+        Self { any_case: names, ..self }
+    }
+
+    /// Their names.
+    pub const fn names(&self) -> &'static [&'static str] {
+        self.names
+    }
+
+    /// The form in which two values of an identifier are the same.
+    pub fn comparable(&self, name: &str, value: &str) -> String {
+        if self.any_case.contains(&name) { value.trim().to_lowercase() } else { value.trim().to_owned() }
+    }
+
+    /// What an identifier becomes in a token: part of an HMAC, in hexadecimal.
+    ///
+    /// # Errors
+    /// As [`crypto::hmac_sha256`].
+    pub fn key(&self, name: &str, value: &str) -> Result<String> {
+        let text = format!("{name}\n{}", self.comparable(name, value));
+        let mac = crypto::hmac_sha256(self.secret, text.as_bytes())?;
+        Ok(mac.iter().take(KEY_BYTES).map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The key of whom a row is about: by the first identifier it has, those of `first` before the others; empty for nobody.
+    ///
+    /// # Errors
+    /// As [`crypto::hmac_sha256`]; `invalid_data` when a value cannot be read.
+    pub fn key_of_row(&self, first: &[String], rows: &JsonRows<'_>, row: u32) -> Result<String> {
+        for name in first.iter().map(String::as_str).chain(self.names.iter().copied()) {
+            if let Some(value) = rows.text(name, row)? {
+                return self.key(name, &value);
+            }
+        }
+        Ok(String::new())
+    }
+
+    /// The keys of whom a record of an answer is about, one for each identifier it has.
+    ///
+    /// # Errors
+    /// As [`crypto::hmac_sha256`].
+    pub fn keys_of(&self, record: &Value) -> Result<Vec<String>> {
+        let object = self.object(record);
+        let known = self.names.iter().filter_map(|name| Some((name, object.get(*name)?.as_str()?)));
+        known.map(|(name, value)| self.key(name, value)).collect()
+    }
+
+    fn object<'a>(&self, record: &'a Value) -> &'a Value {
+        self.places.iter().find_map(|pointer| record.pointer(pointer)).unwrap_or(record)
+    }
+
+    /// Puts the ids of an answer's records into a report, at the rows that are about the same people.
+    ///
+    /// # Errors
+    /// As [`crypto::hmac_sha256`].
+    pub fn identify(&self, records: &[Value], sent: &Sent, report: &mut Report) -> Result<()> {
+        let refused: BTreeSet<u32> = report.failed.iter().chain(&report.retryable).map(|error| error.row).collect();
+        for record in records {
+            let row = sent.row_of(&self.keys_of(record)?).filter(|row| !refused.contains(row));
+            report.remote_ids.extend(row.map(|row| (row, json::text(record, self.id).to_owned())));
+        }
+        Ok(())
+    }
+
+    /// The ids that the rows' records have at the service: what an earlier report said (column `_remote_id`), the others by
+    /// asking for their identifiers `by`, in that order. `find` gives the records that have one of up to `values_max` values of
+    /// an identifier: (name, values). Rows that are not found are left out.
+    ///
+    /// # Errors
+    /// Those of `find`; `invalid_data` when a value cannot be read.
+    pub fn look_up(
+        &self,
+        rows: &JsonRows<'_>,
+        by: &[String],
+        values_max: usize,
+        mut find: impl FnMut(&str, &[&str]) -> Result<Vec<Value>>,
+    ) -> Result<Vec<String>> {
+        let mut ids: Vec<Option<String>> = (0..rows.rows()).map(|row| rows.text(REMOTE_ID, row)).collect::<Result<_>>()?;
+        for name in by {
+            let mut wanted = BTreeMap::new();
+            for (row, _) in (0..).zip(&ids).filter(|(_, id)| id.is_none()) {
+                if let Some(value) = rows.text(name, row)? {
+                    wanted.insert(self.comparable(name, &value), row as usize);
+                }
+            }
+            let values: Vec<&str> = wanted.keys().map(String::as_str).collect();
+            for some in values.chunks(values_max.max(1)) {
+                for record in find(name, some)? {
+                    let value = self.object(&record).get(name).and_then(Value::as_str).unwrap_or_default();
+                    if let Some(id) = wanted.get(&self.comparable(name, value)).and_then(|row| ids.get_mut(*row)) {
+                        *id = Some(json::text(&record, self.id).to_owned());
+                    }
+                }
+            }
+        }
+        Ok(ids.into_iter().flatten().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::columns::Columns;
+    use crate::stream::{Field, FieldType};
+    use crate::{ColumnsBuilder, testing};
+
+    const IDENTIFIERS: Identifiers = Identifiers::new(&["email", "phone"], "api_key").any_case(&["email"]);
+
+    fn batch(rows: &[[Option<&str>; 3]]) -> Columns {
+        let names = ["email", "phone", REMOTE_ID];
+        let mut builder = ColumnsBuilder::new(&names.map(|name| Field::new(name, FieldType::Text)));
+        for row in rows {
+            for (name, value) in names.iter().zip(row) {
+                builder.set(name, *value).unwrap();
+            }
+            builder.end_row();
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn a_row_and_an_answer_about_the_same_person_have_the_same_key() {
+        testing::on_hmac(|secret, data| {
+            assert_eq!(secret, "api_key");
+            Ok(data.iter().rev().cycle().take(32).copied().collect())
+        });
+        let columns = batch(&[[None, Some("+33"), None], [None, None, None]]);
+        let rows = JsonRows::of(&columns).unwrap();
+
+        let key = IDENTIFIERS.key_of_row(&["email".to_owned()], &rows, 0).unwrap();
+
+        assert_eq!(IDENTIFIERS.keys_of(&json!({ "phone": " +33 ", "name": "Ada" })).unwrap(), [key]);
+        assert_eq!(IDENTIFIERS.key_of_row(&[], &rows, 1).unwrap(), "");
+        assert_eq!(IDENTIFIERS.key("email", "A@x.test"), IDENTIFIERS.key("email", "a@X.test"));
+    }
+
+    #[test]
+    fn ids_are_known_or_asked_for_in_portions_by_one_identifier_after_the_other() {
+        let columns =
+            batch(&[[Some("A@x"), None, Some("1")], [Some("B@x"), Some("2"), None], [Some("c@x"), Some("3"), None], [None; 3]]);
+        let mut asked = Vec::new();
+        let find = |name: &str, values: &[&str]| {
+            asked.push(format!("{name} {}", values.join(",")));
+            let found = |value: &&&str| matches!(**value, "b@x" | "3");
+            Ok(values.iter().filter(found).map(|value| json!({ "key": format!("id {value}"), "is": { name: value } })).collect())
+        };
+        let identifiers = IDENTIFIERS.at(&["/was", "/is"]).id("/key");
+
+        let by = ["email", "phone"].map(str::to_owned);
+        let ids = identifiers.look_up(&JsonRows::of(&columns).unwrap(), &by, 1, find).unwrap();
+
+        assert_eq!(ids, ["1", "id b@x", "id 3"]);
+        assert_eq!(asked, ["email b@x", "email c@x", "phone 3"]);
+    }
+
+    #[test]
+    fn ids_of_an_answer_go_to_the_rows_of_the_same_people_unless_they_were_refused() {
+        testing::on_hmac(|_, data| Ok(data.to_vec()));
+        let keys = ["a", "b"].map(|email| IDENTIFIERS.key("email", email).unwrap());
+        let sent = Sent::of([4, 6]).keys(keys);
+        let mut report = Report::accepted(0);
+        report.refuse(crate::Error::invalid_data("bad").at_row(6, None));
+        let records = ["B", "stranger", "A"].map(|email| json!({ "email": email, "id": email }));
+
+        IDENTIFIERS.identify(&records, &sent, &mut report).unwrap();
+
+        assert_eq!(report.remote_ids, [(4, "A".to_owned())]);
+    }
+}
