@@ -113,6 +113,7 @@ fn nothing_to_test() -> Result<(), Failed> {
     project.affluent(&["plugin", "test", &path("absent.wasm")]).expect(2)?.says("E0936")?;
     project.affluent(&["plugin", "test", &path(".")]).expect(2)?.says("E0936")?;
     project.affluent(&["plugin", "test", "csv", "--config", &path("contract.yaml")]).expect(2)?.says("E0935")?;
+    project.affluent(&["plugin", "test", "csw"]).expect(2)?.says("E0500")?.says("did you mean `csv`?")?;
     Ok(())
 }
 

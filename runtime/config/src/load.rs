@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::file_kind::FileKind;
 use crate::links;
-use crate::lock::LOCK_FILE;
+use crate::lock::{LOCK_FILE, LOCK_HELP};
 use crate::lower;
 use crate::mistake::{self, FileReport, finish};
 use crate::node::Node;
@@ -164,7 +164,11 @@ impl<'a> Loader<'a> {
 
     fn lock(&mut self) {
         if self.root.join(LOCK_FILE).is_file() {
+            let known = self.diagnostics.len();
             self.file(Path::new(LOCK_FILE), FileKind::Lock);
+            for diagnostic in self.diagnostics.iter_mut().skip(known).filter(|diagnostic| diagnostic.help.is_empty()) {
+                diagnostic.help.push(LOCK_HELP.to_owned());
+            }
         }
     }
 

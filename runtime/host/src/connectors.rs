@@ -89,6 +89,14 @@ impl Host {
         Ok(self.plugins.load(plugin).await?.digest.clone())
     }
 
+    /// Whether there is a plugin of this name; it is not loaded.
+    ///
+    /// # Errors
+    /// `E0500` when there is none, with near names.
+    pub fn known(&self, plugin: &str) -> Result<(), Failure> {
+        self.plugins.known(plugin)
+    }
+
     /// What a plugin says about itself and asks for, by its name.
     ///
     /// # Errors
@@ -191,7 +199,7 @@ impl Host {
         let called = instance.begin()?.run(async |store: &mut wasmtime::Store<_>| exported.open(store, &guest)).await;
         let exported = instance.settle(called)?;
         let encoder = self.encoder(&plugin.manifest);
-        let guest = OpenGuest { exported, encoder, tokens, is_blind: is_blind(&plugin.manifest) };
+        let guest = OpenGuest { exported, encoder, tokens, is_blind: plugin.manifest.is_blind() };
         let destination = Box::new(PluginDestination::open(instance, guest, &request).await?);
         let Exchanges::Record(recorder) = &self.options.exchanges else { return Ok(destination) };
         Ok(Box::new(RecordedDestination { destination, fields: request.fields, recorder: Arc::clone(recorder) }))
@@ -247,12 +255,6 @@ impl Connectors for Host {
     fn open_transform(&self, request: TransformRequest) -> BoxFuture<'_, Result<Box<dyn Transform>, Failure>> {
         Box::pin(self.start_transform(request))
     }
-}
-
-/// Personal values reach a plugin as tokens, unless it can write nowhere but to files of the operator.
-#[must_use]
-pub fn is_blind(manifest: &Manifest) -> bool {
-    !manifest.files || !manifest.hosts.is_empty()
 }
 
 /// A value of ours as JSON for a guest.

@@ -44,7 +44,7 @@ mod tests;
 
 pub use binary::stamped;
 pub use blind::TokenKey;
-pub use connectors::{Host, is_blind};
+pub use connectors::Host;
 pub use options::{
     AddressResolver, ApproveAll, AuditCallback, AuditEvent, Backoff, CALL_TIMEOUT_MAX, Clock, HostOptions, KeyValue, LogCallback,
     LogEvent, LogLevel, LogLine, RandomSource, SecretResolver, SystemClock, TokenKeySource, system_resolver,

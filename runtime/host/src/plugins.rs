@@ -128,6 +128,12 @@ impl Plugins {
         host_failure(FailureKind::Config, "approval", error)
     }
 
+    /// # Errors
+    /// `E0500` when there is no plugin of this name.
+    pub(crate) fn known(&self, name: &str) -> Result<(), Failure> {
+        self.find(name).map(drop)
+    }
+
     /// The names of all plugins, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: BTreeSet<String> = self.options.embedded.iter().map(|(name, _)| (*name).to_owned()).collect();

@@ -73,6 +73,14 @@ pub struct Manifest {
     pub required_features: Vec<String>,
 }
 
+impl Manifest {
+    /// Whether personal values reach the plugin as tokens: always, unless it can write nowhere but to files of the operator.
+    #[must_use]
+    pub fn is_blind(&self) -> bool {
+        !self.files || !self.hosts.is_empty()
+    }
+}
+
 /// Payload formats a plugin accepts and emits: `columns`, `ndjson`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

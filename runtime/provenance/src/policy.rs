@@ -227,10 +227,12 @@ impl Approvals for Policy {
             (Origin::Embedded, Some(entry)) => {
                 let review = review(candidate.name, Some(entry), &plugin, false)?;
                 refuse_growth(candidate.name, &review.growth)?;
-                self.note(format!(
-                    "plugin `{}` came with this release: {} instead of {}",
-                    candidate.name, plugin.version, entry.version
-                ));
+                let change = if plugin.version == entry.version {
+                    format!("another build of {}", plugin.version)
+                } else {
+                    format!("{} instead of {}", plugin.version, entry.version)
+                };
+                self.note(format!("plugin `{}` came with this release: {change}", candidate.name));
                 self.change(candidate.name, plugin);
                 Ok(())
             }

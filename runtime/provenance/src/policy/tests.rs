@@ -131,6 +131,20 @@ fn a_plugin_of_the_program_follows_it_without_growing() {
 }
 
 #[test]
+fn another_build_is_told_apart_from_another_release() {
+    let approved = manifest(&json!({}));
+    for (changes, expected) in [
+        (json!({"version": "1.2.0"}), "plugin `acme/x` came with this release: 1.2.0 instead of 1.1.0"),
+        (json!({"hosts": []}), "plugin `acme/x` came with this release: another build of 1.1.0"),
+    ] {
+        let policy = Policy::new(locked(&approved, PluginSource::Embedded), PluginRules::default()).unwrap();
+
+        assert_eq!(verdict(&policy, &manifest(&changes), Origin::Embedded), "runs");
+        assert_eq!(policy.take_notes(), [expected]);
+    }
+}
+
+#[test]
 fn one_name_does_not_change_its_kind_of_source() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x.wasm");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use affluent_contract::{Fixture, Subject};
-use affluent_host::{ApproveAll, Clock, Exchanges, HostOptions, Recorder, Repeats, Replay};
+use affluent_host::{ApproveAll, Clock, Exchanges, Host, HostOptions, Recorder, Repeats, Replay};
 use affluent_model::Error;
 use affluent_model::diagnostic::Location;
 use affluent_model::plan::{Connection, ConnectionLimits, Egress, FileGrants};
@@ -182,6 +182,7 @@ fn named(shared: &Shared, name: &str) -> Result<Found, Failure> {
         }
         Err(failure) => return Err(failure),
     };
+    Host::new(wire::options_at(place.clone(), None, Arc::default(), None))?.known(name)?;
     Ok(Found { plugin: name.to_owned(), place, fixture: Fixture::default(), connection: None })
 }
 
