@@ -1,6 +1,8 @@
 //! A batch as a blind plugin gets it: personal columns become text columns of tokens, and values are in the forms that the
-//! destination wants. A null stays null, an empty text stays empty: they are about nobody.
+//! destination wants. A null stays null, an empty text stays empty: they are about nobody. A value in the clear that looks
+//! like a token becomes one, so that it arrives as it is.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use arrow::datatypes::Schema;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::form;
+use super::substitute::has_token;
 use super::token::{self, TOKEN_BYTES, Tokenizer};
 use super::values::{BatchValues, ValueColumn};
 use crate::codec::{Checked, Invalid, texts_of, typed_columns};
@@ -29,7 +32,10 @@ struct Treatment {
 
 /// What happens to the columns of a destination.
 #[derive(Debug, Default)]
-pub(crate) struct Treatments(HashMap<String, Treatment>);
+pub(crate) struct Treatments {
+    by_column: HashMap<String, Treatment>,
+    is_blind: bool,
+}
 
 /// A batch as the plugin gets it.
 pub(crate) struct Blinded {
@@ -71,18 +77,21 @@ impl Treatments {
         for (name, form) in forms {
             treatments.entry(name.clone()).or_default().form = Some(*form);
         }
-        Self(treatments)
+        Self { by_column: treatments, is_blind }
     }
 
     /// # Errors
     /// A column of a type that plugins do not know.
     pub(crate) fn apply(&self, batch: &RecordBatch, tokenizer: &Tokenizer) -> Checked<Blinded> {
-        let treated = |field: &Field| self.0.get(&field.name).copied().unwrap_or_default();
-        if !batch.schema_ref().fields().iter().any(|field| self.0.contains_key(field.name())) {
+        let treated = |field: &Field| self.by_column.get(&field.name).copied().unwrap_or_default();
+        let mut columns = typed_columns(batch)?;
+        let is_touched = |(field, array): &(Field, ArrayRef)| {
+            self.by_column.contains_key(&field.name) || (self.is_blind && looks_like_tokens(field, array))
+        };
+        if !columns.iter().any(is_touched) {
             let (values, rows) = (BatchValues::with_capacity(0, 0), RowMap::default());
             return Ok(Blinded { records: batch.clone(), values, rows });
         }
-        let mut columns = typed_columns(batch)?;
         let rows = bring_into_form(&mut columns, treated)?;
         let values_count = rows.handed.as_ref().map_or(batch.num_rows(), Vec::len);
         let personal = columns.iter().filter(|(field, _)| treated(field).class.is_some());
@@ -92,6 +101,8 @@ impl Treatments {
             if let Some(class) = treated(field).class {
                 *array = blind(field, array, class, tokenizer, &mut values)?;
                 field.kind = FieldType::Text;
+            } else if self.is_blind && looks_like_tokens(field, array) {
+                *array = without_look_alikes(field, array, tokenizer, &mut values);
             }
         }
         let schema = Schema::new(columns.iter().map(|(field, _)| field.to_arrow()).collect::<Vec<_>>());
@@ -104,7 +115,7 @@ impl Treatments {
 
     /// A field as the plugin is told of it.
     pub(crate) fn shown(&self, field: &Field) -> Field {
-        let is_blind = self.0.get(&field.name).is_some_and(|treatment| treatment.class.is_some());
+        let is_blind = self.by_column.get(&field.name).is_some_and(|treatment| treatment.class.is_some());
         Field { kind: if is_blind { FieldType::Text } else { field.kind }, ..field.clone() }
     }
 }
@@ -166,6 +177,29 @@ fn blind(field: &Field, array: &ArrayRef, class: PiiClass, tokenizer: &Tokenizer
         tokens.append_value(std::str::from_utf8(&written).unwrap_or_default());
     }
     Ok(Arc::new(tokens.finish()))
+}
+
+/// Whether a text of a column begins like a token somewhere.
+fn looks_like_tokens(field: &Field, array: &ArrayRef) -> bool {
+    matches!(field.kind, FieldType::Text | FieldType::Json)
+        && array.as_string_opt::<i32>().is_some_and(|texts| has_token(texts.value_data()))
+}
+
+/// A column in the clear whose texts that look like tokens stand behind tokens themselves. In a JSON column the token is
+/// a JSON string, which the JSON takes the place of.
+fn without_look_alikes(field: &Field, array: &ArrayRef, tokenizer: &Tokenizer, values: &mut BatchValues) -> ArrayRef {
+    let (texts, is_json) = (array.as_string::<i32>(), field.kind == FieldType::Json);
+    values.begin_column(ValueColumn { class: PiiClass::FreeText, key: last_word(&field.name), is_json });
+    let shown = texts.iter().map(|text| match text {
+        Some(text) if has_token(text.as_bytes()) => {
+            let mark = tokenizer.mark(text.as_bytes());
+            values.insert(mark, text);
+            let token = token::text(mark);
+            Some(Cow::Owned(if is_json { format!("\"{token}\"") } else { token }))
+        }
+        text => text.map(Cow::Borrowed),
+    });
+    Arc::new(shown.collect::<StringArray>())
 }
 
 /// `location.zip` is answered as `zip`; letters and digits only, lower-case.

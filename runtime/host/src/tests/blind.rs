@@ -98,9 +98,9 @@ fn dumping_host(store: Arc<OpenStore>) -> (Host, Recorded) {
 }
 
 async fn open(host: &Host, address: &str, plaintext: &[&str]) -> Box<dyn Destination> {
-    let mut connection = connection("hostile", json!({"behaviour": "dump_everything", "url": format!("http://{address}/")}));
+    let mut connection = connection("hostile", json!({"behaviour": "dump_everything", "url": format!("http://{address}")}));
     connection.egress.http = true;
-    connection.egress.private = vec![address.to_owned()];
+    connection.egress.private = vec![address.split('/').next().unwrap().to_owned()];
     let request = DestinationRequest {
         pipeline: "pipe".to_owned(),
         connection: Arc::new(connection),
@@ -167,17 +167,38 @@ async fn a_field_that_is_granted_in_the_clear_is_seen_and_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_another_batch_is_refused_and_audited() {
     let (address, got) = echo();
-    let store = Arc::new(OpenStore::default());
-    let (host, recorded) = dumping_host(store);
-    let mut destination = open(&host, &address, &[]).await;
-    let foreign = Arc::new(vec![Some(format!("pii0zq{}", "a".repeat(24))); ROWS].into_iter().collect::<StringArray>());
-    let mut columns: Vec<ArrayRef> = people().records.columns().to_vec();
-    columns[3] = foreign;
-    let records = RecordBatch::try_new(people().records.schema(), columns).unwrap();
+    let (host, recorded) = dumping_host(Arc::default());
+    let mut destination = open(&host, &format!("{address}/?who={}", foreign_token()), &[]).await;
 
-    let failure = destination.write(OutgoingBatch { records, ..people() }).await.unwrap_err();
+    let failure = destination.write(people()).await.unwrap_err();
 
     let audit = recorded.audit.lock().unwrap();
     assert!(audit.iter().any(|event| event.reason.contains("stands for no value of this batch")), "{audit:?} {failure:?}");
     assert!(got.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_in_the_clear_that_looks_like_a_token_arrives_as_it_is() {
+    let (address, got) = echo();
+    let (host, _) = dumping_host(Arc::default());
+    let mut destination = open(&host, &address, &["name"]).await;
+    let mut columns: Vec<ArrayRef> = people().records.columns().to_vec();
+    let texts = [foreign_token(), format!("so: {}.md5", foreign_token()), "pii0zq".to_owned()];
+    for column in [1, 3] {
+        columns[column] = Arc::new((0..ROWS).map(|row| texts.get(row).cloned()).collect::<StringArray>());
+    }
+    let records = RecordBatch::try_new(people().records.schema(), columns).unwrap();
+
+    destination.write(OutgoingBatch { records, ..people() }).await.unwrap();
+
+    let got = got.lock().unwrap();
+    let body: Value = serde_json::from_str(got[0].split_once("\r\n\r\n").unwrap().1).unwrap();
+    let seen: Vec<&str> = body["seen"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    for text in texts {
+        assert_eq!(seen.iter().filter(|seen| **seen == text).count(), 2, "{text}: {seen:?}");
+    }
+}
+
+fn foreign_token() -> String {
+    format!("pii0zq{}", "a".repeat(24))
 }
