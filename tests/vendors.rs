@@ -21,6 +21,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             "vendors: a run is recorded without secrets or personal values and replayed alike without the vendors",
             recorded_run,
         ),
+        rule(
+            "vendors: every personal value arrives as it is, though the plugin sees tokens; the plan says which",
+            blind_delivery,
+        ),
         rule("vendors: a shop that stumbles is read to its end all the same", shop_that_stumbles),
     ];
     trials.into_iter().map(|trial| trial.with_ignored_flag(is_absent)).collect()
@@ -202,6 +206,82 @@ fn shop_to_list() -> Result<(), Failed> {
     holds(removed > 0, "nobody left the list")?;
     let summary = klaviyo.get("/__judge/summary")?;
     judged(&klaviyo, &summary)
+}
+
+/// Values that an escaping can go wrong with.
+const AWKWARD: [&str; 10] = [
+    "O'Neil \"Bob\" \\ back",
+    "Zoë\nsecond line\ttab\u{1}",
+    "</script><b>&amp;",
+    "\u{1f600} 名前 \u{202e}",
+    "{\"email\":\"x@y.test\"}",
+    "100%40 +a=b&c;d",
+    "pii0zq000000000000000000000000000000",
+    "${email} {{first_name}}",
+    "  spaces  ",
+    "",
+];
+
+fn blind_delivery() -> Result<(), Failed> {
+    let klaviyo = Judge::start("klaviyo", &[])?;
+    let port = klaviyo.port;
+    let people: Vec<Value> = AWKWARD.iter().enumerate().map(|(place, text)| {
+        serde_json::json!({ "id": place.to_string(), "email": format!("Per.Son+{place}@people.example"), "phone": format!("+4930123456{place:02}"),
+            "first_name": text, "last_name": format!("{text}-{place}"), "city": text, "note": format!("no person {place}") })
+    }).collect();
+    let project = Project::new();
+    let lines: String = people.iter().map(|person| format!("{person}\n")).collect();
+    project.write("affluent.yaml", "version: 1\nproject: blind\n").write("in/people.jsonl", &lines);
+    project.write("pipelines/people.yaml", &format!("version: 1
+pipeline: people
+source:
+  connection: {{ plugin: jsonl, files: {{ read: [\"in/*.jsonl\"] }}, config: {{ streams: {{ people: {{ files: \"in/*.jsonl\" }} }} }} }}
+  streams:
+    people: {{ sync: full_refresh, pii: {{ email: email, phone: phone, first_name: name, last_name: name, city: address }} }}
+destination:
+  connection:
+    plugin: klaviyo
+    config: {{ base_url: \"http://127.0.0.1:{port}/api\" }}
+    secrets: {{ api_key: {{ env: KLAVIYO_KEY_OF_THE_TEST }} }}
+    egress: {{ private: [\"127.0.0.1:{port}\"], http: true }}
+  object: profile
+  match: {{ email: email }}
+  mode: upsert
+  map: {{ external_id: id, phone_number: phone, first_name: first_name, last_name: last_name, location.city: city, properties.note: note }}
+  grants: [email, phone, first_name, last_name, city]
+  plaintext: [city]
+"));
+    let plan = project.affluent(&["plan"]).expect(0)?;
+    for line in [
+        "as tokens: its plugin does not see them: email, phone, first_name, last_name",
+        "in the clear: its plugin sees them: city",
+    ] {
+        holds(plan.stdout.contains(line), plan.stdout.clone())?;
+    }
+    run(&project)?;
+
+    let profiles = imported_profiles(&klaviyo)?;
+    same("profiles", profiles.len(), people.len())?;
+    for person in &people {
+        let sent = profiles.iter().find(|profile| profile["external_id"] == person["id"]).ok_or("a person was not sent")?;
+        for (field, name) in
+            [("email", "email"), ("phone_number", "phone"), ("first_name", "first_name"), ("last_name", "last_name")]
+        {
+            same(field, &sent[field], &person[name])?;
+        }
+        same("city", &sent["location"]["city"], &person["city"])?;
+        same("note", &sent["properties"]["note"], &person["note"])?;
+    }
+    judged(&klaviyo, &klaviyo.get("/__judge/summary")?)
+}
+
+/// The attributes of all profiles that imports brought.
+fn imported_profiles(klaviyo: &Judge) -> Result<Vec<Value>, Failed> {
+    let log = klaviyo.get("/__judge/log")?;
+    let imports = log.as_array().into_iter().flatten().filter(|entry| entry["key"] == "POST /api/profile-bulk-import-jobs");
+    let bodies = imports.filter_map(|entry| serde_json::from_str::<Value>(entry["body"].as_str()?).ok());
+    let profiles = bodies.flat_map(|body| body["data"]["attributes"]["profiles"]["data"].as_array().cloned().unwrap_or_default());
+    Ok(profiles.map(|profile| profile["attributes"].clone()).collect())
 }
 
 /// Writes the buyers to a file, beside what the example does.

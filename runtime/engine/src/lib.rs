@@ -31,7 +31,7 @@ mod unify;
 
 pub use engine::{Clock, Engine, Event, Observer, SilentObserver};
 pub use inspect::{ProfileValue, ProfileView, WhyStep};
-pub use preview::{ActivationPreview, PipelinePreview, StreamPreview};
+pub use preview::{ActivationPreview, PersonalPreview, PipelinePreview, PluginSees, StreamPreview};
 pub use rehearsal::{GivenRecords, Mismatch, Record, Stage};
 pub use run::{RunOptions, order_of_pipelines};
 pub use schedule::Scheduler;

@@ -2,12 +2,13 @@
 //! created, updated, removed or left out.
 
 use affluent_model::Result;
-use affluent_model::plan::{PipelineDestination, PipelineSource};
+use affluent_model::plan::{DestinationPlan, PipelineDestination, PipelineSource};
 use affluent_model::report::ActivationReport;
 use serde::Serialize;
 
 use crate::activate;
 use crate::engine::Engine;
+use crate::streams::connection_of;
 
 /// What one pipeline would do.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -16,6 +17,9 @@ pub struct PipelinePreview {
     pub reads: Vec<StreamPreview>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sends: Option<ActivationPreview>,
+    /// The personal data that leaves, in the order of `grants`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub leaves: Vec<PersonalPreview>,
     /// Why nothing can be said yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<String>,
@@ -29,6 +33,22 @@ pub struct StreamPreview {
     pub reads: String,
     /// Records admitted so far.
     pub records_before: u64,
+}
+
+/// A granted attribute, identifier or column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PersonalPreview {
+    pub name: String,
+    pub plugin_sees: PluginSees,
+}
+
+/// How a destination's plugin sees personal data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PluginSees {
+    /// The host puts the value into the request.
+    Token,
+    Plaintext,
 }
 
 /// What would be sent.
@@ -59,10 +79,9 @@ impl Engine {
                 preview.reads.push(self.preview_stream(name, stream)?);
             }
         }
-        let (PipelineSource::Profiles { .. }, PipelineDestination::Connection(plan)) = (&pipeline.source, &pipeline.destination)
-        else {
-            return Ok(preview);
-        };
+        let PipelineDestination::Connection(plan) = &pipeline.destination else { return Ok(preview) };
+        preview.leaves = self.preview_personal(plan).await?;
+        let PipelineSource::Profiles { .. } = &pipeline.source else { return Ok(preview) };
         let mut counts = ActivationReport::default();
         match activate::preview(self, pipeline, &mut counts).await {
             Ok(moves) => {
@@ -75,6 +94,16 @@ impl Engine {
             Err(error) => return Err(error),
         }
         Ok(preview)
+    }
+
+    async fn preview_personal(&self, plan: &DestinationPlan) -> Result<Vec<PersonalPreview>> {
+        let connection = connection_of(self, &plan.connection)?;
+        let is_blind = self.connectors.manifest(&connection.plugin).await?.is_blind();
+        let seen = |name: &String| match is_blind && !plan.plaintext.contains(name) {
+            true => PluginSees::Token,
+            false => PluginSees::Plaintext,
+        };
+        Ok(plan.grants.iter().map(|name| PersonalPreview { name: name.clone(), plugin_sees: seen(name) }).collect())
     }
 
     fn preview_stream(&self, pipeline: &str, stream: &affluent_model::plan::StreamRead) -> Result<StreamPreview> {

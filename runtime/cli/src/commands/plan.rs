@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use affluent_engine::PipelinePreview;
+use affluent_engine::{PersonalPreview, PipelinePreview, PluginSees};
 
 use crate::arguments::Shared;
 use crate::commands::run::chosen;
@@ -33,6 +33,7 @@ fn preview(preview: &PipelinePreview) -> String {
     for stream in &preview.reads {
         lines.push(format!("  reads {}: {}, {} records so far", stream.stream, stream.reads, number(stream.records_before)));
     }
+    lines.extend(leaves(&preview.leaves));
     if let Some(sends) = &preview.sends {
         let counts = &sends.counts;
         lines.push(format!(
@@ -58,4 +59,16 @@ fn preview(preview: &PipelinePreview) -> String {
         lines.push(format!("  {unknown}"));
     }
     lines.join("\n")
+}
+
+/// The personal data that leaves, and how the destination's plugin sees it.
+fn leaves(personal: &[PersonalPreview]) -> Vec<String> {
+    let names = |sees: PluginSees| {
+        let names: Vec<&str> = personal.iter().filter(|one| one.plugin_sees == sees).map(|one| one.name.as_str()).collect();
+        names.join(", ")
+    };
+    let tokens = (names(PluginSees::Token), "as tokens: its plugin does not see them");
+    let plaintext = (names(PluginSees::Plaintext), "in the clear: its plugin sees them");
+    let groups = [tokens, plaintext].into_iter().filter(|(names, _)| !names.is_empty());
+    groups.map(|(names, how)| format!("  personal data to the destination {how}: {names}")).collect()
 }
