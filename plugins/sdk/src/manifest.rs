@@ -1,6 +1,8 @@
 //! What a plugin says about itself, and what a destination says about its objects: the JSON that the host's `manifest`
 //! module reads. A manifest asks; what is granted is the intersection with the connection.
 
+mod auth;
+mod signature;
 mod target;
 
 use std::collections::BTreeMap;
@@ -9,6 +11,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use auth::AuthSlot;
+pub use signature::{
+    BinaryEncoding, BodyDigest, HashAlgorithm, HmacSignature, KeyHeader, SecretForm, SignedPart, Timestamp, TimestampForm,
+};
 pub use target::{DestinationInfo, Durable, Idempotence, Target, TargetList, TargetSchema, ValueForm, WriteMode};
 
 /// What a plugin can be.
@@ -101,8 +107,8 @@ impl Manifest {
 
     /// Names an auth slot that requests refer to with [`crate::http::Request::auth`].
     #[must_use]
-    pub fn auth(mut self, slot: &str, auth: AuthSlot) -> Self {
-        self.auth.insert(slot.to_owned(), auth);
+    pub fn auth(mut self, slot: &str, auth: impl Into<AuthSlot>) -> Self {
+        self.auth.insert(slot.to_owned(), auth.into());
         self
     }
 
@@ -161,62 +167,6 @@ pub struct HostRequest {
     pub schemes: Vec<String>,
     /// Placeholder → regular expression that its value must match whole.
     pub vars: BTreeMap<String, String>,
-}
-
-/// How the host adds a credential to a request that names the slot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuthSlot {
-    /// Where the credential goes.
-    #[serde(rename = "type")]
-    pub kind: AuthKind,
-    /// For `header`: its name. For `query`: the parameter's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Text before the secret: `Klaviyo-API-Key `.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prefix: Option<String>,
-    /// Name of the secret. For `basic`: the password.
-    pub secret: String,
-    /// For `basic`: the user name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-}
-
-impl AuthSlot {
-    /// `Authorization: Bearer SECRET`.
-    pub fn bearer(secret: &str) -> Self {
-        Self { kind: AuthKind::Bearer, name: None, prefix: None, secret: secret.to_owned(), user: None }
-    }
-
-    /// `NAME: PREFIX SECRET`; the prefix carries its own space.
-    pub fn header(name: &str, prefix: &str, secret: &str) -> Self {
-        let prefix = Some(prefix.to_owned()).filter(|prefix| !prefix.is_empty());
-        Self { kind: AuthKind::Header, name: Some(name.to_owned()), prefix, secret: secret.to_owned(), user: None }
-    }
-
-    /// `?NAME=SECRET`.
-    pub fn query(name: &str, secret: &str) -> Self {
-        Self { kind: AuthKind::Query, name: Some(name.to_owned()), prefix: None, secret: secret.to_owned(), user: None }
-    }
-
-    /// HTTP basic authentication, the secret as the password.
-    pub fn basic(user: &str, secret: &str) -> Self {
-        Self { kind: AuthKind::Basic, name: None, prefix: None, secret: secret.to_owned(), user: Some(user.to_owned()) }
-    }
-}
-
-/// Where the credential goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AuthKind {
-    /// A header of any name.
-    Header,
-    /// `Authorization: Bearer`.
-    Bearer,
-    /// `Authorization: Basic`.
-    Basic,
-    /// A query parameter.
-    Query,
 }
 
 /// A secret the plugin needs the host to hold for it.

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use affluent_sdk::manifest::AuthSlot;
+use affluent_sdk::manifest::{AuthSlot, HmacSignature};
 use affluent_sdk::{Manifest, PluginKind};
 
 use crate::Config;
@@ -37,6 +37,9 @@ pub(crate) fn manifest() -> Manifest {
     }
     if is("undeclared_secret") {
         manifest = manifest.auth("spare", AuthSlot::bearer("other"));
+    }
+    if is("signs_nothing") {
+        manifest = manifest.auth("signed", HmacSignature::new("X-Signature", "token", []));
     }
     if is("bad_schema")
         && let Some(kind) = manifest.config_schema.get_mut("type")

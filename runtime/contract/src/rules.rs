@@ -66,9 +66,14 @@ pub(crate) const RULES: &[Rule] = &[
         "write `api.example.org`, `{config.shop}.example.org` or `{config.base_url}`, with the property in config_schema",
     ),
     any(
+        "manifest.auth",
+        "every auth slot can work: its secrets are declared, and what it sends and signs is said in full",
+        "mend the slot as the evidence says",
+    ),
+    any(
         "manifest.secrets",
-        "credentials are declared as secrets, used by an auth slot, and never part of the config",
-        "declare the secret in `secrets`, name it in `auth`, and remove it from the config",
+        "every secret is used by an auth slot, and no credential is part of the config",
+        "name the secret in `auth`, and remove credentials from the config",
     ),
     any(
         "check.accepts",

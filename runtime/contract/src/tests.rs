@@ -84,7 +84,8 @@ const MANIFEST_MISTAKES: &[(&str, &str)] = &[
     ("bad_name", "manifest.identity"),
     ("bad_schema", "manifest.config_schema"),
     ("unknown_host_var", "manifest.hosts"),
-    ("undeclared_secret", "manifest.secrets"),
+    ("undeclared_secret", "manifest.auth"),
+    ("signs_nothing", "manifest.auth"),
     ("secret_in_config", "manifest.secrets"),
 ];
 

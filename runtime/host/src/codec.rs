@@ -21,6 +21,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use crate::bindings::affluent::plugin::types::{Payload, RowOp};
 
 pub(crate) use encode::{Encoder, row_json, texts_of, typed_columns};
+pub(crate) use text::print_seconds;
 
 /// What is wrong with a payload; never a value of it.
 #[derive(Debug, PartialEq, Eq)]

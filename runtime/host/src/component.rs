@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use affluent_model::connector::Failure;
+use affluent_model::limits::GUEST_MESSAGE_BYTES_MAX;
 use affluent_model::manifest::{Manifest, PluginKind};
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre, Linker};
@@ -203,7 +204,12 @@ fn check_manifest(name: &str, manifest: &Manifest) -> Result<(), Failure> {
         let message = format!("plugin `{name}` asks for more than {MEMORY_MIB_MAX} MiB of memory");
         return Err(configuration_failure("E0505", message, "read smaller pages"));
     }
-    Ok(())
+    let mistakes = manifest.auth_mistakes();
+    if mistakes.is_empty() {
+        return Ok(());
+    }
+    let message = clean_text(&format!("plugin `{name}`: {}", mistakes.join("; ")), GUEST_MESSAGE_BYTES_MAX);
+    Err(configuration_failure("E0508", message, "mend the manifest's `auth` and build the plugin again, or tell its author"))
 }
 
 /// wasmtime names the interface and what differs; the text comes from types, not from data.

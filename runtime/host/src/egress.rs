@@ -19,6 +19,7 @@ mod redirect;
 mod refusal;
 mod request;
 mod retry;
+mod signature;
 pub(crate) mod wait;
 
 #[cfg(test)]
@@ -27,7 +28,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use affluent_model::manifest::Manifest;
+use affluent_model::manifest::{AuthSlot, Manifest};
 use affluent_model::plan::Connection;
 use affluent_model::{Error, Result};
 use futures::StreamExt;
@@ -203,7 +204,9 @@ impl Egress {
     }
 
     fn refresh(&self, slot: &str) -> bool {
-        self.manifest.auth.get(slot).is_some_and(|slot| self.secrets.refresh(&slot.secret))
+        let secrets = self.manifest.auth.get(slot).map(AuthSlot::secrets).unwrap_or_default();
+        // All of them are asked for again, whichever has changed.
+        secrets.into_iter().filter(|secret| self.secrets.refresh(secret)).count() > 0
     }
 
     fn clean_error(&self, error: HttpError) -> HttpError {

@@ -1,11 +1,19 @@
 //! What a plugin says about itself: its manifest, and the objects a destination can write.
 
+mod auth;
+mod signature;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::schema::Field;
+
+pub use auth::AuthSlot;
+pub use signature::{
+    BinaryEncoding, BodyDigest, HashAlgorithm, HmacSignature, KeyHeader, SecretForm, SignedPart, Timestamp, TimestampForm,
+};
 
 /// What a plugin can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -103,35 +111,6 @@ pub struct HostRequest {
     /// Placeholder → regular expression that its value must match whole.
     #[serde(default)]
     pub vars: BTreeMap<String, String>,
-}
-
-/// How the host adds a credential to a request that names the slot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AuthSlot {
-    #[serde(rename = "type")]
-    pub kind: AuthKind,
-    /// For `header`: its name. For `query`: the parameter's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Text before the secret: `Klaviyo-API-Key `.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prefix: Option<String>,
-    /// Name of the secret in `secrets`. For `basic`: the password.
-    pub secret: String,
-    /// For `basic`: the user name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-}
-
-/// Where the credential goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AuthKind {
-    Header,
-    Bearer,
-    Basic,
-    Query,
 }
 
 /// A secret the plugin needs the host to hold for it.

@@ -1,7 +1,8 @@
 //! What the SDK writes is what the host reads: the two descriptions of manifests, streams and targets stay one.
 
 use affluent_sdk::manifest::{
-    AuthSlot, DestinationInfo, Durable, Idempotence, Manifest, PluginLimits, RateLimit, TargetSchema, ValueForm, WriteMode,
+    AuthSlot, BinaryEncoding, BodyDigest, DestinationInfo, Durable, HashAlgorithm, HmacSignature, Idempotence, Manifest,
+    PluginLimits, RateLimit, SecretForm, SignedPart, TargetSchema, TimestampForm, ValueForm, WriteMode,
 };
 use affluent_sdk::{Field, FieldType, PiiClass, PluginKind, StreamSchema};
 use schemars::JsonSchema;
@@ -20,10 +21,39 @@ fn example() -> Manifest {
         .host("{config.shop}.example.org", &[("config.shop", "^[a-z]+$")])
         .auth("token", AuthSlot::header("X-Token", "Key ", "access_token"))
         .auth("other", AuthSlot::basic("me", "access_token"))
+        .auth("bearer", AuthSlot::bearer("access_token"))
+        .auth("query", AuthSlot::query("key", "access_token"))
+        .auth("signed", signature())
         .secret("access_token", "API token", &["read"])
         .rate_limit(RateLimit::new(10, 1_000).burst(3).matching("POST /bulk"))
         .limits(PluginLimits { memory_mib: Some(64), ..PluginLimits::default() })
         .with_files()
+}
+
+/// With everything that is not usual.
+fn signature() -> HmacSignature {
+    let texts =
+        [SignedPart::Text("\n".to_owned()), SignedPart::Header("X-Id".to_owned()), SignedPart::Secret("access_token".to_owned())];
+    let words = [
+        SignedPart::Method,
+        SignedPart::Url,
+        SignedPart::Host,
+        SignedPart::Path,
+        SignedPart::Query,
+        SignedPart::PathAndQuery,
+        SignedPart::Body,
+        SignedPart::BodyDigest,
+        SignedPart::Timestamp,
+    ];
+    let digest = BodyDigest { algorithm: HashAlgorithm::Sha1, name: Some("Digest".to_owned()), ..BodyDigest::default() };
+    HmacSignature::new("X-Signature", "access_token", words.into_iter().chain(texts))
+        .algorithm(HashAlgorithm::Sha512)
+        .encoding(BinaryEncoding::Base64)
+        .secret_form(SecretForm::Hex)
+        .prefix("v1=")
+        .timestamp("X-Time", TimestampForm::HttpDate)
+        .body_digest(digest)
+        .key("X-Key", "access_token")
 }
 
 #[test]
@@ -32,6 +62,7 @@ fn the_host_reads_the_manifest_as_written() {
 
     let read: model::Manifest = serde_json::from_value(written.clone()).unwrap();
 
+    assert_eq!(read.auth_mistakes(), Vec::<String>::new());
     assert_eq!(serde_json::to_value(read).unwrap(), written);
 }
 

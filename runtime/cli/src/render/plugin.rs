@@ -1,7 +1,7 @@
 //! A plugin as text: what it is, and everything it asks for.
 
 use affluent_host::Inspection;
-use affluent_model::manifest::{AuthKind, AuthSlot, Manifest, RateLimit, SecretRequest};
+use affluent_model::manifest::{AuthSlot, Manifest, RateLimit, SecretRequest};
 
 use crate::render::screen::number;
 
@@ -62,13 +62,16 @@ fn secret(secret: &SecretRequest) -> String {
 }
 
 fn auth(name: &str, slot: &AuthSlot) -> String {
-    let place = match slot.kind {
-        AuthKind::Header => format!("header {}", slot.name.as_deref().unwrap_or("?")),
-        AuthKind::Query => format!("query parameter {}", slot.name.as_deref().unwrap_or("?")),
-        AuthKind::Bearer => "bearer token".to_owned(),
-        AuthKind::Basic => "basic authentication".to_owned(),
+    let place = match slot {
+        AuthSlot::Header { name, .. } => format!("header {}", name.as_deref().unwrap_or("Authorization")),
+        AuthSlot::Query { name, .. } => format!("query parameter {}", name.as_deref().unwrap_or("key")),
+        AuthSlot::Bearer { .. } => "bearer token".to_owned(),
+        AuthSlot::Basic { .. } => "basic authentication".to_owned(),
+        AuthSlot::Hmac(signature) => format!("signature in the header {}", signature.name),
     };
-    format!("{name}: {place} with the secret {}", slot.secret)
+    let secrets = slot.secrets();
+    let word = if secrets.len() == 1 { "secret" } else { "secrets" };
+    format!("{name}: {place} with the {word} {}", secrets.join(", "))
 }
 
 fn rate(limit: &RateLimit) -> String {

@@ -21,7 +21,11 @@ pub(crate) async fn check(bench: &Bench, findings: &mut Findings, figures: &mut 
     let manifest = match bench.listen("manifest", bench.host.manifest(&bench.plugin).await) {
         Ok(manifest) => manifest,
         Err(failure) => {
-            let rule = if failure.error.code == "E0503" { "manifest.imports" } else { "manifest.loads" };
+            let rule = match failure.error.code {
+                "E0503" => "manifest.imports",
+                "E0508" => "manifest.auth",
+                _ => "manifest.loads",
+            };
             findings.fail(rule, failure.error.message.clone());
             return Err(failure);
         }
@@ -42,6 +46,7 @@ pub(crate) async fn check(bench: &Bench, findings: &mut Findings, figures: &mut 
     findings.judge("manifest.identity", identity(&manifest));
     findings.judge("manifest.config_schema", config_schema(&manifest.config_schema));
     findings.judge("manifest.hosts", hosts(&manifest));
+    findings.pass("manifest.auth");
     findings.judge("manifest.secrets", secrets(&inspection, &manifest));
     Ok(manifest)
 }
@@ -135,14 +140,9 @@ fn hosts(manifest: &Manifest) -> Option<String> {
 }
 
 fn secrets(inspection: &Inspection, manifest: &Manifest) -> Option<String> {
-    for (slot, auth) in &manifest.auth {
-        if !manifest.secrets.iter().any(|secret| secret.name == auth.secret) {
-            return Some(format!("auth slot `{slot}` uses the secret `{}`, which is not declared", auth.secret));
-        }
-    }
     let signs = has_import(inspection, "crypto");
     for secret in &manifest.secrets {
-        if !signs && !manifest.auth.values().any(|auth| auth.secret == secret.name) {
+        if !signs && !manifest.auth.values().any(|auth| auth.secrets().contains(&secret.name.as_str())) {
             return Some(format!("no auth slot uses the secret `{}`", secret.name));
         }
     }

@@ -86,11 +86,19 @@ pub(super) fn print_date(days_since_epoch: i32) -> String {
 
 /// RFC 3339 in UTC with six places.
 pub(super) fn print_timestamp(micros: i64) -> String {
+    format!("{}.{:06}Z", print_clock(micros), micros.rem_euclid(1_000_000))
+}
+
+/// RFC 3339 in UTC, whole seconds.
+pub(crate) fn print_seconds(micros: i64) -> String {
+    format!("{}Z", print_clock(micros))
+}
+
+fn print_clock(micros: i64) -> String {
     let (year, month, day) = civil(micros.div_euclid(DAY_US));
-    let rest = micros.rem_euclid(DAY_US);
-    let (seconds, places) = (rest / 1_000_000, rest % 1_000_000);
+    let seconds = micros.rem_euclid(DAY_US) / 1_000_000;
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{places:06}Z")
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
 }
 
 /// Howard Hinnant's `civil_from_days`.

@@ -166,11 +166,14 @@ impl Egress {
                 crate::failure::clean_code(slot_name)
             )));
         };
-        let secret = self.secrets.get(&slot.secret).map_err(|error| HttpError::Denied(error.message))?;
-        let Some(secret) = secret else {
-            return Err(HttpError::Invalid(format!("auth slot `{slot_name}` names a secret that the manifest does not list")));
+        let secret = |name: &str| {
+            let secret = self.secrets.get(name).map_err(|error| HttpError::Denied(error.message))?;
+            secret.ok_or_else(|| {
+                HttpError::Invalid(format!("auth slot `{slot_name}` names a secret that the manifest does not list"))
+            })
         };
-        if let Some(encoded) = outgoing.add_credential(slot, &secret)? {
+        let now_us = self.caller.options.clock.now_us();
+        if let Some(encoded) = outgoing.add_credential(slot, now_us, &secret)? {
             self.secrets.remember(&format!("{slot_name} as sent"), encoded);
         }
         Ok(())

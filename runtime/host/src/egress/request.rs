@@ -1,13 +1,14 @@
 //! A guest's request, checked and cleaned: its method, URL, headers and body as they may leave, and the credential that
 //! the named auth slot adds. Headers that decide where a request goes or who it comes from are the host's alone.
 
-use affluent_model::manifest::{AuthKind, AuthSlot};
+use affluent_model::manifest::AuthSlot;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
+use super::signature::SecretByName;
 use crate::bindings::affluent::plugin::http::{HttpError, Request};
 use crate::secret::Secret;
 
@@ -92,30 +93,48 @@ impl Outgoing {
     /// Adds the credential. Gives the form in which it leaves when it is not the secret itself.
     ///
     /// # Errors
-    /// `invalid` when the secret cannot stand in a header.
-    pub(crate) fn add_credential(&mut self, slot: &AuthSlot, secret: &Secret) -> Result<Option<Secret>, HttpError> {
-        let prefix = slot.prefix.as_deref().unwrap_or_default();
-        match slot.kind {
-            AuthKind::Bearer => self.add_secret_header("authorization", &format!("Bearer {}", secret.expose()))?,
-            AuthKind::Header => {
-                let name = slot.name.as_deref().unwrap_or("authorization");
-                self.add_secret_header(name, &format!("{prefix}{}", secret.expose()))?;
+    /// Those of `secret`; `invalid` when a secret cannot stand in a header, or is no key of the form that the slot says.
+    pub(crate) fn add_credential(
+        &mut self,
+        slot: &AuthSlot,
+        now_us: i64,
+        secret: SecretByName<'_>,
+    ) -> Result<Option<Secret>, HttpError> {
+        match slot {
+            AuthSlot::Bearer { secret: name } => {
+                self.add_secret_header("authorization", &format!("Bearer {}", secret(name)?.expose()))?;
             }
-            AuthKind::Basic => {
-                let user = slot.user.as_deref().unwrap_or_default();
-                let encoded = STANDARD.encode(format!("{user}:{}", secret.expose()));
+            AuthSlot::Header { name, prefix, secret: of } => {
+                let prefix = prefix.as_deref().unwrap_or_default();
+                let name = name.as_deref().unwrap_or("authorization");
+                self.add_secret_header(name, &format!("{prefix}{}", secret(of)?.expose()))?;
+            }
+            AuthSlot::Basic { user, secret: of } => {
+                let encoded = STANDARD.encode(format!("{}:{}", user.as_deref().unwrap_or_default(), secret(of)?.expose()));
                 self.add_secret_header("authorization", &format!("Basic {encoded}"))?;
                 return Ok(Some(Secret::new(encoded)));
             }
-            AuthKind::Query => {
-                let name = slot.name.as_deref().unwrap_or("key");
-                self.url.query_pairs_mut().append_pair(name, &format!("{prefix}{}", secret.expose()));
+            AuthSlot::Query { name, prefix, secret: of } => {
+                let value = format!("{}{}", prefix.as_deref().unwrap_or_default(), secret(of)?.expose());
+                self.url.query_pairs_mut().append_pair(name.as_deref().unwrap_or("key"), &value);
             }
+            AuthSlot::Hmac(signature) => return self.sign(signature, now_us, secret).map(Some),
         }
         Ok(None)
     }
 
-    fn add_secret_header(&mut self, name: &str, value: &str) -> Result<(), HttpError> {
+    /// Sets a header that says nothing secret.
+    ///
+    /// # Errors
+    /// `invalid` for a name or value that no header can have.
+    pub(super) fn set_header(&mut self, name: &str, value: &str) -> Result<(), HttpError> {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid("the auth slot's header name is not valid"))?;
+        let value = HeaderValue::from_str(value).map_err(|_| invalid("the auth slot's header value is not valid"))?;
+        self.headers.insert(name, value);
+        Ok(())
+    }
+
+    pub(super) fn add_secret_header(&mut self, name: &str, value: &str) -> Result<(), HttpError> {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid("the auth slot's header name is not valid"))?;
         let mut value =
             HeaderValue::from_str(value).map_err(|_| invalid("the secret holds characters that no header may hold"))?;
@@ -143,28 +162,22 @@ fn clean_headers(headers: &[(String, String)]) -> Result<HeaderMap, HttpError> {
     Ok(clean)
 }
 
-fn invalid(reason: &str) -> HttpError {
+pub(super) fn invalid(reason: &str) -> HttpError {
     HttpError::Invalid(reason.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
     use super::*;
 
     fn request(method: &str, url: &str, headers: &[(&str, &str)]) -> Request {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let (method, url) = (method.to_owned(), url.to_owned());
         Request { method, url, headers, body: None, auth: None, timeout_ms: None, cost: None, retry_safe: true }
-    }
-
-    fn slot(kind: AuthKind) -> AuthSlot {
-        AuthSlot {
-            kind,
-            name: Some("X-Key".to_owned()),
-            prefix: Some("K ".to_owned()),
-            secret: "s".to_owned(),
-            user: Some("me".to_owned()),
-        }
     }
 
     #[test]
@@ -197,11 +210,17 @@ mod tests {
 
     #[test]
     fn a_credential_goes_where_its_slot_says() {
-        let secret = Secret::new("s+ecret".to_owned());
+        let secret = |_: &str| Ok(Arc::new(Secret::new("s+ecret".to_owned())));
         let mut sent = Vec::new();
-        for kind in [AuthKind::Bearer, AuthKind::Header, AuthKind::Basic, AuthKind::Query] {
+        for slot in [
+            json!({"type": "bearer", "secret": "s"}),
+            json!({"type": "header", "name": "X-Key", "prefix": "K ", "secret": "s"}),
+            json!({"type": "basic", "user": "me", "secret": "s"}),
+            json!({"type": "query", "name": "X-Key", "prefix": "K ", "secret": "s"}),
+        ] {
+            let slot: AuthSlot = serde_json::from_value(slot).unwrap();
             let mut outgoing = Outgoing::check(request("GET", "https://a.test/?a=1", &[])).unwrap();
-            outgoing.add_credential(&slot(kind), &secret).unwrap();
+            outgoing.add_credential(&slot, 0, &secret).unwrap();
             let headers = outgoing.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
             sent.push(headers.chain([outgoing.url.query().unwrap().to_owned()]).collect::<Vec<_>>().join(", "));
         }
