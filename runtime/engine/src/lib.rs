@@ -7,6 +7,7 @@ mod admit;
 mod attempts;
 mod breaker;
 mod compute;
+mod credentials;
 mod deliver;
 mod desired;
 mod engine;
@@ -29,6 +30,7 @@ mod tables;
 mod transforms;
 mod unify;
 
+pub use credentials::{IsDead, SealedCredentials};
 pub use engine::{Clock, Engine, Event, Observer, SilentObserver};
 pub use inspect::{ProfileValue, ProfileView, WhyStep};
 pub use preview::{ActivationPreview, PersonalPreview, PipelinePreview, PluginSees, StreamPreview};

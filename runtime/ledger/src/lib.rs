@@ -10,6 +10,7 @@ mod sqlite;
 pub use contract::Ledger;
 pub use contract::audit::{Audit, AuditRow};
 pub use contract::computed::{Computed, Membership, SegmentSize, SnapshotCommit, SnapshotRow};
+pub use contract::credentials::{CredentialClaim, CredentialClaimed, CredentialRow, Credentials};
 pub use contract::dead_letters::{DeadLetterCount, DeadLetterFilter, DeadLetterRow, DeadLetters, NewDeadLetter, Stage};
 pub use contract::identity::{FoundNode, Identity, Neighbourhood, NodeRow, ResolutionCommit};
 pub use contract::ingest::{Checkpoint, EpochCommit, FileRow, Ingest, NewFile, NewNode};

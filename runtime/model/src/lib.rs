@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod connector;
+pub mod credential;
 pub mod diagnostic;
 pub mod error;
 pub mod expression;

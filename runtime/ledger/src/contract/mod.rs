@@ -9,6 +9,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod computed;
+pub(crate) mod credentials;
 pub(crate) mod dead_letters;
 pub(crate) mod identity;
 pub(crate) mod ingest;
@@ -27,6 +28,7 @@ pub trait Ledger:
     + outbox::Outbox
     + dead_letters::DeadLetters
     + plugin_values::PluginValues
+    + credentials::Credentials
     + audit::Audit
     + Send
     + Sync

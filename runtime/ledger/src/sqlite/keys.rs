@@ -126,10 +126,10 @@ fn find_run_key(connection: &Connection, key_id: u64) -> StoreResult<Option<Vec<
 }
 
 /// Key ids of the vault use all 64 bits; SQLite has signed numbers, so the bits are kept and not the value.
-fn key_number(key_id: u64) -> i64 {
+pub(super) fn key_number(key_id: u64) -> i64 {
     i64::from_ne_bytes(key_id.to_ne_bytes())
 }
 
-fn number_of(stored: i64) -> u64 {
+pub(super) fn number_of(stored: i64) -> u64 {
     u64::from_ne_bytes(stored.to_ne_bytes())
 }

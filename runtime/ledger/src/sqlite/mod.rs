@@ -5,6 +5,7 @@ mod audit;
 mod bulk;
 mod codec;
 mod computed;
+mod credentials;
 mod dead_letters;
 mod graph;
 mod identity;

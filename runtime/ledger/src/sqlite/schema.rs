@@ -7,7 +7,7 @@
 pub(super) const APPLICATION_ID: i64 = 0x4166_666C;
 
 /// Step n brings a file of version n to version n + 1.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 const VERSION_1: &str = "
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -145,4 +145,12 @@ CREATE TABLE audit (
 ) STRICT;
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit trail is only appended to'); END;
 CREATE TRIGGER audit_is_not_shortened BEFORE DELETE ON audit BEGIN SELECT raise(ABORT, 'the audit trail is only appended to'); END;
+";
+
+const VERSION_2: &str = "
+-- OAuth tokens of connections, sealed, and who renews them; sealed NULL: claimed for the first time.
+CREATE TABLE credential (
+    connection TEXT NOT NULL, slot TEXT NOT NULL, version INTEGER NOT NULL, sealed BLOB, holder TEXT, claim_ends_us INTEGER,
+    PRIMARY KEY (connection, slot)
+) STRICT, WITHOUT ROWID;
 ";

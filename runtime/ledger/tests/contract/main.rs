@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod computed;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod graph;
 #[cfg(test)]
 mod harness;
