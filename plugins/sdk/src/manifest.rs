@@ -2,6 +2,7 @@
 //! module reads. A manifest asks; what is granted is the intersection with the connection.
 
 mod auth;
+mod oauth;
 mod signature;
 mod target;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use auth::AuthSlot;
+pub use oauth::{ClientAuth, OauthClient};
 pub use signature::{
     BinaryEncoding, BodyDigest, HashAlgorithm, HmacSignature, KeyHeader, SecretForm, SignedPart, Timestamp, TimestampForm,
 };

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use affluent_sdk::manifest::{AuthSlot, HmacSignature};
+use affluent_sdk::manifest::{AuthSlot, HmacSignature, OauthClient};
 use affluent_sdk::{Manifest, PluginKind};
 
 use crate::Config;
@@ -40,6 +40,15 @@ pub(crate) fn manifest() -> Manifest {
     }
     if is("signs_nothing") {
         manifest = manifest.auth("signed", HmacSignature::new("X-Signature", "token", []));
+    }
+    for (mistake, url) in [
+        ("foreign_token_url", "https://tokens.example.org/token"),
+        ("unknown_token_var", "{config.base_url}/{config.shop}/token"),
+    ] {
+        if is(mistake) {
+            let client = OauthClient::new(&[url], "token", "token");
+            manifest = manifest.auth("api", AuthSlot::client_credentials(client));
+        }
     }
     if is("bad_schema")
         && let Some(kind) = manifest.config_schema.get_mut("type")

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod commands;
+mod credentials;
 mod failure;
 mod fixtures;
 mod lock_file;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use affluent_engine::{Clock, Engine, Event, Observer};
+use affluent_engine::{Clock, Engine, Event, Observer, SealedCredentials};
 use affluent_host::{
     ApproveAll, AuditEvent, Backoff, CALL_TIMEOUT_MAX, Exchanges, Host, HostOptions, KeyValue, LogEvent, LogLine, RandomSource,
     TokenKey,
@@ -15,12 +15,14 @@ use affluent_host::{
 use affluent_lake::{EmbeddedLake, Expressions, LakeOptions};
 use affluent_ledger::{Keys, Ledger, SqliteLedger, StoredKeyRow};
 use affluent_model::connector::Connectors;
+use affluent_model::credential::CredentialStore;
 use affluent_model::lock::Approvals;
 use affluent_model::plan::{KeySource, Plan};
 use affluent_model::{Error, Result};
 use affluent_provenance::Policy;
 use affluent_vault::{KeyRing, OsRandom, Random, StoredKey, Vault, create_key_file};
 
+use crate::credentials::ProjectCredentials;
 use crate::project::Project;
 use crate::secrets;
 use crate::world::World;
@@ -153,12 +155,17 @@ struct Around {
 fn host_in(plan: &Plan, world: World, around: Around, cancelled: Arc<AtomicBool>) -> Result<Host> {
     OsRandom::new().fill(&mut [0])?;
     make_private(&plan.project.data_dir)?;
+    let credentials: Arc<dyn CredentialStore> = match around.stores.clone() {
+        Some(stores) => Arc::new(sealed_credentials(stores)),
+        None => Arc::new(ProjectCredentials::new(plan)),
+    };
     let place = Place {
         root: plan.project.root.clone(),
         plugin_dirs: plan.project.plugin_dirs.clone(),
         cache_dir: Some(world.plugin_cache),
         develop: plan.project.plugins.develop.clone(),
         approvals: around.approvals,
+        credentials: Some(credentials),
     };
     let mut options = options_at(place, around.stores, cancelled, around.observer);
     (options.clock, options.random) = time_and_chance(&world.exchanges);
@@ -179,6 +186,7 @@ pub(crate) fn bare_host(cancelled: Arc<AtomicBool>) -> Result<Host> {
         cache_dir: None,
         develop: BTreeMap::new(),
         approvals: Arc::new(ApproveAll),
+        credentials: None,
     };
     Host::new(options_at(place, None, cancelled, None))
 }
@@ -191,6 +199,8 @@ pub(crate) struct Place {
     pub(crate) cache_dir: Option<PathBuf>,
     pub(crate) develop: BTreeMap<String, PathBuf>,
     pub(crate) approvals: Arc<dyn Approvals>,
+    /// Keeps the OAuth tokens of connections.
+    pub(crate) credentials: Option<Arc<dyn CredentialStore>>,
 }
 
 /// What the host keeps things in: the ledger, and the vault for the keys of tokens.
@@ -221,6 +231,7 @@ pub(crate) fn options_at(
         secrets: Arc::new(move |connection, name| secrets::resolve(&root, connection, name)),
         addresses: affluent_host::system_resolver(),
         token_keys: Arc::new(move |connection| token_key(vault.as_deref(), connection)),
+        credentials: place.credentials,
         key_value: Arc::new(PluginStore(ledger)),
         log: Arc::new(move |line: LogLine| match (&observer, line.event) {
             (Some(observer), LogEvent::Compiling) => observer.notice(Event::Compiling { plugin: line.plugin }),
@@ -244,6 +255,11 @@ fn time_and_chance(exchanges: &Exchanges) -> (Arc<dyn affluent_host::Clock>, Ran
         Exchanges::Record(recorder) => (recorder.clock(), recorder.random()),
         Exchanges::Replay(replay) => (replay.clock(), replay.random()),
     }
+}
+
+/// The OAuth tokens of a project's connections.
+pub(crate) fn sealed_credentials((ledger, vault): Stores) -> SealedCredentials {
+    SealedCredentials::new(ledger, vault, holder(), Arc::new(is_dead))
 }
 
 /// The key of a connection's tokens: two halves, each derived like a blind index of its own.
@@ -297,7 +313,11 @@ fn audit(ledger: Option<&dyn Ledger>, event: &AuditEvent) {
     }
 }
 
-fn open_stores(plan: &Plan, random: &mut dyn Random, notes: &mut Vec<String>) -> Result<(Arc<dyn Ledger>, Vault)> {
+/// The ledger and the keys of a project; both are made where it is new.
+///
+/// # Errors
+/// Keys that are missing, wrong or unsafe; a ledger that cannot be opened.
+pub(crate) fn open_stores(plan: &Plan, random: &mut dyn Random, notes: &mut Vec<String>) -> Result<(Arc<dyn Ledger>, Vault)> {
     let path = plan.project.data_dir.join("ledger.sqlite");
     let is_new = !path.exists();
     let ring = key_ring(plan, is_new, random, notes)?;

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use affluent_host::{Backoff, Clock, Host, HostOptions, KeyValue, LogEvent, LogLine, Secret, SecretResolver, TokenKey};
 use affluent_model::connector::{Connectors, Failure, FailureKind};
+use affluent_model::credential::CredentialStore;
 use affluent_model::manifest::{Manifest, PluginKind};
 use affluent_model::plan::Connection;
 use affluent_model::{Error, Result};
 use serde_json::Value;
 use url::Url;
 
+use crate::credentials::MemoryCredentials;
 use crate::fixture::Fixture;
 use crate::proxy::{Plan, Proxy, Seen, Upstream};
 use crate::report::{Figures, Findings, Report, Verdict};
@@ -130,6 +132,7 @@ impl Bench {
         let heard = Arc::new(Mutex::new(Heard::default()));
         let given = Given { fixture: fixture.secrets.clone(), resolver: secrets, heard: Arc::clone(&heard) };
         let resolver = given.into_resolver();
+        let credentials: Arc<dyn CredentialStore> = Arc::new(MemoryCredentials::default());
         let make = || {
             let host_options = options();
             let heard = Arc::clone(&heard);
@@ -138,6 +141,7 @@ impl Bench {
                 secrets: Arc::clone(&resolver),
                 // Of no project: what is written here is nobody's.
                 token_keys: Arc::new(|_| Ok(TokenKey::new([7; 32]))),
+                credentials: host_options.credentials.clone().or_else(|| Some(Arc::clone(&credentials))),
                 key_value: Arc::new(MemoryStore::default()),
                 log: Arc::new(move |line| lock(&heard).hear(line)),
                 audit: Arc::new(|_| {}),

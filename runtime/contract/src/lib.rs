@@ -9,6 +9,7 @@
 )]
 
 mod bench;
+mod credentials;
 mod fixture;
 mod proxy;
 mod reading;

@@ -86,6 +86,8 @@ const MANIFEST_MISTAKES: &[(&str, &str)] = &[
     ("unknown_host_var", "manifest.hosts"),
     ("undeclared_secret", "manifest.auth"),
     ("signs_nothing", "manifest.auth"),
+    ("foreign_token_url", "manifest.auth"),
+    ("unknown_token_var", "manifest.auth"),
     ("secret_in_config", "manifest.secrets"),
 ];
 
@@ -226,6 +228,7 @@ fn options(folder: &Path) -> HostOptions {
         secrets: Arc::new(|_, name| Ok(Secret::new(name.to_owned()))),
         addresses: system_resolver(),
         token_keys: Arc::new(|_| Ok(TokenKey::new([7; 32]))),
+        credentials: None,
         key_value: Arc::new(crate::bench::MemoryStore::default()),
         log: Arc::new(|_| {}),
         audit: Arc::new(|_| {}),

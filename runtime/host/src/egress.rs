@@ -13,6 +13,7 @@ mod error;
 mod exchanges;
 mod grant;
 mod nesting;
+mod oauth;
 mod pointers;
 pub(crate) mod redact;
 mod redirect;
@@ -25,9 +26,11 @@ pub(crate) mod wait;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use affluent_model::connector::Failure;
 use affluent_model::manifest::{AuthSlot, Manifest};
 use affluent_model::plan::Connection;
 use affluent_model::{Error, Result};
@@ -43,12 +46,14 @@ use crate::state::Caller;
 use crate::vault::SecretVault;
 
 use address::PrivateGrant;
-use attempt::Attempt;
+use attempt::{Attempt, Credential};
 pub(crate) use body::BodyReader;
 use budget::{Budget, Budgets};
 use client::Clients;
 pub(crate) use client::Timeouts;
 use grant::HostGrants;
+pub(crate) use oauth::KnownTokens;
+use oauth::{Access, AccessTokens, NoAccess};
 use refusal::Refusals;
 use request::Outgoing;
 use wait::Waits;
@@ -59,19 +64,21 @@ const ANSWERS_BYTES_MAX: usize = 48 << 20;
 const REQUESTS_MAX: usize = 1_000;
 const IN_FLIGHT_MAX: usize = 32;
 
-/// What all connections share: clients and budgets.
+/// What all connections share: clients, budgets and access tokens.
 pub(crate) struct Network {
     clients: Clients,
     budgets: Budgets,
+    tokens: AccessTokens,
 }
 
 impl Network {
     pub(crate) fn new(addresses: AddressResolver, timeouts: Timeouts) -> Self {
-        Self { clients: Clients::new(addresses, timeouts), budgets: Budgets::default() }
+        Self { clients: Clients::new(addresses, timeouts), budgets: Budgets::default(), tokens: AccessTokens::default() }
     }
 }
 
 /// The way out of one instance.
+#[derive(Clone)]
 pub(crate) struct Egress {
     caller: Caller,
     manifest: Arc<Manifest>,
@@ -84,6 +91,10 @@ pub(crate) struct Egress {
     tokens: Option<Arc<TokenVault>>,
     waits: Waits,
     matching: Matching,
+    /// Auth slot → where its access tokens come from.
+    token_urls: Arc<BTreeMap<String, Url>>,
+    /// Why there was no access token, until the guest's call is over.
+    failed: Arc<Mutex<Option<Failure>>>,
 }
 
 /// An answer whose body is still to be read, or was read whole.
@@ -129,7 +140,10 @@ impl Egress {
             private.extend(PrivateGrant::parse(text).ok_or_else(|| not_an_address(text))?);
         }
         let budget = network.budgets.get(connection, &manifest, &caller.options.clock);
-        Ok(Self { caller, manifest, grants, private, network, budget, secrets, tokens, waits, matching })
+        secrets.blot_out(network.tokens.known(&connection.name));
+        let token_urls = Arc::new(oauth::token_urls(&manifest, connection)?);
+        let failed = Arc::default();
+        Ok(Self { caller, manifest, grants, private, network, budget, secrets, tokens, waits, matching, token_urls, failed })
     }
 
     /// Sends one request, repeating it where that is safe.
@@ -177,16 +191,24 @@ impl Egress {
         let outgoing = Outgoing::check(request).map_err(|error| self.refusals(&asked).refuse(error))?;
         let settings = self.caller.options.backoff;
         let mut credential_refreshed = false;
+        let mut refused = None;
         let mut attempts = 0;
         loop {
             attempts += 1;
+            self.check_destination(&outgoing.url)?;
+            let access = match self.access(auth.as_deref(), refused.as_ref()).await {
+                Ok(access) => access,
+                Err(reason) => return self.without_access(&reason),
+            };
+            let credential = auth.as_deref().map(|slot| Credential { slot, access });
             let started = self.caller.options.clock.monotonic();
-            let attempt = self.attempt(&outgoing, auth.as_deref(), Ask { cost, timeout, mode }).await?;
+            let attempt = self.attempt(&outgoing, credential.as_ref(), Ask { cost, timeout, mode }).await?;
             let (pause, give_up) = match attempt {
                 Attempt::Done(answer) => return Ok(answer),
-                Attempt::Unauthorized(answer) => match auth.as_deref() {
-                    Some(slot) if !credential_refreshed && self.refresh(slot) => {
+                Attempt::Unauthorized(answer) => match credential {
+                    Some(credential) if !credential_refreshed && self.may_renew(&credential) => {
                         credential_refreshed = true;
+                        refused = credential.access;
                         continue;
                     }
                     _ => return Ok(answer),
@@ -203,10 +225,31 @@ impl Egress {
         }
     }
 
+    /// Whether another try may go with another credential than the one that was refused.
+    fn may_renew(&self, refused: &Credential<'_>) -> bool {
+        match &refused.access {
+            Some(access) => access.may_be_stale(self.caller.options.clock.monotonic()),
+            None => self.refresh(refused.slot),
+        }
+    }
+
     fn refresh(&self, slot: &str) -> bool {
         let secrets = self.manifest.auth.get(slot).map(AuthSlot::secrets).unwrap_or_default();
         // All of them are asked for again, whichever has changed.
         secrets.into_iter().filter(|secret| self.secrets.refresh(secret)).count() > 0
+    }
+
+    /// What the guest gets without an access token; the reason is kept for the person.
+    fn without_access(&self, reason: &NoAccess) -> Result<Answer, HttpError> {
+        if let NoAccess::Failed(failure) = reason {
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.clone());
+        }
+        reason.for_guest()
+    }
+
+    /// Why there was no access token since this was last asked.
+    pub(crate) fn take_failure(&self) -> Option<Failure> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn clean_error(&self, error: HttpError) -> HttpError {

@@ -15,6 +15,7 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 use crate::bindings::affluent::plugin::types::PluginError;
 use crate::component::{LoadedPlugin, Unchecked};
 use crate::deadline::{CallTime, TimedOut, within};
+use crate::egress::Egress;
 use crate::failure::{cancelled_failure, configuration_failure, contract_failure, reported_failure};
 use crate::limits::{CALL_TIMEOUT, GUEST_JSON_BYTES_MAX, LIFT_BYTES_MAX};
 use crate::options::HostOptions;
@@ -93,6 +94,7 @@ impl Instance {
         let limit = self.limit;
         let Some(store) = &mut self.store else { return Err(gone_failure(&self.plugin)) };
         store.data().time.start(limit);
+        drop(store.data().services.egress.as_ref().and_then(Egress::take_failure));
         Ok(Call { store, limit })
     }
 
@@ -140,6 +142,10 @@ impl Instance {
         let services = &store.data().services;
         if services.options.cancelled.load(Ordering::Relaxed) {
             return cancelled_failure();
+        }
+        if let Some(failure) = services.egress.as_ref().and_then(Egress::take_failure) {
+            // The host knows better what the guest saw as a refusal or a broken connection.
+            return failure;
         }
         reported.message = services.clean(&reported.message);
         reported_failure(&self.plugin, reported)

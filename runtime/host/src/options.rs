@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use affluent_model::Result;
 use affluent_model::connector::BoxFuture;
+use affluent_model::credential::CredentialStore;
 use affluent_model::limits::{ATTEMPTS_MAX, BACKOFF_FIRST_MS, BACKOFF_LONGEST_MS};
 use affluent_model::lock::{Approvals, Candidate, Said};
 use affluent_model::plan::Connection;
@@ -222,6 +223,9 @@ pub struct HostOptions {
     pub secrets: SecretResolver,
     pub addresses: AddressResolver,
     pub token_keys: TokenKeySource,
+    /// Keeps the OAuth tokens of connections. Without one, tokens that client credentials give live as long as the host, and
+    /// nothing is refreshed: what came with it would be lost.
+    pub credentials: Option<Arc<dyn CredentialStore>>,
     pub key_value: Arc<dyn KeyValue>,
     pub log: LogCallback,
     pub audit: AuditCallback,

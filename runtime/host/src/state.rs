@@ -19,6 +19,7 @@ use crate::limits::{
     HANDLES_MAX, INSTANCES_MAX, MEMORIES_MAX, MEMORY_MIB, MEMORY_MIB_MAX, RANDOM_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX,
 };
 use crate::options::{AuditEvent, Clock, HostOptions, LogEvent, LogLevel, LogLine};
+use crate::recording::Exchanges;
 use crate::stdio::CappedPipe;
 use crate::trap::MemoryExceeded;
 use crate::vault::SecretVault;
@@ -51,6 +52,17 @@ impl Caller {
     pub(crate) fn log(&self, level: LogLevel, event: LogEvent) {
         let (plugin, connection, pipeline) = (self.plugin.clone(), self.connection.clone(), self.pipeline.clone());
         (self.options.log)(LogLine { level, plugin, connection, pipeline, event });
+    }
+
+    /// The time outside, microseconds UTC: also while a recording shows guests a time that stands.
+    pub(crate) fn wall_us(&self) -> i64 {
+        let clock = &self.options.clock;
+        match self.options.exchanges {
+            Exchanges::Record(_) => {
+                clock.now_us().saturating_add(i64::try_from(clock.monotonic().as_micros()).unwrap_or(i64::MAX))
+            }
+            Exchanges::Live | Exchanges::Replay(_) => clock.now_us(),
+        }
     }
 
     pub(crate) fn audit(&self, action: &'static str, object: &str, reason: &str) {

@@ -105,6 +105,7 @@ impl TestHost {
             }),
             token_keys: Arc::new(|connection| Ok(TokenKey::new([u8::try_from(connection.len()).unwrap_or(0); 32]))),
             addresses: crate::options::system_resolver(),
+            credentials: None,
             key_value: Arc::new(MemoryStore::default()),
             log: Arc::new(move |line| log_lines.lock().unwrap().push(line)),
             audit: Arc::new(move |event| audit_lines.lock().unwrap().push(event)),

@@ -2,12 +2,13 @@
 //! names, and blotted out wherever they would come back to the guest.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use affluent_model::Result;
 use affluent_model::manifest::Manifest;
 use affluent_model::plan::Connection;
 
+use crate::egress::KnownTokens;
 use crate::egress::redact::Scrubber;
 use crate::options::HostOptions;
 use crate::secret::Secret;
@@ -18,12 +19,14 @@ pub(crate) struct SecretVault {
     connection: Arc<Connection>,
     names: Vec<String>,
     resolved: Mutex<HashMap<String, Arc<Secret>>>,
+    /// OAuth tokens of the connection.
+    tokens: OnceLock<Arc<KnownTokens>>,
 }
 
 impl SecretVault {
     pub(crate) fn new(options: Arc<HostOptions>, connection: Arc<Connection>, manifest: &Manifest) -> Self {
         let names = manifest.secrets.iter().map(|secret| secret.name.clone()).collect();
-        Self { options, connection, names, resolved: Mutex::default() }
+        Self { options, connection, names, resolved: Mutex::default(), tokens: OnceLock::new() }
     }
 
     /// The secret of this name; `None` when the manifest does not name it.
@@ -58,9 +61,16 @@ impl SecretVault {
         self.resolved().insert(name.to_owned(), Arc::new(form));
     }
 
+    /// Blots these tokens out, too, and those that come to them.
+    pub(crate) fn blot_out(&self, tokens: Arc<KnownTokens>) {
+        // The same ones for every egress of the connection.
+        drop(self.tokens.set(tokens));
+    }
+
     /// Blots out every secret that was handed out so far.
     pub(crate) fn scrubber(&self) -> Scrubber {
-        Scrubber::new(self.resolved().values().map(Arc::as_ref))
+        let tokens = self.tokens.get().map(|tokens| tokens.all()).unwrap_or_default();
+        Scrubber::new(self.resolved().values().chain(&tokens).map(Arc::as_ref))
     }
 
     fn resolved(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Secret>>> {

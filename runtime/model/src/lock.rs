@@ -348,6 +348,14 @@ mod tests {
             (json!({"kinds": ["source", "destination"]}), vec!["kinds: destination"]),
             (json!({"files": true}), vec!["files: yes"]),
             (
+                json!({"hosts": [{"pattern": "b.example"}], "auth": {"token": {"type": "oauth2-client-credentials", "client_id": "access_token",
+                    "client_secret": "access_token", "token_urls": ["https://b.example/token"], "scopes": ["read"]}}}),
+                vec![
+                    "auth: token: client_id access_token, client_secret access_token, scopes read, token_urls https://b.example/token, type oauth2-client-credentials",
+                    "hosts: https://b.example",
+                ],
+            ),
+            (
                 json!({"auth": {"token": {"type": "query", "name": "key", "secret": "access_token"}}}),
                 vec!["auth: token: key, secret access_token, type query"],
             ),

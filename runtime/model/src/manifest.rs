@@ -1,6 +1,7 @@
 //! What a plugin says about itself: its manifest, and the objects a destination can write.
 
 mod auth;
+mod oauth;
 mod signature;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::schema::Field;
 
 pub use auth::AuthSlot;
+pub use oauth::{ClientAuth, OauthClient};
 pub use signature::{
     BinaryEncoding, BodyDigest, HashAlgorithm, HmacSignature, KeyHeader, SecretForm, SignedPart, Timestamp, TimestampForm,
 };

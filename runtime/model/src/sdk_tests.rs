@@ -2,7 +2,7 @@
 
 use affluent_sdk::manifest::{
     AuthSlot, BinaryEncoding, BodyDigest, DestinationInfo, Durable, HashAlgorithm, HmacSignature, Idempotence, Manifest,
-    PluginLimits, RateLimit, SecretForm, SignedPart, TargetSchema, TimestampForm, ValueForm, WriteMode,
+    OauthClient, PluginLimits, RateLimit, SecretForm, SignedPart, TargetSchema, TimestampForm, ValueForm, WriteMode,
 };
 use affluent_sdk::{Field, FieldType, PiiClass, PluginKind, StreamSchema};
 use schemars::JsonSchema;
@@ -24,10 +24,17 @@ fn example() -> Manifest {
         .auth("bearer", AuthSlot::bearer("access_token"))
         .auth("query", AuthSlot::query("key", "access_token"))
         .auth("signed", signature())
+        .auth("client", AuthSlot::client_credentials(oauth()))
+        .auth("refreshed", AuthSlot::refresh(oauth(), "access_token"))
         .secret("access_token", "API token", &["read"])
         .rate_limit(RateLimit::new(10, 1_000).burst(3).matching("POST /bulk"))
         .limits(PluginLimits { memory_mib: Some(64), ..PluginLimits::default() })
         .with_files()
+}
+
+fn oauth() -> OauthClient {
+    let urls = ["https://{config.shop}.example.org/token"];
+    OauthClient::new(&urls, "access_token", "access_token").scopes(&["read"]).basic().parameter("audience", "a").header("X-Token")
 }
 
 /// With everything that is not usual.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::HmacSignature;
+use super::{HmacSignature, OauthClient};
 
 /// How the host adds a credential to a request that names the slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,12 @@ pub enum AuthSlot {
     },
     /// The request is signed with a secret that does not leave the host.
     Hmac(HmacSignature),
+    /// A bearer token that the host gets with the client's own credential (RFC 6749 §4.4).
+    #[serde(rename = "oauth2-client-credentials")]
+    ClientCredentials(OauthClient),
+    /// A bearer token that the host gets with a refresh token (RFC 6749 §6), also where each can be used once only.
+    #[serde(rename = "oauth2-refresh")]
+    Refresh(OauthClient),
 }
 
 impl AuthSlot {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use affluent_host::Inspection;
 use affluent_model::connector::{Connectors, Failure};
-use affluent_model::manifest::{Manifest, PluginKind};
+use affluent_model::manifest::{AuthSlot, Manifest, PluginKind};
 use serde_json::Value;
 
 use crate::bench::Bench;
@@ -46,7 +46,7 @@ pub(crate) async fn check(bench: &Bench, findings: &mut Findings, figures: &mut 
     findings.judge("manifest.identity", identity(&manifest));
     findings.judge("manifest.config_schema", config_schema(&manifest.config_schema));
     findings.judge("manifest.hosts", hosts(&manifest));
-    findings.pass("manifest.auth");
+    findings.judge("manifest.auth", token_urls(&manifest));
     findings.judge("manifest.secrets", secrets(&inspection, &manifest));
     Ok(manifest)
 }
@@ -134,6 +134,19 @@ fn hosts(manifest: &Manifest) -> Option<String> {
         let is_plain = literal.chars().all(|character| character.is_ascii_alphanumeric() || ".-_:*[]".contains(character));
         if literal.is_empty() || !is_plain || literal.trim_start_matches("*.").contains('*') {
             return Some(format!("host `{}` is not well-formed: no scheme, no path, at most one leading `*.`", host.pattern));
+        }
+    }
+    None
+}
+
+fn token_urls(manifest: &Manifest) -> Option<String> {
+    let urls = manifest.auth.values().filter_map(AuthSlot::oauth).flat_map(|client| &client.token_urls);
+    for url in urls {
+        for name in url.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
+            let is_known = name.strip_prefix("config.").is_some_and(|path| has_property(&manifest.config_schema, path));
+            if !is_known {
+                return Some(format!("`{{{name}}}` of the token URL `{url}` is no property of the config"));
+            }
         }
     }
     None

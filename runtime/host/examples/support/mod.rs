@@ -43,6 +43,7 @@ pub(crate) fn host(folder: PathBuf) -> Result<Host> {
         secrets: Arc::new(|_, _| Ok(Secret::new("secret".to_owned()))),
         addresses: affluent_host::system_resolver(),
         token_keys: Arc::new(|_| Ok(TokenKey::new([7; 32]))),
+        credentials: None,
         key_value: Arc::new(NoStore),
         log: Arc::new(|_| {}),
         audit: Arc::new(|_| {}),

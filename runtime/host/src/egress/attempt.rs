@@ -1,10 +1,12 @@
 //! One try of one request: leave from the budget, the checks, up to three redirects, the answer within its limits, and
 //! the verdict whether another try may help.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::address::AddressPolicy;
 use super::body::{BodyLimits, BodyReader};
@@ -15,7 +17,7 @@ use super::redact::{Scrubber, StreamScrubber};
 use super::redirect::Trail;
 use super::refusal::Refusals;
 use super::request::Outgoing;
-use super::{Answer, AnswerBody, Ask, BodyMode, Egress, retry};
+use super::{Access, Answer, AnswerBody, Ask, BodyMode, Egress, retry};
 use crate::bindings::affluent::plugin::http::HttpError;
 use crate::options::{LogEvent, LogLevel};
 
@@ -25,6 +27,13 @@ const STREAM_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// Headers of an answer (security B-24).
 pub(super) const HEADERS_MAX: usize = 100;
 pub(super) const HEADER_BYTES_MAX: usize = 32 << 10;
+
+/// What a request carries: the slot that the guest named, and the access token where the slot has one.
+#[derive(Clone)]
+pub(super) struct Credential<'a> {
+    pub(super) slot: &'a str,
+    pub(super) access: Option<Arc<Access>>,
+}
 
 /// What became of a try.
 pub(super) enum Attempt {
@@ -66,8 +75,12 @@ pub(super) fn timeout(asked_ms: Option<u32>) -> Duration {
 
 impl Egress {
     /// Errors here are final; those that another try may cure are in [`Attempt::Again`].
-    pub(super) async fn attempt(&self, outgoing: &Outgoing, auth: Option<&str>, ask: Ask) -> Result<Attempt, HttpError> {
-        self.check_destination(&outgoing.url)?;
+    pub(super) async fn attempt(
+        &self,
+        outgoing: &Outgoing,
+        auth: Option<&Credential<'_>>,
+        ask: Ask,
+    ) -> Result<Attempt, HttpError> {
         let wanted = budget::Ask { method: outgoing.method.as_str(), path: outgoing.url.path(), cost: ask.cost };
         let leave = self.budget.acquire(wanted, &self.waits).await?;
         if self.waits.is_cancelled() {
@@ -81,7 +94,14 @@ impl Egress {
         });
         let throttled = self.budget.settle(leave, body);
         match answer {
-            Ok((answer, retry_after)) => Ok(self.judge(answer, retry_after, throttled)),
+            Ok((answer, retry_after)) => {
+                if answer.status != 401
+                    && let Some(access) = auth.and_then(|auth| auth.access.as_ref())
+                {
+                    access.note_worked();
+                }
+                Ok(self.judge(answer, retry_after, throttled))
+            }
             Err(error @ (HttpError::Connect(_) | HttpError::Timeout)) => {
                 Ok(Attempt::Again { pause: None, give_up: GiveUp::Error(error) })
             }
@@ -111,7 +131,7 @@ impl Egress {
     pub(super) async fn exchange(
         &self,
         first: Outgoing,
-        auth: Option<&str>,
+        auth: Option<&Credential<'_>>,
         ask: Ask,
     ) -> Result<(Answer, Option<Duration>), HttpError> {
         let mut trail = Trail::new(first, auth);
@@ -129,7 +149,8 @@ impl Egress {
             }
             let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
             let retry_after = retry_after.and_then(|value| retry::retry_after(value, self.caller.options.clock.now_us()));
-            let (answer, bytes) = self.read(response, ask.mode, refusals).await?;
+            let scrubber = self.secrets.scrubber();
+            let (answer, bytes) = self.read(response, ask.mode, scrubber, refusals).await?;
             self.log_request(&sent, status, bytes, started);
             return Ok((answer, retry_after));
         }
@@ -138,17 +159,22 @@ impl Egress {
     async fn send_once(
         &self,
         outgoing: &Outgoing,
-        auth: Option<&str>,
+        auth: Option<&Credential<'_>>,
         policy: &AddressPolicy,
         ask: Ask,
     ) -> Result<reqwest::Response, HttpError> {
-        let client = self.network.clients.get(policy).map_err(|error| HttpError::Connect(error.message))?;
         let refusals = self.refusals(outgoing.url.host_str().unwrap_or_default());
         let mut outgoing = outgoing.clone();
         self.put_values_in(&mut outgoing)?;
-        if let Some(slot) = auth {
-            self.add_credential(&mut outgoing, slot).map_err(|error| refusals.refuse(error))?;
+        if let Some(credential) = auth {
+            self.add_credential(&mut outgoing, credential).map_err(|error| refusals.refuse(error))?;
         }
+        self.transmit(outgoing, policy, ask).await
+    }
+
+    async fn transmit(&self, outgoing: Outgoing, policy: &AddressPolicy, ask: Ask) -> Result<reqwest::Response, HttpError> {
+        let client = self.network.clients.get(policy).map_err(|error| HttpError::Connect(error.message))?;
+        let refusals = self.refusals(outgoing.url.host_str().unwrap_or_default());
         let timeout = if ask.mode == BodyMode::Stream { STREAM_TIMEOUT } else { ask.timeout };
         let mut request = client.request(outgoing.method, outgoing.url.clone()).headers(outgoing.headers).timeout(timeout);
         request = request.header(reqwest::header::ACCEPT_ENCODING, "gzip");
@@ -159,20 +185,52 @@ impl Egress {
         sent.map_err(|error| refusals.refuse(transport_error(&error)))
     }
 
-    fn add_credential(&self, outgoing: &mut Outgoing, slot_name: &str) -> Result<(), HttpError> {
+    /// Sends a token request. No credential of a slot goes with it, no redirect is followed, and the answer, which is for
+    /// the host alone, is read as it is.
+    ///
+    /// # Errors
+    /// As for every request; those of the gate are in the audit.
+    pub(super) async fn post_for_token(
+        &self,
+        request: &Outgoing,
+        timeout: Duration,
+    ) -> Result<(u16, Option<Duration>, Zeroizing<Vec<u8>>), HttpError> {
+        let policy = self.check_destination(&request.url)?;
+        let wanted = budget::Ask { method: request.method.as_str(), path: request.url.path(), cost: 1 };
+        let leave = self.budget.acquire(wanted, &self.waits).await?;
+        if self.waits.is_cancelled() {
+            return Err(HttpError::Cancelled);
+        }
+        let started = self.caller.options.clock.monotonic();
+        let ask = Ask { cost: 1, timeout, mode: BodyMode::Whole };
+        let response = self.transmit(request.clone(), &policy, ask).await?;
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = retry_after.and_then(|value| retry::retry_after(value, self.caller.options.clock.now_us()));
+        let refusals = self.refusals(request.url.host_str().unwrap_or_default());
+        let (answer, bytes) = self.read(response, BodyMode::Whole, Scrubber::none(), refusals).await?;
+        self.budget.settle(leave, None);
+        self.log_request(request, answer.status, bytes, started);
+        Ok((answer.status, retry_after, Zeroizing::new(answer.into_response().body)))
+    }
+
+    fn add_credential(&self, outgoing: &mut Outgoing, credential: &Credential<'_>) -> Result<(), HttpError> {
+        let slot_name = credential.slot;
         let Some(slot) = self.manifest.auth.get(slot_name) else {
             return Err(HttpError::Invalid(format!(
                 "auth slot `{}` is not in the manifest",
                 crate::failure::clean_code(slot_name)
             )));
         };
+        if let (Some(client), Some(access)) = (slot.oauth(), &credential.access) {
+            return outgoing.add_secret_header(client.header(), &format!("{}{}", client.header_prefix(), access.expose()));
+        }
         let secret = |name: &str| {
             let secret = self.secrets.get(name).map_err(|error| HttpError::Denied(error.message))?;
             secret.ok_or_else(|| {
                 HttpError::Invalid(format!("auth slot `{slot_name}` names a secret that the manifest does not list"))
             })
         };
-        let now_us = self.caller.options.clock.now_us();
+        let now_us = self.caller.wall_us();
         if let Some(encoded) = outgoing.add_credential(slot, now_us, &secret)? {
             self.secrets.remember(&format!("{slot_name} as sent"), encoded);
         }
@@ -189,12 +247,18 @@ impl Egress {
         Ok(policy)
     }
 
-    async fn read(&self, response: reqwest::Response, mode: BodyMode, refusals: Refusals) -> Result<(Answer, u64), HttpError> {
+    async fn read(
+        &self,
+        response: reqwest::Response,
+        mode: BodyMode,
+        scrubber: Scrubber,
+        refusals: Refusals,
+    ) -> Result<(Answer, u64), HttpError> {
         let status = response.status().as_u16();
-        let headers = clean_headers(response.headers(), &self.secrets.scrubber()).map_err(|error| refusals.refuse(error))?;
+        let headers = clean_headers(response.headers(), &scrubber).map_err(|error| refusals.refuse(error))?;
         let headers = headers.into_iter().map(|(name, value)| (name, self.clean_of_values(value))).collect();
         let limits = if mode == BodyMode::Whole { BodyLimits::WHOLE } else { BodyLimits::STREAM };
-        let scrubber = self.without_values(StreamScrubber::new(self.secrets.scrubber()), response.headers());
+        let scrubber = self.without_values(StreamScrubber::new(scrubber), response.headers());
         let mut reader = BodyReader::new(response, limits, scrubber, refusals)?;
         // An answer that will be judged is read whole; a stream is for the guest.
         if mode == BodyMode::Stream && (200..300).contains(&status) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 
+use super::attempt::Credential;
 use super::request::Outgoing;
 use super::{Answer, AnswerBody, Ask, Egress, retry};
 use crate::bindings::affluent::plugin::http::HttpError;
@@ -16,7 +17,7 @@ const RECORDED_BODY_BYTES_MAX: usize = 64 << 20;
 type Answered = Result<(Answer, Option<Duration>), HttpError>;
 
 impl Egress {
-    pub(super) async fn exchange_or_replay(&self, outgoing: &Outgoing, auth: Option<&str>, ask: Ask) -> Answered {
+    pub(super) async fn exchange_or_replay(&self, outgoing: &Outgoing, auth: Option<&Credential<'_>>, ask: Ask) -> Answered {
         match &self.caller.options.exchanges {
             Exchanges::Live => self.exchange(outgoing.clone(), auth, ask).await,
             Exchanges::Record(recorder) => {
@@ -29,7 +30,7 @@ impl Egress {
     }
 
     /// An answer that a guest would read piece by piece is read whole, so that it can be kept.
-    async fn exchange_whole(&self, outgoing: &Outgoing, auth: Option<&str>, ask: Ask) -> Answered {
+    async fn exchange_whole(&self, outgoing: &Outgoing, auth: Option<&Credential<'_>>, ask: Ask) -> Answered {
         let (mut answer, retry_after) = self.exchange(outgoing.clone(), auth, ask).await?;
         if let AnswerBody::Stream(reader) = &mut answer.body {
             let mut body = Vec::new();

@@ -145,6 +145,33 @@ fn fill(request: &HostRequest, config: &serde_json::Value) -> Result<Option<Host
     HostPattern::parse(&filled).map(Some)
 }
 
+/// A URL with its placeholders filled: `{config.base_url}` in front by the origin of that URL, every other by one segment or
+/// label; `None` when a value is not configured.
+///
+/// # Errors
+/// `E0411` when it is no URL then.
+pub(super) fn fill_url(template: &str, config: &serde_json::Value) -> Result<Option<Url>> {
+    let mut filled = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) =
+            after.split_once('}').ok_or_else(|| refused(format!("token URL `{template}` has no closing brace")))?;
+        let Some(value) = config_text(name, config) else { return Ok(None) };
+        filled.push_str(before);
+        if filled.is_empty() {
+            let origin = Url::parse(value).map_err(|_| refused(format!("`{name}` is no absolute URL")))?.origin();
+            filled.push_str(&origin.ascii_serialization());
+        } else if value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)) {
+            filled.push_str(value);
+        } else {
+            return Err(refused(format!("`{name}` has characters that cannot stand in the token URL `{template}`")));
+        }
+        rest = after;
+    }
+    filled.push_str(rest);
+    Url::parse(&filled).map(Some).map_err(|_| refused(format!("the token URL `{template}` is no URL when it is filled")))
+}
+
 fn whole_placeholder(pattern: &str) -> Option<&str> {
     let name = pattern.strip_prefix('{')?.strip_suffix('}')?;
     (!name.contains(['{', '}'])).then_some(name)

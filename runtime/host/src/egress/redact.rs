@@ -31,6 +31,11 @@ impl Scrubber {
         Self { patterns }
     }
 
+    /// Blots nothing out: for answers that only the host reads.
+    pub(crate) fn none() -> Self {
+        Self { patterns: Vec::new() }
+    }
+
     pub(crate) fn clean(&self, bytes: Vec<u8>) -> Vec<u8> {
         if self.find(&bytes, 0).is_none() {
             return bytes;

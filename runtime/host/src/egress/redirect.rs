@@ -3,6 +3,7 @@
 
 use url::Origin;
 
+use super::attempt::Credential;
 use super::request::Outgoing;
 use crate::bindings::affluent::plugin::http::HttpError;
 
@@ -12,14 +13,14 @@ const REDIRECTS_MAX: u32 = 3;
 /// Where a request is on its way.
 pub(super) struct Trail<'a> {
     pub(super) next: Outgoing,
-    /// The auth slot whose credential goes along; `None` for ever once the request was at another origin.
-    pub(super) auth: Option<&'a str>,
+    /// The credential that goes along; `None` for ever once the request was at another origin.
+    pub(super) auth: Option<&'a Credential<'a>>,
     home: Origin,
     redirects: u32,
 }
 
 impl<'a> Trail<'a> {
-    pub(super) fn new(first: Outgoing, auth: Option<&'a str>) -> Self {
+    pub(super) fn new(first: Outgoing, auth: Option<&'a Credential<'a>>) -> Self {
         let home = first.url.origin();
         Self { next: first, auth, home, redirects: 0 }
     }

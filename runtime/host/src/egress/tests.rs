@@ -58,7 +58,7 @@ impl Server {
     }
 }
 
-async fn read_request(stream: &mut tokio::net::TcpStream) -> String {
+pub(super) async fn read_request(stream: &mut tokio::net::TcpStream) -> String {
     let mut bytes = Vec::new();
     let mut piece = [0u8; 4096];
     loop {
@@ -78,7 +78,7 @@ async fn read_request(stream: &mut tokio::net::TcpStream) -> String {
     }
 }
 
-fn answer(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
+pub(super) fn answer(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
     let mut answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
     headers.iter().for_each(|header| answer.push_str(&format!("{header}\r\n")));
     [answer.as_bytes(), b"\r\n", body].concat()
@@ -89,9 +89,9 @@ fn ok(body: &[u8]) -> Vec<u8> {
 }
 
 /// An egress to a server on this machine.
-struct Bench {
-    egress: Egress,
-    recorded: Recorded,
+pub(super) struct Bench {
+    pub(super) egress: Egress,
+    pub(super) recorded: Recorded,
 }
 
 /// What a test changes of the plain setting.
@@ -123,7 +123,7 @@ fn bench(server: &Server, setting: Setting) -> Bench {
     bench_of(manifest, connection, crate::options::system_resolver(), options).unwrap()
 }
 
-fn bench_of(
+pub(super) fn bench_of(
     manifest: Manifest,
     connection: Connection,
     addresses: AddressResolver,
@@ -147,7 +147,7 @@ fn plain(server: &Server) -> Bench {
     bench(server, Setting::default())
 }
 
-fn get(url: String) -> Request {
+pub(super) fn get(url: String) -> Request {
     let method = "GET".to_owned();
     Request { method, url, headers: Vec::new(), body: None, auth: None, timeout_ms: None, cost: None, retry_safe: true }
 }
@@ -157,7 +157,7 @@ fn with_auth(url: String, slot: &str) -> Request {
 }
 
 impl Bench {
-    async fn send(&self, request: Request) -> Result<Response, HttpError> {
+    pub(super) async fn send(&self, request: Request) -> Result<Response, HttpError> {
         self.egress.send(request, BodyMode::Whole).await.map(Answer::into_response)
     }
 

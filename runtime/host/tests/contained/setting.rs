@@ -65,6 +65,7 @@ pub(crate) fn host(folder: &Path, call_timeout: Duration) -> (Host, Recorded) {
         secrets: Arc::new(|_, _| Ok(Secret::new("the-secret-token".to_owned()))),
         addresses: Arc::new(|_| Box::pin(async { io::Result::Ok(vec![IpAddr::from([10, 0, 0, 1])]) })),
         token_keys: Arc::new(|_| Ok(TokenKey::new([7; 32]))),
+        credentials: None,
         key_value: Arc::new(Store::default()),
         log: Arc::new(move |line| log.lock().unwrap().push(line)),
         audit: Arc::new(move |event| audit.lock().unwrap().push(event)),

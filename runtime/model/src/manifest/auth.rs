@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Manifest;
+use super::oauth::OauthClient;
 use super::signature::HmacSignature;
 
 /// How the host adds a credential to a request that names the slot.
@@ -47,6 +48,12 @@ pub enum AuthSlot {
     },
     /// The request is signed with a secret that does not leave the host.
     Hmac(HmacSignature),
+    /// A bearer token that the host gets with the client's own credential (RFC 6749 §4.4).
+    #[serde(rename = "oauth2-client-credentials")]
+    ClientCredentials(OauthClient),
+    /// A bearer token that the host gets with a refresh token (RFC 6749 §6), also where each can be used once only.
+    #[serde(rename = "oauth2-refresh")]
+    Refresh(OauthClient),
 }
 
 impl AuthSlot {
@@ -58,17 +65,29 @@ impl AuthSlot {
                 vec![secret]
             }
             Self::Hmac(signature) => signature.secrets(),
+            Self::ClientCredentials(client) | Self::Refresh(client) => client.secrets(),
+        }
+    }
+
+    /// The client of a slot whose requests carry an access token.
+    #[must_use]
+    pub fn oauth(&self) -> Option<&OauthClient> {
+        match self {
+            Self::ClientCredentials(client) | Self::Refresh(client) => Some(client),
+            _ => None,
         }
     }
 
     /// What is wrong with the slot itself, and what to do.
-    fn mistakes(&self) -> Vec<String> {
+    fn mistakes(&self, manifest: &Manifest) -> Vec<String> {
         match self {
             Self::Header { name: Some(name), .. } => header_mistake("name", name).into_iter().collect(),
             Self::Query { name: Some(name), .. } if name.is_empty() => {
                 vec!["`name` is empty: write the parameter's name".to_owned()]
             }
             Self::Hmac(signature) => signature.mistakes(),
+            Self::ClientCredentials(client) => client.mistakes(false, manifest),
+            Self::Refresh(client) => client.mistakes(true, manifest),
             Self::Header { .. } | Self::Bearer { .. } | Self::Basic { .. } | Self::Query { .. } => Vec::new(),
         }
     }
@@ -83,7 +102,7 @@ impl Manifest {
             let is_declared = |secret: &str| self.secrets.iter().any(|declared| declared.name == secret);
             let undeclared = slot.secrets().into_iter().filter(|secret| !is_declared(secret));
             let undeclared = undeclared.map(|secret| format!("the secret `{secret}` is not declared: add it to `secrets`"));
-            let mistakes = undeclared.chain(slot.mistakes());
+            let mistakes = undeclared.chain(slot.mistakes(self));
             found.extend(mistakes.map(|mistake| format!("auth slot `{name}`: {mistake}")));
         }
         found

@@ -14,6 +14,7 @@ use affluent_model::plan::{Connection, ConnectionLimits, Egress, FileGrants};
 use affluent_vault::{OsRandom, Random};
 
 use crate::arguments::{Shared, TestArguments};
+use crate::credentials::ProjectCredentials;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::render::contract;
 use crate::render::screen::Screen;
@@ -135,6 +136,8 @@ fn find(shared: &Shared, arguments: &TestArguments) -> Result<Found, Failure> {
                 .help("write it to connections/ of the project, or test with --config")
         })?;
         found.place.root.clone_from(&project.plan.project.root);
+        // What the service gives for the project's credential belongs to the project.
+        found.place.credentials = Some(Arc::new(ProjectCredentials::new(&project.plan)));
         found.connection = Some(connection);
         found.fixture.config = serde_json::Value::Null;
     }
@@ -163,6 +166,7 @@ fn at(component: &Path, folder: Option<&Path>) -> Result<Found, Failure> {
         cache_dir: None,
         develop: Default::default(),
         approvals: Arc::new(ApproveAll),
+        credentials: None,
     };
     Ok(Found { plugin, place, fixture, connection: None })
 }
@@ -174,11 +178,11 @@ fn named(shared: &Shared, name: &str) -> Result<Found, Failure> {
         Ok(project) => {
             let (approvals, project) = (wire::policy(&project.plan)?, &project.plan.project);
             let (root, plugin_dirs) = (project.root.clone(), project.plugin_dirs.clone());
-            Place { root, plugin_dirs, cache_dir, develop: project.plugins.develop.clone(), approvals }
+            Place { root, plugin_dirs, cache_dir, develop: project.plugins.develop.clone(), approvals, credentials: None }
         }
         Err(Failure::Error(error)) if error.code == "E0817" && shared.project.is_none() => {
             let (root, approvals) = (PathBuf::from("."), Arc::new(ApproveAll));
-            Place { root, plugin_dirs: Vec::new(), cache_dir, develop: Default::default(), approvals }
+            Place { root, plugin_dirs: Vec::new(), cache_dir, develop: Default::default(), approvals, credentials: None }
         }
         Err(failure) => return Err(failure),
     };

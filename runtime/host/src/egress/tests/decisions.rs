@@ -88,7 +88,8 @@ impl<'a> Case<'a> {
 
     async fn walk(&self, bench: &Bench, request: Request, steps: &[&str]) -> Result<String, HttpError> {
         let addresses = self.resolver();
-        let mut trail = Trail::new(Outgoing::check(request)?, Some("bearer"));
+        let credential = Credential { slot: "bearer", access: None };
+        let mut trail = Trail::new(Outgoing::check(request)?, Some(&credential));
         let mut address = connect(bench, &addresses, &trail.next.url).await?;
         for step in steps {
             if let Some((status, location)) = step.split_once(' ')
