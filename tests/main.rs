@@ -19,6 +19,7 @@ mod provenance;
 mod quickstart;
 mod structure;
 mod support;
+mod tokens;
 mod vendors;
 
 use libtest_mimic::{Arguments, Trial};
@@ -35,6 +36,7 @@ fn main() {
     trials.extend(pipeline_tests::trials());
     trials.extend(plugin_author::trials());
     trials.extend(provenance::trials());
+    trials.extend(tokens::trials());
     trials.extend(vendors::trials());
     trials.extend(contract::trials());
     libtest_mimic::run(&arguments, trials).exit();

@@ -50,6 +50,15 @@ pub(crate) fn manifest() -> Manifest {
             manifest = manifest.auth("api", AuthSlot::client_credentials(client));
         }
     }
+    // No mistake: what the slot's requests carry is got by a refresh token.
+    if is("refreshes") {
+        let client = OauthClient::new(&["{config.base_url}/oauth/token"], "client_id", "client_secret");
+        manifest = manifest.auth("token", AuthSlot::refresh(client, "token")).secret("client_id", "any text", &[]).secret(
+            "client_secret",
+            "any text",
+            &[],
+        );
+    }
     if is("bad_schema")
         && let Some(kind) = manifest.config_schema.get_mut("type")
     {
