@@ -54,12 +54,65 @@ pub fn word(text: &str) -> &str {
 /// assert_eq!(found.get(), "[1, 2]");
 /// ```
 pub fn raw_at<'a>(text: &'a str, pointer: &str) -> Option<&'a RawValue> {
-    let mut value: &RawValue = serde_json::from_str(text).ok()?;
-    for token in pointer.split('/').skip(1) {
-        let token = token.replace("~1", "/").replace("~0", "~");
-        value = serde_json::Deserializer::from_str(value.get()).deserialize_any(Pick(&token)).ok()??;
+    match pointer.strip_prefix('/') {
+        None => serde_json::from_str(text).ok(),
+        Some(path) => path.split('/').try_fold(None, |found: Option<&RawValue>, token| {
+            let mut text = serde_json::Deserializer::from_str(found.map_or(text, RawValue::get));
+            let picked = text.deserialize_any(Pick(&unescaped(token))).ok()??;
+            text.end().ok()?;
+            Some(Some(picked))
+        })?,
     }
-    Some(value)
+}
+
+/// A token of a pointer as the name it stands for.
+fn unescaped(token: &str) -> Cow<'_, str> {
+    if token.contains('~') { Cow::Owned(token.replace("~1", "/").replace("~0", "~")) } else { Cow::Borrowed(token) }
+}
+
+/// A JSON text whose outermost members were found in one pass, for several looks into it.
+pub(crate) struct Outline<'a> {
+    text: &'a str,
+    members: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+impl<'a> Outline<'a> {
+    /// Of a text that is no object, nothing is known beforehand.
+    pub(crate) fn of(text: &'a str) -> Self {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let members = reader.deserialize_map(AllMembers).ok().filter(|_| reader.end().is_ok());
+        Self { text, members: members.unwrap_or_default() }
+    }
+
+    /// As [`raw_at`].
+    pub(crate) fn raw_at(&self, pointer: &str) -> Option<&'a RawValue> {
+        let Some(path) = pointer.strip_prefix('/').filter(|_| !self.members.is_empty()) else {
+            return raw_at(self.text, pointer);
+        };
+        let (token, rest) = path.split_once('/').map_or((path, None), |(token, rest)| (token, Some(rest)));
+        let token = unescaped(token);
+        // Of a name that is there twice the last counts, as everywhere.
+        let found = self.members.iter().rev().find(|(name, _)| *name == token)?.1;
+        rest.map_or(Some(found), |rest| raw_at(found.get(), &format!("/{rest}")))
+    }
+}
+
+struct AllMembers;
+
+impl<'de> Visitor<'de> for AllMembers {
+    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(members)
+    }
 }
 
 /// Picks one member of an object or list.
@@ -107,7 +160,13 @@ mod tests {
         for pointer in ["", "/a", "/a/0", "/a/0/b~1c", "/a/1", "/a/2", "/a/x", "//~0", "/e\u{301}", "/no", "/a/1/b"] {
             let found = raw_at(text, pointer).map(|raw| serde_json::from_str::<Value>(raw.get()).unwrap());
             assert_eq!(found.as_ref(), value.pointer(pointer), "{pointer}");
+            let outlined = Outline::of(text).raw_at(pointer).map(RawValue::get);
+            assert_eq!(outlined, raw_at(text, pointer).map(RawValue::get), "{pointer}");
         }
-        assert!(raw_at(r#"{"a": [1"#, "/a").is_none());
+        for broken in [r#"{"a": [1"#, r#"{"a": [1]"#, r#"{"a": [1]} x"#] {
+            assert!(raw_at(broken, "/a").is_none() && Outline::of(broken).raw_at("/a").is_none(), "{broken}");
+        }
+        assert_eq!(Outline::of(r#"[{"a": 7}]"#).raw_at("/0/a").map(RawValue::get), Some("7"));
+        assert_eq!(Outline::of(r#"{"a": 1, "a": 2}"#).raw_at("/a").map(RawValue::get), Some("2"));
     }
 }

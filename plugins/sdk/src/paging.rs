@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
 use crate::http::{Request, Response};
@@ -80,7 +81,18 @@ impl Paging {
     /// # Errors
     /// `internal` when `place` is not one of this kind of paging.
     pub fn next(self, place: Option<&str>, answer: &Response, found: usize) -> Result<Option<String>> {
-        let body = || std::str::from_utf8(answer.body()).unwrap_or_default();
+        let body = std::str::from_utf8(answer.body()).unwrap_or_default();
+        self.next_by(place, answer, &|pointer| json::raw_at(body, pointer), found)
+    }
+
+    /// As [`Paging::next`], where the answer was looked into already.
+    pub(crate) fn next_by<'a>(
+        self,
+        place: Option<&str>,
+        answer: &Response,
+        look: &dyn Fn(&str) -> Option<&'a RawValue>,
+        found: usize,
+    ) -> Result<Option<String>> {
         let count = |place: Option<&str>, first: u64| {
             place.map_or(Ok(first), str::parse).map_err(|_| Error::internal("the place of a page is no number"))
         };
@@ -89,9 +101,9 @@ impl Paging {
             Self::PageNumber { .. } | Self::Offset { .. } if found == 0 => None,
             Self::PageNumber { first, .. } => Some((count(place, first)? + 1).to_string()),
             Self::Offset { .. } => Some((count(place, 0)? + found as u64).to_string()),
-            Self::Cursor { pointer, .. } | Self::NextLink { pointer } => scalar_at(body(), pointer),
+            Self::Cursor { pointer, .. } | Self::NextLink { pointer } => look(pointer).and_then(scalar),
             Self::CursorInLink { pointer, parameter } => {
-                scalar_at(body(), pointer).and_then(|link| query_parameter(&link, parameter))
+                look(pointer).and_then(scalar).and_then(|link| query_parameter(&link, parameter))
             }
             Self::LinkHeader => answer.next_link().map(str::to_owned),
         })
@@ -129,8 +141,8 @@ impl Paging {
 }
 
 /// A text or number, `None` for everything else and for the empty text.
-fn scalar_at(text: &str, pointer: &str) -> Option<String> {
-    match serde_json::from_str(json::raw_at(text, pointer)?.get()).ok()? {
+fn scalar(value: &RawValue) -> Option<String> {
+    match serde_json::from_str(value.get()).ok()? {
         serde_json::Value::String(text) => Some(text).filter(|text| !text.is_empty()),
         serde_json::Value::Number(number) => Some(number.to_string()),
         _ => None,

@@ -10,7 +10,7 @@ use super::list::{List, Rows};
 use crate::columns::Columns;
 use crate::error::{Error, Result};
 use crate::http::Response;
-use crate::json;
+use crate::json::Outline;
 use crate::paging::{LoopGuard, Progress};
 use crate::plugin::{Limits, Page, Position, RejectedRow, Source};
 use crate::runtime;
@@ -112,12 +112,13 @@ impl<P: Rest> RestSource<P> {
     fn page(&mut self, mut place: Place, answer: Response, limits: Limits) -> Result<Page> {
         let no_list = || Error::transient(format!("the answer holds no list at `{}`", self.list.records)).code("page.no_list");
         let body = std::str::from_utf8(answer.body()).map_err(|_| no_list())?;
-        let records = json::raw_at(body, self.list.records).ok_or_else(no_list)?;
+        let outline = Outline::of(body);
+        let records = outline.raw_at(self.list.records).ok_or_else(no_list)?;
         let all: Vec<&RawValue> = serde_json::from_str(records.get()).map_err(|_| no_list())?;
         if place.skip == 0 {
             self.guard.see(records.get())?;
         }
-        let next = self.next_page(&place, &answer, all.len())?;
+        let next = self.next_page(&place, &answer, &outline, all.len())?;
         let mut rejected = Vec::new();
         let mut taken = place.skip;
         for record in all.iter().skip(place.skip) {
@@ -148,10 +149,10 @@ impl<P: Rest> RestSource<P> {
         Ok(Page { state: Some(self.progress.encode()?), position, ..page })
     }
 
-    fn next_page(&self, place: &Place, answer: &Response, found: usize) -> Result<Option<String>> {
-        let body = std::str::from_utf8(answer.body()).unwrap_or_default();
-        let more = self.list.more.and_then(|pointer| json::raw_at(body, pointer)).map(RawValue::get);
-        let next = self.list.paging.next(place.page.as_deref(), answer, found)?;
+    fn next_page(&self, place: &Place, answer: &Response, outline: &Outline<'_>, found: usize) -> Result<Option<String>> {
+        let more = self.list.more.and_then(|pointer| outline.raw_at(pointer)).map(RawValue::get);
+        let look = |pointer: &str| outline.raw_at(pointer);
+        let next = self.list.paging.next_by(place.page.as_deref(), answer, &look, found)?;
         match more {
             Some("false") => Ok(None),
             Some("true") if next.is_none() => {
