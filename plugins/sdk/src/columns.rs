@@ -6,10 +6,12 @@
 mod builder;
 mod reader;
 mod validity;
+mod view;
 
 pub use builder::{ColumnBuilder, ColumnsBuilder, Value};
 pub use reader::{BinaryColumn, BooleanColumn, DateColumn, FloatColumn, IntegerColumn, TextColumn};
 pub use validity::Validity;
+pub(crate) use view::View;
 
 pub use crate::bindings::imports::affluent::plugin::types::{BytesColumn, Column, ColumnData, Columns, Payload};
 

@@ -18,7 +18,7 @@
 
 use serde_json::{Map, Number, Value};
 
-use crate::columns::{BooleanColumn, Column, ColumnData, Columns, DateColumn, FloatColumn, IntegerColumn, TextColumn};
+use crate::columns::{Column, Columns, View};
 use crate::error::{Error, Result};
 use crate::values;
 
@@ -105,19 +105,7 @@ fn as_text(value: Value) -> Value {
 #[derive(Debug, Clone, Copy)]
 pub struct JsonColumn<'a> {
     name: &'a str,
-    values: Values<'a>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Values<'a> {
-    Boolean(BooleanColumn<'a>),
-    Integer(IntegerColumn<'a>),
-    Float(FloatColumn<'a>),
-    Date(DateColumn<'a>),
-    Timestamp(IntegerColumn<'a>),
-    Text(TextColumn<'a>),
-    Json(TextColumn<'a>),
-    Decimal(TextColumn<'a>),
+    view: View<'a>,
 }
 
 impl<'a> JsonColumn<'a> {
@@ -131,20 +119,10 @@ impl<'a> JsonColumn<'a> {
 
     fn new(columns: &'a Columns, column: &'a Column) -> Result<Self> {
         let name = column.name.as_str();
-        let values = match column.data {
-            ColumnData::Booleans(_) => Values::Boolean(columns.booleans(name)?),
-            ColumnData::Ints(_) => Values::Integer(columns.integers(name)?),
-            ColumnData::Floats(_) => Values::Float(columns.floats(name)?),
-            ColumnData::Dates(_) => Values::Date(columns.dates(name)?),
-            ColumnData::Timestamps(_) => Values::Timestamp(columns.timestamps(name)?),
-            ColumnData::Texts(_) => Values::Text(columns.text(name)?),
-            ColumnData::Jsons(_) => Values::Json(columns.json(name)?),
-            ColumnData::Decimals(_) => Values::Decimal(columns.decimals(name)?),
-            ColumnData::Binaries(_) => {
-                return Err(Error::unsupported(format!("column `{name}` is binary, which JSON cannot hold")));
-            }
-        };
-        Ok(Self { name, values })
+        match View::of(columns, column)? {
+            View::Binary(_) => Err(Error::unsupported(format!("column `{name}` is binary, which JSON cannot hold"))),
+            view => Ok(Self { name, view }),
+        }
     }
 
     /// The column's name.
@@ -157,17 +135,18 @@ impl<'a> JsonColumn<'a> {
     /// # Errors
     /// `invalid_data` when a `json` value is no JSON document.
     pub fn get(&self, row: usize) -> Result<Value> {
-        let value = match &self.values {
-            Values::Boolean(values) => values.get(row).map(Value::Bool),
-            Values::Integer(values) => values.get(row).map(Value::from),
-            Values::Float(values) => values.get(row).map(Value::from),
-            Values::Date(values) => values.get(row).map(|days| written(|out| values::write_date(days, out))),
-            Values::Timestamp(values) => values.get(row).map(|us| written(|out| values::write_timestamp(us, out))),
-            Values::Text(values) => values.get(row).map(Value::from),
-            Values::Json(values) => values.get(row).map(|text| self.document(text)).transpose()?,
-            Values::Decimal(values) => {
+        let value = match &self.view {
+            View::Boolean(values) => values.get(row).map(Value::Bool),
+            View::Integer(values) => values.get(row).map(Value::from),
+            View::Float(values) => values.get(row).map(Value::from),
+            View::Date(values) => values.get(row).map(|days| values::date_text(days).into()),
+            View::Timestamp(values) => values.get(row).map(|us| values::timestamp_text(us).into()),
+            View::Text(values) => values.get(row).map(Value::from),
+            View::Json(values) => values.get(row).map(|text| self.document(text)).transpose()?,
+            View::Decimal(values) => {
                 values.get(row).map(|text| text.parse::<Number>().map_or_else(|_| text.into(), Value::Number))
             }
+            View::Binary(_) => None,
         };
         Ok(value.unwrap_or_default())
     }
@@ -175,12 +154,6 @@ impl<'a> JsonColumn<'a> {
     fn document(&self, text: &str) -> Result<Value> {
         serde_json::from_str(text).map_err(|_| Error::invalid_data(format!("column `{}` holds no JSON document", self.name)))
     }
-}
-
-fn written(write: impl FnOnce(&mut Vec<u8>)) -> Value {
-    let mut out = Vec::new();
-    write(&mut out);
-    String::from_utf8(out).map_or(Value::Null, Value::String)
 }
 
 #[cfg(test)]

@@ -27,14 +27,12 @@ pub enum TimeFormat {
 impl TimeFormat {
     fn write(self, us: i64, is_end: bool) -> String {
         let round = |unit_us: i64| us.div_euclid(unit_us) + i64::from(is_end && us.rem_euclid(unit_us) > 0);
-        let mut text = Vec::new();
         match self {
-            Self::Rfc3339 => values::write_timestamp(us, &mut text),
-            Self::Date => values::write_date(i32::try_from(round(86_400_000_000)).unwrap_or(i32::MAX), &mut text),
-            Self::Seconds => return round(1_000_000).to_string(),
-            Self::Milliseconds => return round(1_000).to_string(),
+            Self::Rfc3339 => values::timestamp_text(us),
+            Self::Date => values::date_text(i32::try_from(round(86_400_000_000)).unwrap_or(i32::MAX)),
+            Self::Seconds => round(1_000_000).to_string(),
+            Self::Milliseconds => round(1_000).to_string(),
         }
-        String::from_utf8(text).unwrap_or_default()
     }
 }
 

@@ -47,17 +47,13 @@ impl Decimal {
 
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = Vec::with_capacity(10);
-        values::write_date(self.0, &mut text);
-        f.write_str(&String::from_utf8_lossy(&text))
+        f.write_str(&values::date_text(self.0))
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = Vec::with_capacity(27);
-        values::write_timestamp(self.0, &mut text);
-        f.write_str(&String::from_utf8_lossy(&text))
+        f.write_str(&values::timestamp_text(self.0))
     }
 }
 

@@ -21,6 +21,15 @@ macro_rules! refuse {
     };
 }
 
+/// The types of a serializer that gives nothing, and those of nested values that it never takes.
+macro_rules! never_takes {
+    ($($kind:ident)*) => {
+        type Ok = ();
+        type Error = Failure;
+        $(type $kind = Never;)*
+    };
+}
+
 /// A record, or a nested one, being written.
 pub(super) struct RecordWriter<'a> {
     columns: &'a mut [ColumnBuilder],
@@ -116,15 +125,9 @@ impl SerializeMap for RecordWriter<'_> {
 }
 
 impl<'a> Serializer for RecordWriter<'a> {
-    type Ok = ();
-    type Error = Failure;
-    type SerializeSeq = Never;
-    type SerializeTuple = Never;
-    type SerializeTupleStruct = Never;
-    type SerializeTupleVariant = Never;
+    never_takes! { SerializeSeq SerializeTuple SerializeTupleStruct SerializeTupleVariant SerializeStructVariant }
     type SerializeMap = Self;
     type SerializeStruct = Self;
-    type SerializeStructVariant = Never;
 
     #[inline]
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, Failure> {
@@ -203,15 +206,9 @@ macro_rules! push {
 }
 
 impl Serializer for ValueWriter<'_> {
-    type Ok = ();
-    type Error = Failure;
-    type SerializeSeq = Never;
-    type SerializeTuple = Never;
-    type SerializeTupleStruct = Never;
-    type SerializeTupleVariant = Never;
-    type SerializeMap = Never;
-    type SerializeStruct = Never;
-    type SerializeStructVariant = Never;
+    never_takes! {
+        SerializeSeq SerializeTuple SerializeTupleStruct SerializeTupleVariant SerializeStructVariant SerializeMap SerializeStruct
+    }
 
     push! {
         serialize_bool(bool) => push_boolean;

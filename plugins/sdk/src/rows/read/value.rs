@@ -5,9 +5,7 @@ use serde::de::{Deserializer, Error as _, Visitor};
 
 use super::super::failure::Failure;
 use super::super::values::{DATE, TIMESTAMP};
-use crate::columns::{
-    BinaryColumn, BooleanColumn, Column, ColumnData, Columns, DateColumn, FloatColumn, IntegerColumn, TextColumn,
-};
+use crate::columns::{Column, Columns, View};
 use crate::error::Result;
 use crate::values;
 
@@ -18,33 +16,9 @@ pub(super) struct Value<'a> {
     column: &'a Column,
 }
 
-enum View<'a> {
-    Boolean(BooleanColumn<'a>),
-    Integer(IntegerColumn<'a>),
-    Float(FloatColumn<'a>),
-    Date(DateColumn<'a>),
-    Timestamp(IntegerColumn<'a>),
-    Text(TextColumn<'a>),
-    Decimal(TextColumn<'a>),
-    Json(TextColumn<'a>),
-    Binary(BinaryColumn<'a>),
-}
-
 impl<'a> Value<'a> {
     pub(super) fn new(columns: &'a Columns, column: &'a Column) -> Result<Self> {
-        let name = column.name.as_str();
-        let view = match &column.data {
-            ColumnData::Booleans(_) => View::Boolean(columns.booleans(name)?),
-            ColumnData::Ints(_) => View::Integer(columns.integers(name)?),
-            ColumnData::Floats(_) => View::Float(columns.floats(name)?),
-            ColumnData::Dates(_) => View::Date(columns.dates(name)?),
-            ColumnData::Timestamps(_) => View::Timestamp(columns.timestamps(name)?),
-            ColumnData::Texts(_) => View::Text(columns.text(name)?),
-            ColumnData::Decimals(_) => View::Decimal(columns.decimals(name)?),
-            ColumnData::Jsons(_) => View::Json(columns.json(name)?),
-            ColumnData::Binaries(_) => View::Binary(columns.binaries(name)?),
-        };
-        Ok(Self { name, view, column })
+        Ok(Self { name: column.name.as_str(), view: View::of(columns, column)?, column })
     }
 
     pub(super) fn is_present(&self, row: usize) -> bool {
@@ -56,12 +30,6 @@ impl<'a> Value<'a> {
 pub(super) struct Cell<'r, 'a> {
     pub(super) value: &'r Value<'a>,
     pub(super) row: usize,
-}
-
-fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
-    let mut out = Vec::with_capacity(27);
-    write(&mut out);
-    String::from_utf8(out).unwrap_or_default()
 }
 
 impl<'a> Cell<'_, 'a> {
@@ -115,12 +83,8 @@ impl<'a> Cell<'_, 'a> {
         match &self.value.view {
             View::Boolean(values) => visitor.visit_bool(values.get(row).unwrap_or_default()),
             View::Float(values) => visitor.visit_f64(values.get(row).unwrap_or_default()),
-            View::Date(values) => {
-                visitor.visit_string(written(|out| values::write_date(values.get(row).unwrap_or_default(), out)))
-            }
-            View::Timestamp(values) => {
-                visitor.visit_string(written(|out| values::write_timestamp(values.get(row).unwrap_or_default(), out)))
-            }
+            View::Date(values) => visitor.visit_string(values::date_text(values.get(row).unwrap_or_default())),
+            View::Timestamp(values) => visitor.visit_string(values::timestamp_text(values.get(row).unwrap_or_default())),
             View::Binary(values) => visitor.visit_borrowed_bytes(values.get(row).unwrap_or_default()),
             View::Text(_) | View::Decimal(_) | View::Json(_) | View::Integer(_) => visitor.visit_unit(),
         }
