@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use affluent_sdk::rows::{Decimal, Rows, RowsBuilder, Timestamp};
-use affluent_sdk::{Columns, ColumnsBuilder, Result, Value};
+use affluent_sdk::{Columns, ColumnsBuilder, Error, Result, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +46,7 @@ struct Lent<'a> {
     is_active: bool,
 }
 
-fn customer(number: usize) -> Customer {
+fn customer(number: usize, total: &Decimal) -> Customer {
     let number = i64::try_from(number).unwrap_or_default();
     Customer {
         id: number,
@@ -57,7 +57,7 @@ fn customer(number: usize) -> Customer {
         city: "Clermont-Ferrand".to_owned(),
         country: "FR".to_owned(),
         note: "prefers to be called in the evening".to_owned(),
-        total: Decimal::new("1234.50").unwrap_or_else(|| unreachable!()),
+        total: total.clone(),
         created_at: Timestamp(1_700_000_000_000_000 + number),
         updated_at: Timestamp(1_760_000_000_000_000 + number),
         is_active: number % 3 == 0,
@@ -138,7 +138,8 @@ fn report(what: &str, by_hand: Duration, typed: Duration) {
 }
 
 fn main() -> Result<()> {
-    let customers: Vec<Customer> = (0..ROWS).map(customer).collect();
+    let total = Decimal::new("1234.50").ok_or_else(|| Error::internal("digits with a point are an exact number"))?;
+    let customers: Vec<Customer> = (0..ROWS).map(|number| customer(number, &total)).collect();
     let mut rows = RowsBuilder::<Customer>::new()?;
     let mut columns = ColumnsBuilder::new(&affluent_sdk::rows::fields::<Customer>()?);
     let filled = typed(&mut rows, &customers)?;
