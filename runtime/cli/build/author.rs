@@ -1,5 +1,5 @@
-//! What `affluent plugin new` writes, as lists in the binary: the templates, the contract, and the SDK as a crate that
-//! stands alone. The SDK's manifest leans on the workspace; the copy has what is written there in its place.
+//! What `affluent plugin new` writes, as lists in the binary: the templates, the contract, and the SDK, whose folder builds by
+//! itself.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -19,59 +19,32 @@ pub(crate) fn write_plugin_files(root: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The SDK's sources, those of crates inside its folder too, and their manifests made to stand alone.
+/// The SDK's sources, and its manifest without what only its own tests need.
 fn sdk(root: &Path, out: &Path) -> Result<String> {
     let folder = root.join("plugins/sdk");
-    let workspace = fs::read_to_string(root.join("Cargo.toml"))?;
-    let copies = out.join("sdk");
-    let mut entries = Vec::new();
-    for path in files_below(&folder)? {
-        let inner = path.strip_prefix(&folder)?.to_path_buf();
-        if inner.ends_with("Cargo.toml") {
-            let copy = copies.join(&inner);
-            fs::create_dir_all(copy.parent().ok_or("a file has a folder")?)?;
-            fs::write(&copy, alone(&fs::read_to_string(&path)?, &workspace)?)?;
-            entries.push((inner, copy));
-        } else if inner.components().any(|part| part.as_os_str() == "src") {
-            entries.push((inner, path));
-        }
+    let manifest = out.join("sdk-Cargo.toml");
+    fs::write(&manifest, without_tests(&fs::read_to_string(folder.join("Cargo.toml"))?))?;
+    let mut entries = vec![(PathBuf::from("Cargo.toml"), manifest)];
+    for path in files_below(&folder.join("src"))? {
+        entries.push((path.strip_prefix(&folder)?.to_path_buf(), path));
     }
     Ok(entry_list("SDK", &entries))
 }
 
-/// A manifest without its lints, tests and workspace: what it inherits is written out.
-fn alone(manifest: &str, workspace: &str) -> Result<String> {
-    let (mut text, mut section) = (String::new(), "");
+/// A manifest without its `[dev-dependencies]`: they would be locked with those of the new plugin.
+fn without_tests(manifest: &str) -> String {
+    let mut section = "";
+    let mut kept = String::new();
     for line in manifest.lines() {
         if line.starts_with('[') {
             section = line;
         }
-        if matches!(section, "[lints]" | "[dev-dependencies]") {
-            continue;
+        if section != "[dev-dependencies]" {
+            kept.push_str(line);
+            kept.push('\n');
         }
-        let inherited = if section == "[package]" { "[workspace.package]" } else { "[workspace.dependencies]" };
-        match line.split_once(".workspace = true") {
-            Some((name, _)) => text.push_str(&written_out(workspace, inherited, name)?),
-            None if line.contains("workspace = true") => {
-                return Err(format!("the SDK's copy cannot inherit: write `{line}` as `NAME.workspace = true`").into());
-            }
-            None => text.push_str(line),
-        }
-        text.push('\n');
     }
-    Ok(text)
-}
-
-/// The line of the workspace's manifest that gives a name its value.
-fn written_out(workspace: &str, section: &str, name: &str) -> Result<String> {
-    let body = workspace.split_once(&format!("{section}\n")).map(|(_, after)| after).unwrap_or_default();
-    let mut lines = body.lines().take_while(|line| !line.starts_with('['));
-    let found = lines.find(|line| line.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('=')));
-    let line = found.ok_or_else(|| format!("{section} has no `{name}`"))?;
-    if line.contains("path =") {
-        return Err(format!("the SDK stands alone: `{name}` must be a crate of the registry or inside its folder").into());
-    }
-    Ok(line.to_owned())
+    kept
 }
 
 fn list(name: &str, files: &[PathBuf], folder: &Path) -> Result<String> {
