@@ -24,6 +24,14 @@ pub enum RowPlace {
     Keys(fn(&Value) -> Result<Vec<String>>),
 }
 
+/// Which entries are no failures.
+#[derive(Debug, Clone, Copy)]
+enum Success {
+    Never,
+    Word(&'static str, &'static str),
+    Without(&'static str),
+}
+
 /// Where an answer lists rows that it did not take: a 207, `errors[]` in a 200, one result per row.
 ///
 /// ```
@@ -49,7 +57,7 @@ pub struct PartialFailure {
     prefix: &'static str,
     code: &'static str,
     field: Option<(&'static str, &'static str)>,
-    success: Option<(&'static str, &'static str)>,
+    success: Success,
     transient: &'static [&'static str],
     id: Option<&'static str>,
 }
@@ -57,8 +65,8 @@ pub struct PartialFailure {
 impl PartialFailure {
     /// The list at a pointer names rows; without more said, each entry is a failure.
     pub const fn at(list: &'static str, place: RowPlace) -> Self {
-        let (other_place, field, success, id) = (None, None, None, None);
-        Self { list, place, other_place, prefix: "row", code: "", field, success, transient: &[], id }
+        let (other_place, field, id) = (None, None, None);
+        Self { list, place, other_place, prefix: "row", code: "", field, success: Success::Never, transient: &[], id }
     }
 
     /// Another way that entries say it, for those that do not say it in the first.
@@ -88,7 +96,13 @@ impl PartialFailure {
     /// Entries whose value at a pointer is this word or JSON literal are successes: `("/success", "true")`.
     #[must_use]
     pub const fn success(self, pointer: &'static str, word: &'static str) -> Self {
-        Self { success: Some((pointer, word)), ..self }
+        Self { success: Success::Word(pointer, word), ..self }
+    }
+
+    /// Entries that hold nothing at a pointer are successes: `"/error"`.
+    #[must_use]
+    pub const fn success_without(self, pointer: &'static str) -> Self {
+        Self { success: Success::Without(pointer), ..self }
     }
 
     /// Codes of rows that are worth another try; all others have failed for good.
@@ -141,8 +155,7 @@ impl PartialFailure {
         for (index, entry) in entries.iter().enumerate() {
             let row = self.row(index, entry, sent)?;
             if self.is_success(entry) {
-                let id = self.id.map(|pointer| json::text(entry, pointer)).filter(|id| !id.is_empty());
-                report.remote_ids.extend(row.zip(id.map(str::to_owned)));
+                report.remote_ids.extend(row.zip(self.id_of(entry)));
                 continue;
             }
             match row {
@@ -168,11 +181,23 @@ impl PartialFailure {
     }
 
     fn is_success(&self, entry: &Value) -> bool {
-        let Some((pointer, word)) = self.success else { return false };
-        match entry.pointer(pointer) {
-            Some(Value::String(text)) => text == word,
-            Some(found) => serde_json::from_str::<Value>(word).is_ok_and(|literal| literal == *found),
-            None => false,
+        match self.success {
+            Success::Never => false,
+            Success::Without(pointer) => entry.pointer(pointer).is_none_or(Value::is_null),
+            Success::Word(pointer, word) => match entry.pointer(pointer) {
+                Some(Value::String(text)) => text == word,
+                Some(found) => serde_json::from_str::<Value>(word).is_ok_and(|literal| literal == *found),
+                None => false,
+            },
+        }
+    }
+
+    /// The record's id, a text or a number.
+    fn id_of(&self, entry: &Value) -> Option<String> {
+        match entry.pointer(self.id?)? {
+            Value::String(id) => Some(id.clone()).filter(|id| !id.is_empty()),
+            Value::Number(id) => Some(id.to_string()),
+            _ => None,
         }
     }
 

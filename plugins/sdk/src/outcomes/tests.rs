@@ -49,6 +49,17 @@ fn results_tell_ids_what_is_worth_another_try_and_never_a_value() {
 }
 
 #[test]
+fn results_without_an_error_are_successes_and_their_ids_may_be_numbers() {
+    let failure = PartialFailure::at("/results", RowPlace::InOrder).code("x", "/error").success_without("/error").id("/id");
+    let answer = json!({ "results": [{ "id": 7 }, { "id": "r", "error": null }, { "error": "bad" }] });
+
+    let report = read(failure, &answer).unwrap();
+
+    assert_eq!(report.remote_ids, [(1, "7".to_owned()), (3, "r".to_owned())]);
+    assert_eq!((report.failed[0].row, report.failed[0].code.as_str()), (5, "x.bad"));
+}
+
+#[test]
 fn a_failure_without_a_row_refuses_the_batch_and_missing_results_are_asked_again() {
     let untold = PartialFailure::at("/errors", RowPlace::Key("/id")).code("x", "/code");
     let results = PartialFailure::at("/results", RowPlace::InOrder);

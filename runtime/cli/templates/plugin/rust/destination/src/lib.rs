@@ -1,27 +1,17 @@
 //! Contacts of a service with a JSON API, as a destination: batches out, one outcome for every row.
 
+mod config;
 #[cfg(test)]
 mod tests;
 
-use affluent_sdk::json_columns::JsonColumn;
+use affluent_sdk::http::{Request, Service};
+use affluent_sdk::json_columns::JsonRows;
 use affluent_sdk::manifest::{AuthSlot, DestinationInfo, Durable, Idempotence, Manifest, Target, TargetSchema, WriteMode};
-use affluent_sdk::{Batch, CheckReport, Destination, Error, Outcome, Plugin, PluginKind, Report, Result, RowOp, http};
-use schemars::JsonSchema;
-use serde::Deserialize;
+use affluent_sdk::outcomes::{PartialFailure, RowPlace, Sent};
+use affluent_sdk::{Batch, CheckReport, Destination, Error, Outcome, Plugin, PluginKind, Report, Result, RowOp};
 use serde_json::{Map, Value, json};
 
-/// The connection's `config`; these comments are the descriptions that users see.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// Scheme, host, port and path prefix of the API.
-    #[serde(default = "base_url")]
-    pub base_url: String,
-}
-
-fn base_url() -> String {
-    "https://api.example.org".to_owned()
-}
+pub use crate::config::Config;
 
 /// The plugin: what it is and what it asks for. Nothing is granted by asking.
 #[derive(Debug)]
@@ -40,94 +30,68 @@ impl Plugin for MyPlugin {
 
     /// Sends an empty batch: a wrong address or token shows before the first run.
     fn check(config: &Config) -> Result<CheckReport> {
-        post(config, &[])?.send()?.error_for_status()?;
+        let service = service(config);
+        service.ask(post(&service, &[]))?;
         Ok(CheckReport::default())
     }
 }
 
-/// The API's answer: one result for each contact, in their order.
-#[derive(Deserialize)]
-struct Answer {
-    results: Vec<Taken>,
-}
-
-#[derive(Deserialize)]
-struct Taken {
-    id: Option<Value>,
-    error: Option<String>,
-    field: Option<String>,
-}
+/// The API answers with one result for each contact, in their order; those with an error were refused.
+const RESULTS: PartialFailure = PartialFailure::at("/results", RowPlace::InOrder)
+    .success_without("/error")
+    .id("/id")
+    .code("my-plugin", "/error")
+    .field("/field");
 
 /// One open target.
 #[derive(Debug)]
 pub struct Contacts {
-    config: Config,
+    service: Service,
 }
 
 impl Destination for Contacts {
     type Config = Config;
 
     fn discover(_config: &Config) -> Result<Vec<TargetSchema>> {
-        Ok(vec![TargetSchema {
-            name: "contact".to_owned(),
-            fields: Vec::new(),
-            any_fields: true,
-            open_fields: Vec::new(),
-            match_fields: vec!["email".to_owned(), "id".to_owned()],
-            modes: vec![WriteMode::Append, WriteMode::Upsert],
-            lists: false,
-            plaintext: Vec::new(),
-        }])
+        Ok(vec![contact()])
     }
 
     fn open(config: Config, target: Target) -> Result<(Self, DestinationInfo)> {
-        if target.object != "contact" {
-            return Err(Error::config(format!("there is no object `{}`: write `contact`", target.object)));
-        }
-        Ok((Self { config }, DestinationInfo::new(Durable::Write, Idempotence::ByHeader).max_rows(1_000)))
+        contact().accept(&target)?;
+        let info = DestinationInfo::new(Durable::Write, Idempotence::ByHeader).max_rows(1_000);
+        Ok((Self { service: service(&config) }, info))
     }
 
     /// Personal values arrive as opaque tokens; the host puts the real ones into the request as it leaves. So they are
     /// passed on as they are: a form such as lower case is asked for, not computed here.
     fn write(&mut self, batch: Batch) -> Result<Outcome> {
-        let columns = batch.columns()?;
         if batch.op == RowOp::Delete {
             return Err(Error::unsupported("contacts are not deleted"));
         }
-        let readers = JsonColumn::all(columns)?;
-        let contact = |row: u32| {
-            let values = readers.iter().map(|column| Ok((column.name().to_owned(), column.get(row as usize)?)));
-            values.collect::<Result<Map<_, _>>>().map(Value::Object)
-        };
-        let contacts = (0..columns.rows).map(contact).collect::<Result<Vec<_>>>()?;
-        let request = post(&self.config, &contacts)?.header("idempotency-key", batch.idempotency_key.clone()).retry_safe(true);
-        let answer = request.send()?.error_for_status()?.json::<Answer>()?;
-        report(&answer, columns.rows).map(Outcome::from)
+        let rows = JsonRows::of(batch.columns()?)?;
+        let contacts = (0..rows.rows()).map(|row| rows.record(row)).collect::<Result<Vec<_>>>()?;
+        // The same key twice is the same batch to the API, so the host may repeat the request.
+        let request = post(&self.service, &contacts).header("idempotency-key", &batch.idempotency_key).retry_safe(true);
+        let answer = self.service.ask(request)?;
+        // One outcome for every row: the host counts them.
+        let mut report = Report::accepted(0);
+        RESULTS.read(&answer, &Sent::of(0..rows.rows()), &mut report)?;
+        Ok(report.counted(rows.rows()).into())
     }
 }
 
-/// One outcome for every row: the host counts them.
-fn report(answer: &Answer, rows: u32) -> Result<Report> {
-    if answer.results.len() != rows as usize {
-        return Err(Error::transient("the API did not answer for every contact").code("my-plugin.results"));
-    }
-    let mut report = Report::accepted(0);
-    for (row, result) in (0..).zip(&answer.results) {
-        match (&result.error, &result.id) {
-            (Some(code), _) => {
-                let error = Error::invalid_data("the API refused the contact").code(format!("my-plugin.{code}"));
-                report.refuse(error.at_row(row, result.field.as_deref()));
-            }
-            (None, Some(id)) => report.remote_ids.push((row, id.to_string())),
-            (None, None) => {}
-        }
-    }
-    Ok(report.counted(rows))
+/// The one object that is written: any field is allowed.
+fn contact() -> TargetSchema {
+    TargetSchema::new("contact", Vec::new(), [WriteMode::Append, WriteMode::Upsert]).any_fields().match_fields(&["email", "id"])
 }
 
-/// The host adds the token of the slot; the plugin never sees it.
-fn post(config: &Config, contacts: &[Value]) -> Result<http::Request> {
-    http::post(&format!("{}/contacts", config.base_url)).auth("token").json(&json!({ "contacts": contacts }))
+/// Where the API is. The host adds the token of the slot; the plugin never sees it.
+fn service(config: &Config) -> Service {
+    Service::new(&config.base_url, "token")
+}
+
+fn post(service: &Service, contacts: &[Map<String, Value>]) -> Request {
+    service.post("/contacts", json!({ "contacts": contacts }).to_string())
 }
 
 affluent_sdk::export_destination!(MyPlugin, Contacts);

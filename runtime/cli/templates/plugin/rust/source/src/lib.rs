@@ -1,5 +1,6 @@
 //! Customers of a service with a paged JSON API, as a source.
 
+mod config;
 #[cfg(test)]
 mod tests;
 
@@ -11,18 +12,7 @@ use affluent_sdk::{CheckReport, Manifest, PiiClass, Plugin, PluginKind, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The connection's `config`; these comments are the descriptions that users see.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// Scheme, host, port and path prefix of the API.
-    #[serde(default = "base_url")]
-    pub base_url: String,
-}
-
-fn base_url() -> String {
-    "https://api.example.org".to_owned()
-}
+pub use crate::config::Config;
 
 /// One record: its fields are the stream's columns, those of `address` become `address_city`. A personal field names its
 /// class: the host seals it, and nothing personal leaves without a grant.
