@@ -1,6 +1,12 @@
 //! The SDK for authors of Affluent plugins: traits to implement, columns to fill and read, and the host's services as
 //! plain functions that a native test can play. It is not the host: nothing here reaches a file, a socket or a secret
 //! by itself. `plugins/README.md` is the guide.
+//!
+//! A plugin is a type that implements [`Plugin`], and one that implements [`Source`], [`Destination`] or [`Transform`]; a macro
+//! exports them ([`export_source!`], [`export_destination!`], [`export_connector!`], [`export_transform!`]). Most services need no
+//! `Source` of their own: [`rest`] reads lists, [`graphql`] connections, both from declarations. A destination finds what it needs
+//! in [`json_columns`] (rows as JSON), [`http::Service`] (requests), [`outcomes`] (which rows were refused, jobs that go on) and
+//! [`identity`] (whom a row is about).
 
 #![deny(missing_docs)]
 
