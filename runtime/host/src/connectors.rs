@@ -12,11 +12,11 @@ use affluent_model::plan::Connection;
 use affluent_model::schema::StreamSchema;
 use affluent_model::{Error, Result};
 use serde::Serialize;
-use wasmtime::component::Instance as Guest;
 
 use crate::blind::TokenVault;
 use crate::codec::Encoder;
 use crate::component::LoadedPlugin;
+use crate::contract::Guest;
 use crate::deadline::CallTime;
 use crate::destination::{OpenGuest, PluginDestination};
 use crate::egress::wait::Waits;

@@ -25,6 +25,25 @@ pub(crate) type Answer<'a, T> = BoxFuture<'a, wasmtime::Result<T>>;
 /// What a call that may report an error gives.
 pub(crate) type Reported<'a, T> = Answer<'a, Result<T, PluginError>>;
 
+/// The guest of a store.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Guest {
+    /// In the store itself.
+    Here(Instance),
+}
+
+impl Guest {
+    /// The instance in the store.
+    ///
+    /// # Errors
+    /// When the guest is in another process.
+    fn here(&self) -> wasmtime::Result<&Instance> {
+        match self {
+            Self::Here(instance) => Ok(instance),
+        }
+    }
+}
+
 /// A live version of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
@@ -83,78 +102,78 @@ impl Version {
     }
 }
 
-/// What a component exports.
-pub(crate) trait Exports: Send + Sync {
+/// What a component exports; `T` is the data of its stores.
+pub(crate) trait Exports<T: 'static = State>: Send + Sync {
     /// Whether the functions have the types of the contract.
     ///
     /// # Errors
     /// What differs.
-    fn check_types(&self, store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<()> {
-        self.source().map(|source| source.open(store, instance)).transpose()?;
-        self.transform().map(|transform| transform.open(store, instance)).transpose()?;
-        self.destination().map(|destination| destination.open(store, instance)).transpose()?;
+    fn check_types(&self, store: &mut Store<T>, guest: &Guest) -> wasmtime::Result<()> {
+        self.source().map(|source| source.open(store, guest)).transpose()?;
+        self.transform().map(|transform| transform.open(store, guest)).transpose()?;
+        self.destination().map(|destination| destination.open(store, guest)).transpose()?;
         Ok(())
     }
 
     /// Calls `plugin.manifest`.
-    fn manifest<'a>(&'a self, store: &'a mut Store<State>, instance: &'a Instance) -> Answer<'a, String>;
+    fn manifest<'a>(&'a self, store: &'a mut Store<T>, guest: &'a Guest) -> Answer<'a, String>;
 
     /// Calls `plugin.check`.
-    fn check<'a>(&'a self, store: &'a mut Store<State>, instance: &'a Instance, config: &'a String) -> Reported<'a, String>;
+    fn check<'a>(&'a self, store: &'a mut Store<T>, guest: &'a Guest, config: &'a String) -> Reported<'a, String>;
 
     /// `None` when the component is no source.
-    fn source(&self) -> Option<&dyn Open<dyn SourceGuest>>;
+    fn source(&self) -> Option<&dyn Open<dyn SourceGuest<T>, T>>;
 
     /// `None` when the component is no transform.
-    fn transform(&self) -> Option<&dyn Open<dyn TransformGuest>>;
+    fn transform(&self) -> Option<&dyn Open<dyn TransformGuest<T>, T>>;
 
     /// `None` when the component is no destination.
-    fn destination(&self) -> Option<&dyn Open<dyn DestinationGuest>>;
+    fn destination(&self) -> Option<&dyn Open<dyn DestinationGuest<T>, T>>;
 }
 
 /// Finds the functions of one interface in an instance.
-pub(crate) trait Open<G: ?Sized>: Send + Sync {
+pub(crate) trait Open<G: ?Sized, T: 'static = State>: Send + Sync {
     /// # Errors
     /// When the instance is not of the component that was linked.
-    fn open(&self, store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<Box<G>>;
+    fn open(&self, store: &mut Store<T>, guest: &Guest) -> wasmtime::Result<Box<G>>;
 }
 
 /// The interface `source` of an instance.
-pub(crate) trait SourceGuest: Send + Sync {
-    fn call_discover<'a>(&'a self, store: &'a mut Store<State>, config: &'a String) -> Reported<'a, String>;
+pub(crate) trait SourceGuest<T: 'static = State>: Send + Sync {
+    fn call_discover<'a>(&'a self, store: &'a mut Store<T>, config: &'a String) -> Reported<'a, String>;
 
     fn call_open<'a>(
         &'a self,
-        store: &'a mut Store<State>,
+        store: &'a mut Store<T>,
         config: &'a String,
         spec: &'a String,
         state: Option<&'a [u8]>,
     ) -> Reported<'a, ()>;
 
-    fn call_next<'a>(&'a self, store: &'a mut Store<State>, limits: source::Limits) -> Reported<'a, source::Page>;
+    fn call_next<'a>(&'a self, store: &'a mut Store<T>, limits: source::Limits) -> Reported<'a, source::Page>;
 
-    fn call_close<'a>(&'a self, store: &'a mut Store<State>) -> Answer<'a, ()>;
+    fn call_close<'a>(&'a self, store: &'a mut Store<T>) -> Answer<'a, ()>;
 }
 
 /// The interface `transform` of an instance.
-pub(crate) trait TransformGuest: Send + Sync {
-    fn call_open<'a>(&'a self, store: &'a mut Store<State>, config: &'a String, input: &'a String) -> Reported<'a, String>;
+pub(crate) trait TransformGuest<T: 'static = State>: Send + Sync {
+    fn call_open<'a>(&'a self, store: &'a mut Store<T>, config: &'a String, input: &'a String) -> Reported<'a, String>;
 
-    fn call_apply<'a>(&'a self, store: &'a mut Store<State>, batch: &'a Payload) -> Reported<'a, transform::Output>;
+    fn call_apply<'a>(&'a self, store: &'a mut Store<T>, batch: &'a Payload) -> Reported<'a, transform::Output>;
 
-    fn call_finish<'a>(&'a self, store: &'a mut Store<State>) -> Reported<'a, Option<transform::Output>>;
+    fn call_finish<'a>(&'a self, store: &'a mut Store<T>) -> Reported<'a, Option<transform::Output>>;
 }
 
 /// The interface `destination` of an instance.
-pub(crate) trait DestinationGuest: Send + Sync {
-    fn call_discover<'a>(&'a self, store: &'a mut Store<State>, config: &'a String) -> Reported<'a, String>;
+pub(crate) trait DestinationGuest<T: 'static = State>: Send + Sync {
+    fn call_discover<'a>(&'a self, store: &'a mut Store<T>, config: &'a String) -> Reported<'a, String>;
 
-    fn call_open<'a>(&'a self, store: &'a mut Store<State>, config: &'a String, target: &'a String) -> Reported<'a, String>;
+    fn call_open<'a>(&'a self, store: &'a mut Store<T>, config: &'a String, target: &'a String) -> Reported<'a, String>;
 
-    fn call_write<'a>(&'a self, store: &'a mut Store<State>, batch: &'a destination::Batch)
+    fn call_write<'a>(&'a self, store: &'a mut Store<T>, batch: &'a destination::Batch)
     -> Reported<'a, destination::Outcome>;
 
-    fn call_poll<'a>(&'a self, store: &'a mut Store<State>, token: &'a str) -> Reported<'a, destination::Outcome>;
+    fn call_poll<'a>(&'a self, store: &'a mut Store<T>, token: &'a str) -> Reported<'a, destination::Outcome>;
 
-    fn call_close<'a>(&'a self, store: &'a mut Store<State>) -> Reported<'a, ()>;
+    fn call_close<'a>(&'a self, store: &'a mut Store<T>) -> Reported<'a, ()>;
 }

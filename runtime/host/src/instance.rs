@@ -9,11 +9,12 @@ use std::time::Duration;
 use affluent_model::connector::Failure;
 use affluent_model::manifest::Manifest;
 use serde::de::DeserializeOwned;
-use wasmtime::component::{Instance as Guest, Linker};
+use wasmtime::component::Linker;
 use wasmtime::{Engine, Store, UpdateDeadline};
 
 use crate::bindings::affluent::plugin::types::PluginError;
 use crate::component::{LoadedPlugin, Unchecked};
+use crate::contract::Guest;
 use crate::deadline::{CallTime, TimedOut, within};
 use crate::egress::Egress;
 use crate::failure::{cancelled_failure, configuration_failure, contract_failure, reported_failure};
@@ -63,7 +64,7 @@ impl Instance {
         let mut instance = Self::new(&plugin.name, plugin.pre.engine(), state, limit);
         let started = instance.begin()?.run(|store| plugin.pre.instantiate_async(store)).await;
         let guest = instance.settle(started)?;
-        Ok((instance, guest))
+        Ok((instance, Guest::Here(guest)))
     }
 
     fn new(plugin: &str, engine: &Engine, state: State, limit: Duration) -> Self {
@@ -179,7 +180,7 @@ pub(crate) async fn read_manifest(
     let mut instance = Instance::new(name, component.engine(), state, limit);
     let called = instance.begin()?.run(async |store: &mut Store<State>| {
         let guest = pre.instantiate_async(&mut *store).await?;
-        exports.manifest(&mut *store, &guest).await
+        exports.manifest(&mut *store, &Guest::Here(guest)).await
     });
     let called = called.await;
     let json = instance.settle(called)?;

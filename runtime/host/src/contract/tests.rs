@@ -9,7 +9,7 @@ use wasmtime::component::Component;
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve};
 
-use super::Version;
+use super::{Guest, Version};
 use crate::engine::TickingEngine;
 use crate::linker::plugin_linker;
 use crate::state::{Services, State};
@@ -42,7 +42,7 @@ async fn link(contract: &str) -> wasmtime::Result<()> {
     let mut store = Store::new(&ticking.engine, state);
     store.set_epoch_deadline(1_000);
     let instance = pre.instantiate_async(&mut store).await?;
-    exports.check_types(&mut store, &instance)
+    exports.check_types(&mut store, &Guest::Here(instance))
 }
 
 fn edited(from: &str, to: &str) -> String {

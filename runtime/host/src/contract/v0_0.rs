@@ -9,11 +9,11 @@ use std::sync::{Mutex, PoisonError};
 use affluent_model::manifest::PluginKind;
 use serde_json::Value;
 use wasmtime::Store;
-use wasmtime::component::{HasSelf, Instance, InstancePre, Linker};
+use wasmtime::component::{HasSelf, InstancePre, Linker};
 
 use self::bindings::affluent::plugin::runtime as old_runtime;
 use self::bindings::exports::affluent::plugin::{plugin, source as old};
-use super::{Answer, DestinationGuest, Exports, Open, Reported, SourceGuest, TransformGuest};
+use super::{Answer, DestinationGuest, Exports, Guest, Open, Reported, SourceGuest, TransformGuest};
 use crate::bindings::affluent::plugin::runtime::Level;
 use crate::bindings::affluent::plugin::types::{ErrorKind, Part, Payload, PluginError, RowOp};
 use crate::bindings::exports::affluent::plugin::source;
@@ -56,12 +56,12 @@ impl old_runtime::Host for State {
 }
 
 impl Exports for V0_0 {
-    fn manifest<'a>(&'a self, store: &'a mut Store<State>, instance: &'a Instance) -> Answer<'a, String> {
-        Box::pin(async move { self.plugin.load(&mut *store, instance)?.call_manifest(store).await })
+    fn manifest<'a>(&'a self, store: &'a mut Store<State>, guest: &'a Guest) -> Answer<'a, String> {
+        Box::pin(async move { self.plugin.load(&mut *store, guest.here()?)?.call_manifest(store).await })
     }
 
-    fn check<'a>(&'a self, store: &'a mut Store<State>, instance: &'a Instance, config: &'a String) -> Reported<'a, String> {
-        Box::pin(async move { Ok(self.plugin.load(&mut *store, instance)?.call_check(store, config).await?.map_err(error)) })
+    fn check<'a>(&'a self, store: &'a mut Store<State>, guest: &'a Guest, config: &'a String) -> Reported<'a, String> {
+        Box::pin(async move { Ok(self.plugin.load(&mut *store, guest.here()?)?.call_check(store, config).await?.map_err(error)) })
     }
 
     fn source(&self) -> Option<&dyn Open<dyn SourceGuest>> {
@@ -78,8 +78,8 @@ impl Exports for V0_0 {
 }
 
 impl Open<dyn SourceGuest> for old::GuestIndices {
-    fn open(&self, store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<Box<dyn SourceGuest>> {
-        Ok(Box::new(OldSource { guest: self.load(store, instance)?, stream: Mutex::default() }))
+    fn open(&self, store: &mut Store<State>, guest: &Guest) -> wasmtime::Result<Box<dyn SourceGuest>> {
+        Ok(Box::new(OldSource { guest: self.load(store, guest.here()?)?, stream: Mutex::default() }))
     }
 }
 
