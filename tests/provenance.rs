@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 
@@ -24,6 +26,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("install: a plugin comes whole out of a signed registry", from_registry),
         rule("install: a plugin comes whole out of an OCI layout", from_layout),
         rule("install: names that lead elsewhere are refused", paths_stay_inside),
+        rule("isolation: a plugin that nobody signed runs in a process of its own, unless the project says otherwise", isolated),
+        rule("isolation: a killed worker fails its run alone, and the next one goes on", killed_worker),
         rule("plugin list: tells what may run and why not", listed),
     ]
 }
@@ -368,6 +372,67 @@ fn paths_stay_inside() -> Result<(), Failed> {
     project.affluent(&["plugin", "add", "csv", "--from", &file, "--approve"]).expect(2)?.says("E0953")?;
     same("plugins folder", project.path().join("plugins").exists(), false)?;
     same("lock file", project.read("affluent.lock"), String::new())
+}
+
+/// How `plugin list` says the plugin from outside runs.
+fn isolation_of(project: &Project) -> Result<String, Failed> {
+    let (ended, plugins) = project.json(&["plugin", "list"]);
+    ended.expect(0)?;
+    let row = plugins.as_array().into_iter().flatten().find(|plugin| plugin["name"] == "hostile").cloned().unwrap_or_default();
+    Ok(row["isolation"].as_str().unwrap_or("-").to_owned())
+}
+
+fn isolated() -> Result<(), Failed> {
+    for (said, expected) in [("", "process"), ("plugins: { isolation: none }\n", "none")] {
+        let project = approved(said)?;
+        same("isolation", isolation_of(&project)?, expected.to_owned())?;
+        project.affluent(&["run"]).expect(0)?;
+        same("rows", project.lines_below("out").len(), 10)?;
+        let planned = project.affluent(&["plan"]).expect(0)?;
+        holds(planned.says("runs in a process of its own").is_ok() == (expected == "process"), "plan does not tell")?;
+    }
+    Ok(())
+}
+
+/// The children of a process.
+fn children_of(parent: u32) -> Vec<u32> {
+    let stat = |pid: u32| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let is_child = |pid: u32| {
+        let parent_of = stat(pid).rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
+        parent_of == Some(parent)
+    };
+    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|pid| is_child(*pid)).collect()
+}
+
+fn killed_worker() -> Result<(), Failed> {
+    let project = approved("")?;
+    let looping =
+        PIPELINE.replace("plugin: hostile, config: {}", "plugin: hostile, config: { behaviour: loop_forever, call: next }");
+    project.write("pipelines/copy.yaml", &looping);
+    let running = project.command(&["run"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let started = Instant::now();
+    let mut ended = None;
+    // Workers that only tell the manifest come and go; the one that loops uses the processor.
+    while ended.is_none() && started.elapsed() < Duration::from_secs(50) {
+        let busy = |pid: &u32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let rest: Vec<&str> = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
+            rest.get(11).and_then(|ticks| ticks.parse::<u32>().ok()).is_some_and(|ticks| ticks > 50)
+        };
+        ended = children_of(running.id()).into_iter().find(busy);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let worker = ended.ok_or("no worker was busy")?;
+    Command::new("kill").args(["-9", &worker.to_string()]).status()?;
+    let output = running.wait_with_output()?;
+    holds(!output.status.success(), "the run did not fail")?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    holds(told.contains("E0531"), told)?;
+    same("rows of a call that was lost", project.lines_below("out").len(), 0)?;
+    project.write("pipelines/copy.yaml", PIPELINE);
+    project.affluent(&["run"]).expect(0)?;
+    same("rows", project.lines_below("out").len(), 10)
 }
 
 fn listed() -> Result<(), Failed> {

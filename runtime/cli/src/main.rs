@@ -25,7 +25,15 @@ use crate::render::{diagnostics, screen};
 /// Planning the SQL of many tables recurses deeply; two megabytes are not enough without optimisation.
 const THREAD_STACK_BYTES: usize = 8 << 20;
 
+/// The word by which the program starts itself as a plugin's worker; nobody else says it.
+pub(crate) const WORKER: &str = "plugin-worker";
+
 fn main() -> ExitCode {
+    // Before anything of the program begins: a worker has no part in it.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == WORKER) {
+        return affluent_host::run_worker(words);
+    }
     let arguments = Arguments::parse();
     let screen = screen::Screen::new(&arguments.shared);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(THREAD_STACK_BYTES).build() {

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use affluent_engine::{Clock, Engine, Event, Observer, SealedCredentials};
 use affluent_host::{
     ApproveAll, AuditEvent, Backoff, CALL_TIMEOUT_MAX, Exchanges, Host, HostOptions, KeyValue, LogEvent, LogLine, RandomSource,
-    TokenKey,
+    TokenKey, WorkerCommand,
 };
 use affluent_lake::{EmbeddedLake, Expressions, LakeOptions};
 use affluent_ledger::{Keys, Ledger, SqliteLedger, StoredKeyRow};
@@ -218,6 +218,7 @@ pub(crate) fn options_at(
     let audited = ledger.clone();
     let (clock, random) = time_and_chance(&Exchanges::Live);
     HostOptions {
+        worker: Some(worker_command()),
         plugin_dirs: place.plugin_dirs,
         embedded: EMBEDDED,
         develop: place.develop,
@@ -242,6 +243,14 @@ pub(crate) fn options_at(
         backoff: Backoff::default(),
         call_timeout_max: CALL_TIMEOUT_MAX,
     }
+}
+
+/// How this program starts itself as a plugin's worker: the file that it runs from, even when another release has taken its
+/// place meanwhile.
+fn worker_command() -> WorkerCommand {
+    let program = if cfg!(target_os = "linux") { Ok(PathBuf::from("/proc/self/exe")) } else { std::env::current_exe() };
+    let program = program.unwrap_or_else(|_| PathBuf::from("affluent"));
+    WorkerCommand { program, arguments: vec![crate::WORKER.into()] }
 }
 
 /// What guests see of time and randomness: the machine's, or those of a recording.

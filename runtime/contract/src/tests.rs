@@ -212,6 +212,7 @@ fn fixture(mistake: &str, origin: &str) -> Fixture {
 fn options(folder: &Path) -> HostOptions {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     HostOptions {
+        worker: None,
         plugin_dirs: vec![folder.to_owned()],
         embedded: &[],
         develop: Default::default(),

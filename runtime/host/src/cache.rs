@@ -25,6 +25,44 @@ const FILES_MAX: usize = 64;
 /// A compiled component, bytes: about three times the component.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
+/// Compiled code that this installation made: by this process, or by a worker that it started for that.
+pub(crate) struct Artefact(Vec<u8>);
+
+impl Artefact {
+    /// What a compiler of this installation gave.
+    pub(crate) fn of(code: Vec<u8>) -> Self {
+        Self(code)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// # Errors
+    /// When it is of another engine.
+    #[expect(unsafe_code, reason = "an artefact is compiled code that this installation made")]
+    pub(crate) fn component(&self, engine: &Engine) -> wasmtime::Result<Component> {
+        // SAFETY: there are two ways to an artefact. `CodeCache::load` verified an HMAC over the code, its component's digest
+        // and the engine, under a key that only this installation has. `plugins::compile` has it from the compiler, in
+        // this process or over the socket of a worker that is this program. So these bytes are what `precompile_component`
+        // gave for this engine, unchanged.
+        unsafe { Component::deserialize(engine, &self.0) }
+    }
+}
+
+/// The component whose compiled code is the standard output of this process, a worker.
+///
+/// # Errors
+/// When it is of another engine, or cannot be mapped.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "a worker runs what the host that started it hands over")]
+pub(crate) fn take_over(engine: &Engine) -> wasmtime::Result<Component> {
+    let place = if cfg!(target_os = "linux") { "/proc/self/fd/1" } else { "/dev/fd/1" };
+    // SAFETY: the host put an `Artefact` there, in a file that is sealed or has no name, so that nobody changes it while it
+    // is mapped; see `Artefact::component` for why the bytes are the compiler's.
+    unsafe { Component::deserialize_file(engine, place) }
+}
+
 /// The cache of one engine in one folder.
 pub(crate) struct CodeCache {
     folder: PathBuf,
@@ -46,8 +84,8 @@ impl CodeCache {
         Ok(Self { folder: folder.to_owned(), key, engine_hash: hasher.finish(), random: random.clone() })
     }
 
-    /// The compiled component, if it is here and is ours.
-    pub(crate) fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
+    /// The compiled code of a component, if it is here and is ours.
+    pub(crate) fn load(&self, digest: &str) -> Option<Artefact> {
         let mut file = File::open(self.path(digest)).ok()?;
         if file.metadata().ok()?.len() > FILE_BYTES_MAX {
             return None;
@@ -56,20 +94,20 @@ impl CodeCache {
         file.read_to_end(&mut bytes).ok()?;
         let (mac, code) = bytes.strip_prefix(MAGIC)?.split_at_checked(MAC_BYTES)?;
         self.mac(digest, code)?.verify_slice(mac).ok()?;
-        deserialize(engine, code)
+        Some(Artefact(code.to_vec()))
     }
 
     /// Keeps a compiled component.
     ///
     /// # Errors
     /// When the file cannot be written; there is then none.
-    pub(crate) fn store(&self, digest: &str, component: &Component) -> io::Result<()> {
-        let code = component.serialize().map_err(io::Error::other)?;
-        let mac = self.mac(digest, &code).ok_or_else(|| io::Error::other("no key"))?.finalize().into_bytes();
+    pub(crate) fn store(&self, digest: &str, artefact: &Artefact) -> io::Result<()> {
+        let code = artefact.bytes();
+        let mac = self.mac(digest, code).ok_or_else(|| io::Error::other("no key"))?.finalize().into_bytes();
         let mut nonce = [0u8; 8];
         (self.random)(&mut nonce);
         let partial = self.folder.join(format!("{:016x}.partial", u64::from_le_bytes(nonce)));
-        let written = write_private(&partial, &[MAGIC, &mac, &code]).and_then(|()| fs::rename(&partial, self.path(digest)));
+        let written = write_private(&partial, &[MAGIC, &mac, code]).and_then(|()| fs::rename(&partial, self.path(digest)));
         if written.is_err() {
             drop(fs::remove_file(&partial));
         }
@@ -102,13 +140,6 @@ impl CodeCache {
         let surplus = files.len().saturating_sub(FILES_MAX);
         files.iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
     }
-}
-
-#[expect(unsafe_code, reason = "compiled code is trusted only after its HMAC: it was written by `store` under our key")]
-fn deserialize(engine: &Engine, code: &[u8]) -> Option<Component> {
-    // SAFETY: `load` verified an HMAC over the code, its component's digest and the engine, under a key that only this
-    // installation has; so these bytes are what `Component::serialize` gave for this engine, unchanged.
-    unsafe { Component::deserialize(engine, code) }.ok()
 }
 
 fn read_or_make_key(folder: &Path, random: &RandomSource) -> io::Result<Zeroizing<Vec<u8>>> {
@@ -193,12 +224,12 @@ mod tests {
     fn what_was_stored_is_loaded_under_its_own_digest_only() {
         let folder = tempfile::tempdir().unwrap();
         let (ticking, cache) = opened(&folder.path().join("cache"));
-        let component = Component::new(&ticking.engine, COMPONENT).unwrap();
+        let artefact = Artefact::of(ticking.engine.precompile_component(COMPONENT).unwrap());
 
-        cache.store("aa", &component).unwrap();
+        cache.store("aa", &artefact).unwrap();
 
-        assert!(cache.load(&ticking.engine, "aa").is_some());
-        assert!(cache.load(&ticking.engine, "bb").is_none());
+        assert!(cache.load("aa").unwrap().component(&ticking.engine).is_ok());
+        assert!(cache.load("bb").is_none());
     }
 
     #[test]
@@ -206,7 +237,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("cache");
         let (ticking, cache) = opened(&folder);
-        cache.store("aa", &Component::new(&ticking.engine, COMPONENT).unwrap()).unwrap();
+        cache.store("aa", &Artefact::of(ticking.engine.precompile_component(COMPONENT).unwrap())).unwrap();
         let file = only_file(&folder);
         let sound = fs::read(&file).unwrap();
 
@@ -214,7 +245,7 @@ mod tests {
             let mut touched = sound.clone();
             touched[position] ^= 1;
             fs::write(&file, touched).unwrap();
-            assert!(cache.load(&ticking.engine, "aa").is_none(), "byte {position}");
+            assert!(cache.load("aa").is_none(), "byte {position}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use affluent_model::connector::Failure;
 use affluent_model::limits::GUEST_MESSAGE_BYTES_MAX;
+use affluent_model::lock::Isolation;
 use affluent_model::manifest::{Manifest, PluginKind};
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre, Linker};
@@ -17,6 +18,7 @@ use crate::instance::{Instance, read_manifest};
 use crate::limits::{COMPONENT_BYTES_MAX, COMPONENT_CODE_BYTES_MAX, COMPONENT_FUNCTIONS_MAX, FUNCTION_BYTES_MAX, MEMORY_MIB_MAX};
 use crate::options::HostOptions;
 use crate::state::{Services, State};
+use crate::worker::Distant;
 
 const REBUILD: &str = "rebuild the plugin with the SDK of this release";
 /// Interfaces of WASI that every toolchain imports; empty here.
@@ -30,8 +32,26 @@ pub(crate) struct LoadedPlugin {
     /// SHA-256 of the component, hex.
     pub(crate) digest: String,
     pub(crate) manifest: Arc<Manifest>,
-    pub(crate) pre: InstancePre<State>,
+    pub(crate) engine: Engine,
+    pub(crate) seat: Seat,
     pub(crate) exports: Box<dyn Exports>,
+}
+
+/// Where the instances of a plugin are.
+pub(crate) enum Seat {
+    /// In this process.
+    Here(InstancePre<State>),
+    /// Each in a worker of its own.
+    Worker(Distant),
+}
+
+impl LoadedPlugin {
+    pub(crate) fn isolation(&self) -> Isolation {
+        match self.seat {
+            Seat::Here(_) => Isolation::None,
+            Seat::Worker(_) => Isolation::Process,
+        }
+    }
 }
 
 /// A compiled component of which nothing is believed yet.
@@ -127,15 +147,16 @@ pub(crate) async fn load(
     options: &Arc<HostOptions>,
 ) -> Result<LoadedPlugin, Failure> {
     let component = &unchecked.component;
-    let engine = component.engine();
-    check_imports(name, component, engine, is_known, options)?;
+    let imports = imports(component);
+    check_imports(name, &imports, is_known, options)?;
     let manifest = read_manifest(name, &unchecked, &linkers.wasi, options).await?;
     check_manifest(name, &manifest)?;
-    let allowed = |import: &str| is_allowed(import, &manifest);
-    check_imports(name, component, engine, allowed, options)?;
-    let pre = linkers.plugin.instantiate_pre(component).map_err(|error| misfit(name, &error))?;
-    let exports = unchecked.version.exports(&pre, &manifest.kinds).map_err(|error| misfit(name, &error))?;
-    let plugin = LoadedPlugin { name: name.to_owned(), digest: unchecked.digest, exports, manifest: Arc::new(manifest), pre };
+    check_imports(name, &imports, |import| is_allowed(import, &manifest), options)?;
+    let refused = |error: wasmtime::Error| misfit(name, &format!("{error:#}"));
+    let pre = linkers.plugin.instantiate_pre(component).map_err(refused)?;
+    let exports = unchecked.version.exports(&pre, &manifest.kinds).map_err(refused)?;
+    let (name, manifest, engine) = (name.to_owned(), Arc::new(manifest), component.engine().clone());
+    let plugin = LoadedPlugin { name, digest: unchecked.digest, manifest, engine, seat: Seat::Here(pre), exports };
     check_exports(&plugin, options).await?;
     Ok(plugin)
 }
@@ -146,31 +167,29 @@ async fn check_exports(plugin: &LoadedPlugin, options: &Arc<HostOptions>) -> Res
     let (mut instance, guest) = Instance::start(plugin, services, Arc::default()).await?;
     let checked = instance.begin()?.run(async |store: &mut Store<State>| Ok(plugin.exports.check_types(store, &guest)));
     let checked = checked.await;
-    instance.settle(checked)?.map_err(|error| misfit(&plugin.name, &error))
+    instance.settle(checked)?.map_err(|error| misfit(&plugin.name, &format!("{error:#}")))
 }
 
-fn check_imports(
+/// # Errors
+/// `E0503` with the first import that is not allowed.
+pub(crate) fn check_imports(
     name: &str,
-    component: &Component,
-    engine: &Engine,
+    imports: &[String],
     allowed: impl Fn(&str) -> bool,
     options: &Arc<HostOptions>,
 ) -> Result<(), Failure> {
-    let component_type = component.component_type();
-    let refused = component_type.imports(engine).map(|(import, _)| import).find(|import| !allowed(import));
-    let Some(import) = refused else { return Ok(()) };
-    let import = clean_text(import, 128);
-    Services::none(options, name).caller().audit("import", &import, "not granted to a plugin of its kind");
+    let Some(import) = imports.iter().find(|import| !allowed(import)) else { return Ok(()) };
+    Services::none(options, name).caller().audit("import", import, "not granted to a plugin of its kind");
     let message = format!("plugin `{name}` imports `{import}`, which a plugin of its kind does not get");
     Err(configuration_failure("E0503", message, "plugins reach the outside only through the `affluent:plugin` interfaces"))
 }
 
-fn is_known(import: &str) -> bool {
+pub(crate) fn is_known(import: &str) -> bool {
     let affluent = ["types", "runtime", "kv", "crypto", "http", "files"];
     is_wasi(import) || affluent.into_iter().any(|interface| is_interface(import, interface))
 }
 
-fn is_allowed(import: &str, manifest: &Manifest) -> bool {
+pub(crate) fn is_allowed(import: &str, manifest: &Manifest) -> bool {
     let connects = manifest.kinds.iter().any(|kind| *kind != PluginKind::Transform);
     let outside: &[&str] = if connects { &["kv", "crypto", "http"] } else { &[] };
     let files: &[&str] = if manifest.files && connects { &["files"] } else { &[] };
@@ -187,7 +206,9 @@ fn is_interface(import: &str, interface: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
 }
 
-fn check_manifest(name: &str, manifest: &Manifest) -> Result<(), Failure> {
+/// # Errors
+/// `E0505` and `E0506`.
+pub(crate) fn check_manifest(name: &str, manifest: &Manifest) -> Result<(), Failure> {
     if manifest.manifest_version != 1 || manifest.kinds.is_empty() {
         let message = format!(
             "plugin `{name}` has a manifest of version {} with {} kinds",
@@ -213,8 +234,8 @@ fn check_manifest(name: &str, manifest: &Manifest) -> Result<(), Failure> {
 }
 
 /// wasmtime names the interface and what differs; the text comes from types, not from data.
-fn misfit(name: &str, error: &wasmtime::Error) -> Failure {
-    let detail = clean_text(&format!("{error:#}"), 512);
+pub(crate) fn misfit(name: &str, error: &str) -> Failure {
+    let detail = clean_text(error, 512);
     let message = format!("plugin `{name}` does not fit the plugin contract or its own manifest: {detail}");
     configuration_failure("E0504", message, REBUILD)
 }

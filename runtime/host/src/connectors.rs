@@ -7,6 +7,7 @@ use std::sync::Arc;
 use affluent_model::connector::{
     BoxFuture, Connectors, Destination, DestinationRequest, Failure, Source, SourceRequest, Transform, TransformRequest,
 };
+use affluent_model::lock::Isolation;
 use affluent_model::manifest::{Manifest, PluginKind, TargetSchema};
 use affluent_model::plan::Connection;
 use affluent_model::schema::StreamSchema;
@@ -95,6 +96,14 @@ impl Host {
     /// `E0500` when there is none, with near names.
     pub fn known(&self, plugin: &str) -> Result<(), Failure> {
         self.plugins.known(plugin)
+    }
+
+    /// Where a plugin's instances run.
+    ///
+    /// # Errors
+    /// As [`Connectors::manifest`].
+    pub async fn isolation(&self, plugin: &str) -> Result<Isolation, Failure> {
+        Ok(self.plugins.load(plugin).await?.isolation())
     }
 
     /// What a plugin says about itself and asks for, by its name.

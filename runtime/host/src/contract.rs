@@ -19,6 +19,9 @@ use wasmtime::component::{Instance, InstancePre, Linker};
 use crate::bindings::affluent::plugin::types::{Payload, PluginError};
 use crate::bindings::exports::affluent::plugin::{destination, source, transform};
 use crate::state::State;
+use crate::worker::Proxy;
+
+pub(crate) use v0_1::Imports;
 
 /// What a call gives: a trap, or what the guest returned.
 pub(crate) type Answer<'a, T> = BoxFuture<'a, wasmtime::Result<T>>;
@@ -30,6 +33,8 @@ pub(crate) type Reported<'a, T> = Answer<'a, Result<T, PluginError>>;
 pub(crate) enum Guest {
     /// In the store itself.
     Here(Instance),
+    /// In a worker, which the store holds.
+    InWorker,
 }
 
 impl Guest {
@@ -40,6 +45,7 @@ impl Guest {
     fn here(&self) -> wasmtime::Result<&Instance> {
         match self {
             Self::Here(instance) => Ok(instance),
+            Self::InWorker => Err(wasmtime::Error::msg("the guest is in another process")),
         }
     }
 }
@@ -98,6 +104,33 @@ impl Version {
             Self::V0_1 => v0_1::exports(pre, kinds),
             #[cfg(test)]
             Self::V0_0 => v0_0::exports(pre, kinds),
+        }
+    }
+}
+
+/// As [`Version`] links and finds what guests of this process import and export, for those in a worker.
+impl Version {
+    /// # Errors
+    /// As [`Version::link`].
+    pub(crate) fn link_proxy(self, linker: &mut Linker<Proxy>) -> wasmtime::Result<()> {
+        match self {
+            Self::V0_1 => v0_1::link(linker),
+            #[cfg(test)]
+            Self::V0_0 => Ok(()),
+        }
+    }
+
+    /// # Errors
+    /// As [`Version::exports`].
+    pub(crate) fn exports_of_proxy(
+        self,
+        pre: &InstancePre<Proxy>,
+        kinds: &[PluginKind],
+    ) -> wasmtime::Result<Box<dyn Exports<Proxy>>> {
+        match self {
+            Self::V0_1 => v0_1::exports(pre, kinds),
+            #[cfg(test)]
+            Self::V0_0 => Err(wasmtime::Error::msg("this version runs in no worker")),
         }
     }
 }
@@ -170,8 +203,7 @@ pub(crate) trait DestinationGuest<T: 'static = State>: Send + Sync {
 
     fn call_open<'a>(&'a self, store: &'a mut Store<T>, config: &'a String, target: &'a String) -> Reported<'a, String>;
 
-    fn call_write<'a>(&'a self, store: &'a mut Store<T>, batch: &'a destination::Batch)
-    -> Reported<'a, destination::Outcome>;
+    fn call_write<'a>(&'a self, store: &'a mut Store<T>, batch: &'a destination::Batch) -> Reported<'a, destination::Outcome>;
 
     fn call_poll<'a>(&'a self, store: &'a mut Store<T>, token: &'a str) -> Reported<'a, destination::Outcome>;
 

@@ -35,7 +35,8 @@ impl TickingEngine {
     }
 }
 
-fn config() -> Config {
+/// The same in every process: compiled code fits one configuration.
+pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)

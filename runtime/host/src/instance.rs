@@ -13,7 +13,7 @@ use wasmtime::component::Linker;
 use wasmtime::{Engine, Store, UpdateDeadline};
 
 use crate::bindings::affluent::plugin::types::PluginError;
-use crate::component::{LoadedPlugin, Unchecked};
+use crate::component::{LoadedPlugin, Seat, Unchecked};
 use crate::contract::Guest;
 use crate::deadline::{CallTime, TimedOut, within};
 use crate::egress::Egress;
@@ -61,10 +61,26 @@ impl Instance {
     pub(crate) async fn start(plugin: &LoadedPlugin, services: Services, time: Arc<CallTime>) -> Result<(Self, Guest), Failure> {
         let limit = call_limit(&plugin.manifest, &services.options);
         let state = State::new(services, plugin.manifest.limits.memory_mib, time);
-        let mut instance = Self::new(&plugin.name, plugin.pre.engine(), state, limit);
-        let started = instance.begin()?.run(|store| plugin.pre.instantiate_async(store)).await;
+        let mut instance = Self::new(&plugin.name, &plugin.engine, state, limit);
+        let call = instance.begin()?;
+        let started = match &plugin.seat {
+            Seat::Here(pre) => call.run(async |store| Ok(Guest::Here(pre.instantiate_async(store).await?))).await,
+            Seat::Worker(distant) => {
+                let start = async |store: &mut Store<State>| {
+                    crate::worker::start(store, distant, &plugin.manifest).await?;
+                    Ok(Guest::InWorker)
+                };
+                call.run(start).await
+            }
+        };
         let guest = instance.settle(started)?;
-        Ok((instance, Guest::Here(guest)))
+        Ok((instance, guest))
+    }
+
+    /// For a plugin whose manifest is not known yet: nothing is granted.
+    pub(crate) fn for_manifest(name: &str, engine: &Engine, options: &Arc<HostOptions>) -> Self {
+        let state = State::new(Services::none(options, name), None, Arc::default());
+        Self::new(name, engine, state, MANIFEST_TIMEOUT.min(options.call_timeout_max))
     }
 
     fn new(plugin: &str, engine: &Engine, state: State, limit: Duration) -> Self {
@@ -163,28 +179,31 @@ pub(crate) async fn read_manifest(
     wasi: &Linker<State>,
     options: &Arc<HostOptions>,
 ) -> Result<Manifest, Failure> {
-    let invalid = |what: String| {
-        configuration_failure(
-            "E0505",
-            format!("plugin `{name}` has no valid manifest: {what}"),
-            "report it to the plugin's author",
-        )
-    };
+    let invalid = |what: String| no_manifest(name, &what);
     let component = &unchecked.component;
     let mut linker = wasi.clone();
     let linked = linker.define_unknown_imports_as_traps(component).and_then(|()| linker.instantiate_pre(component));
     let pre = linked.map_err(|error| invalid(error.to_string()))?;
     let exports = unchecked.version.exports(&pre, &[]).map_err(|error| invalid(error.to_string()))?;
-    let state = State::new(Services::none(options, name), None, Arc::default());
-    let limit = MANIFEST_TIMEOUT.min(options.call_timeout_max);
-    let mut instance = Instance::new(name, component.engine(), state, limit);
+    let mut instance = Instance::for_manifest(name, component.engine(), options);
     let called = instance.begin()?.run(async |store: &mut Store<State>| {
         let guest = pre.instantiate_async(&mut *store).await?;
         exports.manifest(&mut *store, &Guest::Here(guest)).await
     });
     let called = called.await;
-    let json = instance.settle(called)?;
-    parse_json(&json).map_err(invalid)
+    parse_manifest(name, &instance.settle(called)?)
+}
+
+/// # Errors
+/// `E0505` when it is no manifest.
+pub(crate) fn parse_manifest(name: &str, json: &str) -> Result<Manifest, Failure> {
+    parse_json(json).map_err(|what| no_manifest(name, &what))
+}
+
+/// The failure of a component that has no manifest.
+pub(crate) fn no_manifest(name: &str, what: &str) -> Failure {
+    let message = format!("plugin `{name}` has no valid manifest: {what}");
+    configuration_failure("E0505", message, "report it to the plugin's author")
 }
 
 fn parse_json<T: DeserializeOwned>(json: &str) -> Result<T, String> {
@@ -194,7 +213,8 @@ fn parse_json<T: DeserializeOwned>(json: &str) -> Result<T, String> {
     serde_json::from_str(json).map_err(|error| crate::failure::clean_text(&error.to_string(), 256))
 }
 
-fn call_limit(manifest: &Manifest, options: &HostOptions) -> Duration {
+/// The time of one call of a plugin.
+pub(crate) fn call_limit(manifest: &Manifest, options: &HostOptions) -> Duration {
     let asked = manifest.limits.call_timeout_s.map_or(CALL_TIMEOUT, |seconds| Duration::from_secs(u64::from(seconds.max(1))));
     asked.min(options.call_timeout_max)
 }

@@ -36,6 +36,7 @@ mod stdio;
 mod transform;
 mod trap;
 mod vault;
+mod worker;
 
 #[cfg(test)]
 mod test_support;
@@ -47,8 +48,9 @@ pub use blind::TokenKey;
 pub use connectors::Host;
 pub use options::{
     AddressResolver, ApproveAll, AuditCallback, AuditEvent, Backoff, CALL_TIMEOUT_MAX, Clock, HostOptions, KeyValue, LogCallback,
-    LogEvent, LogLevel, LogLine, RandomSource, SecretResolver, SystemClock, TokenKeySource, system_resolver,
+    LogEvent, LogLevel, LogLine, RandomSource, SecretResolver, SystemClock, TokenKeySource, WorkerCommand, system_resolver,
 };
 pub use plugins::Inspection;
 pub use recording::{Exchanges, Recorder, Repeats, Replay};
 pub use secret::Secret;
+pub use worker::run_worker;

@@ -4,6 +4,7 @@
 use affluent_model::{Error, Result};
 use wasmtime::Engine;
 use wasmtime::component::Linker;
+use wasmtime_wasi::WasiView;
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async;
 use wasmtime_wasi::p2::bindings::{cli, random};
@@ -12,12 +13,13 @@ use wasmtime_wasi::random::WasiRandom;
 use crate::bindings::affluent::plugin;
 use crate::contract::Version;
 use crate::state::State;
+use crate::worker::Proxy;
 
 /// WASI only: for the manifest, where everything else traps.
 ///
 /// # Errors
 /// A bug when interfaces clash.
-pub(crate) fn wasi_linker(engine: &Engine) -> Result<Linker<State>> {
+pub(crate) fn wasi_linker<T: WasiView + Send + 'static>(engine: &Engine) -> Result<Linker<T>> {
     let mut linker = Linker::new(engine);
     add_wasi(&mut linker).map_err(|error| clash(&error))?;
     Ok(linker)
@@ -35,20 +37,30 @@ pub(crate) fn plugin_linker(engine: &Engine) -> Result<Linker<State>> {
     Ok(linker)
 }
 
-fn add_wasi(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+/// As [`plugin_linker`], for a guest in a worker.
+///
+/// # Errors
+/// A bug when interfaces clash.
+pub(crate) fn proxy_linker(engine: &Engine) -> Result<Linker<Proxy>> {
+    let mut linker = wasi_linker(engine)?;
+    for version in Version::LIVE {
+        version.link_proxy(&mut linker).map_err(|error| clash(&error))?;
+    }
+    Ok(linker)
+}
+
+fn add_wasi<T: WasiView + Send + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     // io, clocks, random, stdin, stdout, stderr.
     add_to_linker_proxy_interfaces_async(linker)?;
-    cli::exit::add_to_linker::<State, WasiCli>(linker, State::cli)?;
-    cli::environment::add_to_linker::<State, WasiCli>(linker, State::cli)?;
-    cli::terminal_input::add_to_linker::<State, WasiCli>(linker, State::cli)?;
-    cli::terminal_output::add_to_linker::<State, WasiCli>(linker, State::cli)?;
-    cli::terminal_stdin::add_to_linker::<State, WasiCli>(linker, State::cli)?;
-    cli::terminal_stdout::add_to_linker::<State, WasiCli>(linker, State::cli)?;
-    cli::terminal_stderr::add_to_linker::<State, WasiCli>(linker, State::cli)?;
-    random::insecure::add_to_linker::<State, WasiRandom>(linker, |state| wasmtime_wasi::random::WasiRandomView::random(state))?;
-    random::insecure_seed::add_to_linker::<State, WasiRandom>(linker, |state| {
-        wasmtime_wasi::random::WasiRandomView::random(state)
-    })
+    cli::exit::add_to_linker::<T, WasiCli>(linker, T::cli)?;
+    cli::environment::add_to_linker::<T, WasiCli>(linker, T::cli)?;
+    cli::terminal_input::add_to_linker::<T, WasiCli>(linker, T::cli)?;
+    cli::terminal_output::add_to_linker::<T, WasiCli>(linker, T::cli)?;
+    cli::terminal_stdin::add_to_linker::<T, WasiCli>(linker, T::cli)?;
+    cli::terminal_stdout::add_to_linker::<T, WasiCli>(linker, T::cli)?;
+    cli::terminal_stderr::add_to_linker::<T, WasiCli>(linker, T::cli)?;
+    random::insecure::add_to_linker::<T, WasiRandom>(linker, |state| wasmtime_wasi::random::WasiRandomView::random(state))?;
+    random::insecure_seed::add_to_linker::<T, WasiRandom>(linker, |state| wasmtime_wasi::random::WasiRandomView::random(state))
 }
 
 impl plugin::types::Host for State {}

@@ -19,6 +19,7 @@ use affluent_model::plan::Connection;
 use crate::blind::TokenKey;
 use crate::recording::Exchanges;
 use crate::secret::Secret;
+pub use crate::worker::WorkerCommand;
 
 /// Time, as the host sees it.
 pub trait Clock: Send + Sync {
@@ -210,6 +211,9 @@ pub struct HostOptions {
     /// Plugins under development: name → component file; they come before all others of their name.
     pub develop: BTreeMap<String, PathBuf>,
     pub approvals: Arc<dyn Approvals>,
+    /// How this program starts itself as a worker. `None` = plugins that must not run in this process do not run, and no
+    /// compilation is ended.
+    pub worker: Option<WorkerCommand>,
     /// For compiled code; created with mode 0700. `None` = compile at every start.
     pub cache_dir: Option<PathBuf>,
     /// File grants are relative to it.

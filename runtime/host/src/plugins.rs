@@ -1,6 +1,7 @@
 //! Finds plugins by name, in the binary and in the plugin folders, and keeps those that were loaded. A file that has
 //! changed is loaded again; compiled code comes from the cache where it can.
 
+mod compile;
 mod inspect;
 
 use std::collections::{BTreeSet, HashMap};
@@ -10,10 +11,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use affluent_model::connector::{Failure, FailureKind};
-use affluent_model::lock::{Candidate, Origin, Said};
+use affluent_model::lock::{Candidate, Isolation, Origin, Said};
 use affluent_model::{Error, Result};
 use tokio::sync::Mutex;
-use wasmtime::component::Component;
 
 use crate::cache::CodeCache;
 use crate::component::{self, Linkers, LoadedPlugin, Unchecked};
@@ -24,6 +24,10 @@ use crate::limits::COMPONENT_BYTES_MAX;
 use crate::linker::{plugin_linker, wasi_linker};
 use crate::options::{HostOptions, LogEvent, LogLevel};
 use crate::state::Services;
+use crate::trap::worker_failure;
+use crate::worker::{Distant, Sealed, Unseen, WorkerError};
+
+use self::compile::Compiler;
 
 pub use inspect::Inspection;
 
@@ -37,7 +41,7 @@ pub(crate) struct Plugins {
     options: Arc<HostOptions>,
     engine: TickingEngine,
     linkers: Linkers,
-    cache: Option<Arc<CodeCache>>,
+    compiler: Compiler,
     places: std::sync::Mutex<HashMap<String, Place>>,
 }
 
@@ -76,7 +80,8 @@ impl Plugins {
                     None
                 }
             });
-        Ok(Self { options, engine, linkers, cache, places: std::sync::Mutex::default() })
+        let compiler = Compiler { options: Arc::clone(&options), cache };
+        Ok(Self { options, engine, linkers, compiler, places: std::sync::Mutex::default() })
     }
 
     /// Loads a plugin by its name, `shopify` or `acme/order-tagger`.
@@ -112,14 +117,36 @@ impl Plugins {
         let bytes = Arc::<[u8]>::from(bytes);
         let candidate = Candidate { name, digest: &digest, bytes: &bytes, origin };
         approvals.admit(&candidate).map_err(|error| self.not_approved(name, error))?;
-        let component = self.compile(name, &digest, Arc::clone(&bytes)).await?;
-        let imports = component::imports(&component);
-        let unchecked = Unchecked { component, digest: digest.clone(), version };
-        let plugin = component::load(name, unchecked, &self.linkers, &self.options).await?;
+        let (plugin, imports) = self.load_admitted(&candidate, Arc::clone(&bytes), version).await?;
         let contract = component::contract(&bytes);
         let said = Said { manifest: &plugin.manifest, contract: &contract, imports: &imports };
         approvals.grant(&candidate, said).map_err(|error| self.not_approved(name, error))?;
         Ok(plugin)
+    }
+
+    /// Loads a component for where it is to run; gives its imports, too.
+    async fn load_admitted(
+        &self,
+        candidate: &Candidate<'_>,
+        bytes: Arc<[u8]>,
+        version: Version,
+    ) -> Result<(LoadedPlugin, Vec<String>), Failure> {
+        let (name, digest) = (candidate.name, candidate.digest.to_owned());
+        let engine = self.engine.engine.clone();
+        let artefact = self.compiler.artefact(name, &engine, candidate, bytes).await?;
+        if self.options.approvals.isolation(candidate) == Isolation::Process {
+            let code = Sealed::new(artefact.bytes()).map_err(|error| {
+                worker_failure(name, &WorkerError::Unstartable(format!("its code cannot be handed over: {error}")))
+            })?;
+            let unseen = Unseen { distant: Distant { code: Arc::new(code), version }, digest, engine };
+            return crate::worker::load(name, unseen, &self.options).await;
+        }
+        let component = tokio::task::spawn_blocking(move || artefact.component(&engine)).await;
+        let component = component.map_err(|error| compile::invalid(name, &error.to_string()))?;
+        let component = component.map_err(|error| compile::invalid(name, &format!("{error:#}")))?;
+        let imports = component::imports(&component);
+        let unchecked = Unchecked { component, digest, version };
+        Ok((component::load(name, unchecked, &self.linkers, &self.options).await?, imports))
     }
 
     /// A refusal is an event for whoever watches (security C-45).
@@ -199,30 +226,6 @@ impl Plugins {
                 configuration_failure("E0501", format!("plugin `{name}` cannot be read: {error}"), "check the file's permissions")
             }),
         }
-    }
-
-    /// The compiled component, from the cache where it can. Never on the threads that calls run on: several plugins load
-    /// at the same time, and no call waits for a compilation.
-    async fn compile(&self, name: &str, digest: &str, bytes: Arc<[u8]>) -> Result<Component, Failure> {
-        let (engine, cache) = (self.engine.engine.clone(), self.cache.clone());
-        let (caller, key) = (Services::none(&self.options, name).caller(), digest.to_owned());
-        let compiled = tokio::task::spawn_blocking(move || {
-            if let Some(component) = cache.as_ref().and_then(|cache| cache.load(&engine, &key)) {
-                return Ok(component);
-            }
-            caller.log(LogLevel::Info, LogEvent::Compiling);
-            let component = Component::new(&engine, bytes)?;
-            if let Some(Err(error)) = cache.map(|cache| cache.store(&key, &component)) {
-                caller.log(LogLevel::Warn, LogEvent::Host { text: format!("compiled code could not be kept: {error}") });
-            }
-            Ok::<_, wasmtime::Error>(component)
-        });
-        let refused = |detail: String| {
-            let message =
-                format!("plugin `{name}` is no valid WebAssembly component: {}", crate::failure::clean_text(&detail, 512));
-            configuration_failure("E0501", message, "build it for wasm32-wasip2")
-        };
-        compiled.await.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(format!("{error:#}")))
     }
 }
 

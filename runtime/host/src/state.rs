@@ -23,6 +23,7 @@ use crate::recording::Exchanges;
 use crate::stdio::CappedPipe;
 use crate::trap::MemoryExceeded;
 use crate::vault::SecretVault;
+use crate::worker::Worker;
 
 /// Who an instance works for, and through what.
 pub(crate) struct Services {
@@ -131,12 +132,14 @@ pub(crate) struct State {
     pub(crate) stdio: CappedPipe,
     pub(crate) time: Arc<CallTime>,
     pub(crate) services: Services,
+    /// Where the guest is when it is not in this process.
+    pub(crate) worker: Option<Worker>,
 }
 
 impl State {
     pub(crate) fn new(services: Services, memory_mib: Option<u32>, time: Arc<CallTime>) -> Self {
         let stdio = CappedPipe::default();
-        let clock = WasiClock(Arc::clone(&services.options.clock));
+        let clock = WasiClock::of(&services.options);
         let wasi = WasiCtx::builder()
             .stdout(stdio.clone())
             .stderr(stdio.clone())
@@ -146,7 +149,7 @@ impl State {
             .build();
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
-        Self { wasi, table, limiter: Limiter::new(memory_mib), stdio, time, services }
+        Self { wasi, table, limiter: Limiter::new(memory_mib), stdio, time, services, worker: None }
     }
 }
 
@@ -171,7 +174,7 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    fn new(memory_mib: Option<u32>) -> Self {
+    pub(crate) fn new(memory_mib: Option<u32>) -> Self {
         let mib = memory_mib.unwrap_or(MEMORY_MIB).clamp(1, MEMORY_MIB_MAX);
         Self { memory_bytes: 0, memory_mib_max: usize::try_from(mib).unwrap_or(1) }
     }
@@ -207,7 +210,13 @@ impl ResourceLimiter for Limiter {
 
 /// The injected clock behind WASI's, in whole milliseconds (security B-8).
 #[derive(Clone)]
-struct WasiClock(Arc<dyn Clock>);
+pub(crate) struct WasiClock(Arc<dyn Clock>);
+
+impl WasiClock {
+    pub(crate) fn of(options: &HostOptions) -> Self {
+        Self(Arc::clone(&options.clock))
+    }
+}
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 

@@ -93,6 +93,7 @@ impl TestHost {
             embedded: &[],
             develop: Default::default(),
             approvals: Arc::new(ApproveAll),
+            worker: None,
             cache_dir: None,
             project_root: std::env::temp_dir(),
             output_root: None,

@@ -6,10 +6,12 @@ use std::time::Duration;
 use affluent_model::Error;
 use affluent_model::connector::{Failure, FailureKind};
 use affluent_model::error::Retry;
+use serde::{Deserialize, Serialize};
 use wasmtime::Trap;
 use wasmtime_wasi::I32Exit;
 
-use crate::failure::host_failure;
+use crate::failure::{clean_text, host_failure};
+use crate::worker::{Garbled, Stopped, WorkerError};
 
 /// The memory limit was reached.
 #[derive(Debug, thiserror::Error)]
@@ -26,11 +28,78 @@ pub(crate) struct BudgetExceeded;
 #[error("{0}")]
 pub(crate) struct Forbidden(pub(crate) &'static str);
 
+/// Why a guest did not return.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Stop {
+    Memory {
+        mib: u64,
+    },
+    Time,
+    Forbidden(String),
+    Exit,
+    Panic,
+    Stack,
+    OutsideOfMemory,
+    /// In the words of the engine.
+    Sandbox(String),
+    /// What it gave is not of the contract's form, or too much.
+    Form,
+}
+
+impl Stop {
+    pub(crate) fn of(error: &wasmtime::Error) -> Self {
+        if let Some(MemoryExceeded(mib)) = error.downcast_ref::<MemoryExceeded>() {
+            return Self::Memory { mib: u64::try_from(*mib).unwrap_or_default() };
+        }
+        if error.downcast_ref::<BudgetExceeded>().is_some() {
+            return Self::Time;
+        }
+        if let Some(Forbidden(what)) = error.downcast_ref::<Forbidden>() {
+            return Self::Forbidden((*what).to_owned());
+        }
+        if error.downcast_ref::<I32Exit>().is_some() {
+            return Self::Exit;
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::UnreachableCodeReached) => Self::Panic,
+            Some(Trap::StackOverflow) => Self::Stack,
+            Some(Trap::MemoryOutOfBounds) => Self::OutsideOfMemory,
+            Some(Trap::Interrupt | Trap::OutOfFuel) => Self::Time,
+            Some(trap) => Self::Sandbox(trap.to_string()),
+            None => Self::Form,
+        }
+    }
+
+    /// The code, and what the plugin did.
+    fn explain(&self, stderr: &[u8]) -> (&'static str, String) {
+        match self {
+            Self::Memory { mib } => ("E0511", format!("needed more than its {mib} MiB of memory")),
+            Self::Time => ("E0512", "computed for longer than a call may take".to_owned()),
+            Self::Forbidden(what) => ("E0516", format!("called {}", clean_text(what, 128))),
+            Self::Exit => ("E0515", "ended itself instead of returning".to_owned()),
+            Self::Panic => ("E0510", panicked(stderr)),
+            Self::Stack => ("E0514", "used up its stack".to_owned()),
+            Self::OutsideOfMemory => ("E0514", "left its memory, most likely by using up its stack".to_owned()),
+            Self::Sandbox(trap) => ("E0516", format!("was stopped by the sandbox: {}", clean_text(trap, 128))),
+            Self::Form => {
+                ("E0516", "gave something that is not of the contract's form, or asked for too much at once".to_owned())
+            }
+        }
+    }
+}
+
 /// The failure of a call that did not return.
 pub(crate) fn trap_failure(plugin: &str, error: &wasmtime::Error, stderr: &[u8]) -> Failure {
     let (code, what) = explain(error, stderr);
     let error = Error::external(code, format!("plugin `{plugin}` {what}")).retry(Retry::Never);
     host_failure(FailureKind::Trap, "trap", error.help(help_for(code)))
+}
+
+/// The failure of a worker that could not do its work.
+pub(crate) fn worker_failure(plugin: &str, error: &WorkerError) -> Failure {
+    let (code, what) = explain_worker(error);
+    let error = Error::external(code, format!("plugin `{plugin}` {what}")).retry(Retry::Never);
+    host_failure(FailureKind::Trap, "worker", error.help(help_for(code)))
 }
 
 /// The failure of a call that took too long.
@@ -47,25 +116,23 @@ pub(crate) fn gone_failure(plugin: &str) -> Failure {
 }
 
 fn explain(error: &wasmtime::Error, stderr: &[u8]) -> (&'static str, String) {
-    if let Some(MemoryExceeded(mib)) = error.downcast_ref::<MemoryExceeded>() {
-        return ("E0511", format!("needed more than its {mib} MiB of memory"));
+    if let Some(stopped) = error.downcast_ref::<Stopped>() {
+        return stopped.stop.explain(&stopped.stderr);
     }
-    if error.downcast_ref::<BudgetExceeded>().is_some() {
-        return ("E0512", "computed for longer than a call may take".to_owned());
+    if let Some(worker) = error.downcast_ref::<WorkerError>() {
+        return explain_worker(worker);
     }
-    if let Some(Forbidden(what)) = error.downcast_ref::<Forbidden>() {
-        return ("E0516", format!("called {what}"));
+    if let Some(garbled) = error.downcast_ref::<Garbled>() {
+        return ("E0531", format!("has a worker that is broken: {garbled}"));
     }
-    if error.downcast_ref::<I32Exit>().is_some() {
-        return ("E0515", "ended itself instead of returning".to_owned());
-    }
-    match error.downcast_ref::<Trap>() {
-        Some(Trap::UnreachableCodeReached) => ("E0510", panicked(stderr)),
-        Some(Trap::StackOverflow) => ("E0514", "used up its stack".to_owned()),
-        Some(Trap::MemoryOutOfBounds) => ("E0514", "left its memory, most likely by using up its stack".to_owned()),
-        Some(Trap::Interrupt | Trap::OutOfFuel) => ("E0512", "computed for longer than a call may take".to_owned()),
-        Some(trap) => ("E0516", format!("was stopped by the sandbox: {trap}")),
-        None => ("E0516", "gave something that is not of the contract's form, or asked for too much at once".to_owned()),
+    Stop::of(error).explain(stderr)
+}
+
+fn explain_worker(error: &WorkerError) -> (&'static str, String) {
+    match error {
+        WorkerError::OutOfTime => Stop::Time.explain(&[]),
+        WorkerError::Ended(how) => ("E0531", format!("lost its worker process: it {how}")),
+        WorkerError::Unstartable(why) => ("E0532", format!("gets no worker process: {}", clean_text(why, 256))),
     }
 }
 
@@ -94,6 +161,8 @@ fn help_for(code: &str) -> &'static str {
         "E0512" => {
             "the plugin may be stuck; if it only needs longer, raise `limits.call_timeout_s` in its manifest (at most 600)"
         }
+        "E0531" => "the batch failed and nothing of it counts; the next one gets a new worker",
+        "E0532" => "see that this program may start itself; `plugins: { isolation: none }` in affluent.yaml does without",
         _ => "this is a mistake in the plugin; report it to its author",
     }
 }

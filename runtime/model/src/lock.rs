@@ -64,8 +64,22 @@ pub struct PluginRules {
     pub deny: Vec<Denied>,
     /// Plugin → component file that runs as it is, whatever it is at the moment; absolute.
     pub develop: BTreeMap<String, PathBuf>,
+    pub isolation: IsolationRule,
     /// `--locked`: what is not in the lock file already does not run, and the file stays as it is.
     pub locked: bool,
+}
+
+/// Which plugins from outside run in processes of their own (security B-11).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IsolationRule {
+    /// Those that no trusted key signed.
+    #[default]
+    Unsigned,
+    /// All of them.
+    Process,
+    /// None: the sandbox is the only wall.
+    None,
 }
 
 /// Plugins that never run.
@@ -131,6 +145,31 @@ pub trait Approvals: Send + Sync {
     /// # Errors
     /// Why it may not have what it asks for.
     fn grant(&self, candidate: &Candidate<'_>, said: Said<'_>) -> Result<()>;
+
+    /// Asked between the two: where its instances run.
+    fn isolation(&self, _candidate: &Candidate<'_>) -> Isolation {
+        Isolation::None
+    }
+}
+
+/// The wall around the instances of a plugin, besides the sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// They run in the process of the host.
+    None,
+    /// Each runs in a process of its own.
+    Process,
+}
+
+impl Isolation {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Process => "process",
+        }
+    }
 }
 
 /// What a plugin gets, in words that can be compared: category (`hosts`, `secrets`…) → lines.

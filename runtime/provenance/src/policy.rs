@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use affluent_model::lock::{
-    Approvals, Candidate, Denied, Grants, Lock, LockedPlugin, Origin, PluginRules, PluginSource, Said, plain,
+    Approvals, Candidate, Denied, Grants, Isolation, IsolationRule, Lock, LockedPlugin, Origin, PluginRules, PluginSource, Said,
+    plain,
 };
 use affluent_model::manifest::Manifest;
 use affluent_model::{Error, Result};
@@ -238,6 +239,20 @@ impl Approvals for Policy {
             }
             (Origin::File(_), Some(entry)) => refuse_growth(candidate.name, &entry.grants.growth(&plugin.grants)),
             (Origin::File(_), None) => Err(self.not_approved(candidate)),
+        }
+    }
+    /// A plugin of the program runs in it, and so does one that a trusted key signed, unless the project says otherwise.
+    fn isolation(&self, candidate: &Candidate<'_>) -> Isolation {
+        match (self.rules.isolation, candidate.origin) {
+            (_, Origin::Embedded) | (IsolationRule::None, _) => Isolation::None,
+            (IsolationRule::Process, _) | (IsolationRule::Unsigned, Origin::Develop(_)) => Isolation::Process,
+            (IsolationRule::Unsigned, Origin::File(path)) => {
+                let signature = signature_beside(path).ok().flatten();
+                match self.check_signature(candidate.bytes, signature.as_deref()) {
+                    Ok(Some(_)) => Isolation::None,
+                    _ => Isolation::Process,
+                }
+            }
         }
     }
 }

@@ -1,9 +1,13 @@
 //! `affluent plan`: what `run` would do.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use affluent_engine::{PersonalPreview, PipelinePreview, PluginSees};
+use affluent_host::Host;
+use affluent_model::lock::Isolation;
+use affluent_model::plan::{Plan, TransformStep};
 
 use crate::arguments::Shared;
 use crate::commands::run::chosen;
@@ -24,8 +28,28 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, pipelines: &[String]) 
         previews.push(wired.engine.preview(&name).await?);
     }
     progress.clear();
+    for plugin in isolated(&project.plan, &wired.connectors).await {
+        screen.say(&format!("plugin `{plugin}` runs in a process of its own"));
+    }
     screen.result(&previews, || previews.iter().map(preview).collect::<Vec<_>>().join("\n\n"))?;
     Ok(Exit::Done)
+}
+
+/// The plugins of the project whose instances are in processes of their own.
+async fn isolated(plan: &Plan, host: &Host) -> BTreeSet<String> {
+    let steps = plan.pipelines.values().flat_map(|pipeline| &pipeline.transforms);
+    let steps = steps.filter_map(|step| match step {
+        TransformStep::Plugin { plugin, .. } => Some(plugin),
+        _ => None,
+    });
+    let named: BTreeSet<&String> = plan.connections.values().map(|connection| &connection.plugin).chain(steps).collect();
+    let mut isolated = BTreeSet::new();
+    for plugin in named {
+        if host.isolation(plugin).await == Ok(Isolation::Process) {
+            isolated.insert(plugin.clone());
+        }
+    }
+    isolated
 }
 
 fn preview(preview: &PipelinePreview) -> String {

@@ -1,6 +1,7 @@
 //! A plugin as text: what it is, and everything it asks for.
 
 use affluent_host::Inspection;
+use affluent_model::lock::Isolation;
 use affluent_model::manifest::{AuthSlot, Manifest, RateLimit, SecretRequest};
 
 use crate::render::screen::number;
@@ -30,11 +31,19 @@ pub(crate) fn inspection(inspection: &Inspection) -> String {
     line("rate limits", manifest.rate_limits.iter().map(rate).collect());
     line("files", vec![if manifest.files { "those that the connection grants" } else { "none" }.to_owned()]);
     line("limits", limits(manifest));
+    line("isolation", vec![isolation(inspection).to_owned()]);
     line("needs", manifest.required_features.clone());
     line("imports", inspection.imports.clone());
     let schema = serde_json::to_string_pretty(&manifest.config_schema).unwrap_or_default();
     text.push_str(&format!("\n  config schema\n{}", indented(&schema)));
     text
+}
+
+fn isolation(inspection: &Inspection) -> &'static str {
+    match inspection.isolation {
+        Isolation::None => "none: it runs in this program, in the sandbox",
+        Isolation::Process => "process: it runs in a process of its own",
+    }
 }
 
 fn length(inspection: &Inspection) -> u64 {

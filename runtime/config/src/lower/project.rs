@@ -47,6 +47,7 @@ fn rules(raw: &RawPlugins, root: &Path, report: &mut FileReport) -> PluginRules 
         trust: texts(raw.trust.as_ref()),
         deny: raw.deny.iter().flatten().filter_map(|denied| deny(denied, report)).collect(),
         develop: develop.map(|(name, file)| (name.to_string(), root.join(file.as_str()))).collect(),
+        isolation: raw.isolation.unwrap_or_default(),
         locked: false,
     }
 }

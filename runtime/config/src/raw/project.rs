@@ -1,5 +1,6 @@
 //! `affluent.yaml`.
 
+use affluent_model::lock::IsolationRule;
 use affluent_model::pii::PiiPolicy;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -58,6 +59,9 @@ pub(crate) struct RawPlugins {
     pub(crate) trust: Option<Vec<Placed<String>>>,
     /// Plugins that never run, besides those that this release of the program refuses.
     pub(crate) deny: Option<Vec<Placed<RawDenied>>>,
+    /// Which plugins from outside run in processes of their own, without keys, stores, files and network: `unsigned` (those
+    /// that no trusted key signed; the default), `process` (all), or `none`.
+    pub(crate) isolation: Option<IsolationRule>,
     /// Plugins under development: name → component file, relative to the project's folder. They run as they are, unpinned;
     /// `--locked` refuses them.
     #[schemars(extend("x-keys" = "plugin"))]

@@ -30,6 +30,7 @@ impl KeyValue for NoStore {
 /// A host for the plugins of a folder; compiled code is kept below it.
 pub(crate) fn host(folder: PathBuf) -> Result<Host> {
     Host::new(HostOptions {
+        worker: None,
         plugin_dirs: vec![folder.clone()],
         embedded: &[],
         develop: Default::default(),

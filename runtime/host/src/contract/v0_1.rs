@@ -18,7 +18,7 @@ struct V0_1 {
 }
 
 /// What implements every interface that a guest may import.
-pub(super) trait Imports:
+pub(crate) trait Imports:
     imports::types::Host
     + imports::runtime::Host
     + imports::kv::Host
@@ -138,11 +138,7 @@ impl<T: Send + 'static> DestinationGuest<T> for destination::Guest {
         Box::pin(Self::call_open(self, store, config, target))
     }
 
-    fn call_write<'a>(
-        &'a self,
-        store: &'a mut Store<T>,
-        batch: &'a destination::Batch,
-    ) -> Reported<'a, destination::Outcome> {
+    fn call_write<'a>(&'a self, store: &'a mut Store<T>, batch: &'a destination::Batch) -> Reported<'a, destination::Outcome> {
         Box::pin(Self::call_write(self, store, batch))
     }
 

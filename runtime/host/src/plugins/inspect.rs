@@ -1,14 +1,16 @@
 //! What a plugin file is and asks for, without running more of it than its manifest.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use affluent_model::connector::Failure;
+use affluent_model::lock::{Candidate, Isolation};
 use affluent_model::manifest::Manifest;
 use serde::Serialize;
 
 use super::{Plugins, Stamp};
 use crate::binary::summarize;
-use crate::component::{self, Unchecked};
+use crate::component;
 use crate::failure::clean_text;
 
 /// A plugin, looked at from outside.
@@ -26,6 +28,8 @@ pub struct Inspection {
     pub contract: String,
     /// Interfaces it imports, sorted.
     pub imports: Vec<String>,
+    /// Whether its instances run in processes of their own.
+    pub isolation: Isolation,
     pub manifest: Manifest,
 }
 
@@ -53,12 +57,12 @@ impl Plugins {
         let bytes = self.read(name, stamp)?;
         let version = component::check_bytes(name, &bytes)?;
         let (length, summary) = (bytes.len(), summarize(&bytes).unwrap_or_default());
-        let digest = component::digest(&bytes);
-        let compiled = self.compile(name, &digest, bytes.into()).await?;
-        let imports = component::imports(&compiled);
-        let plugin =
-            component::load(name, Unchecked { component: compiled, digest, version }, &self.linkers, &self.options).await?;
+        let (digest, bytes) = (component::digest(&bytes), Arc::<[u8]>::from(bytes));
+        let candidate = Candidate { name, digest: &digest, bytes: &bytes, origin: stamp.origin() };
+        let (plugin, imports) = self.load_admitted(&candidate, Arc::clone(&bytes), version).await?;
+        let isolation = plugin.isolation();
         Ok(Inspection {
+            isolation,
             name: name.to_owned(),
             digest: plugin.digest,
             bytes: length,

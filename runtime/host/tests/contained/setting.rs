@@ -9,9 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use affluent_host::{AuditEvent, Backoff, Exchanges, Host, HostOptions, KeyValue, LogLine, Secret, SystemClock, TokenKey};
+use affluent_host::{
+    AuditEvent, Backoff, Exchanges, Host, HostOptions, KeyValue, LogLine, Secret, SystemClock, TokenKey, WorkerCommand,
+};
 use affluent_model::Result;
 use affluent_model::diagnostic::Location;
+use affluent_model::lock::{Approvals, Candidate, Isolation, Said};
 use affluent_model::plan::{Connection, ConnectionLimits, Egress, FileGrants};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -43,12 +46,50 @@ impl KeyValue for Store {
     }
 }
 
+/// Has every plugin run in a worker.
+struct Isolate;
+
+impl Approvals for Isolate {
+    fn admit(&self, _: &Candidate<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn grant(&self, _: &Candidate<'_>, _: Said<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn isolation(&self, _: &Candidate<'_>) -> Isolation {
+        Isolation::Process
+    }
+}
+
+/// As [`host`], with workers that are this test's own program.
+pub(crate) fn isolating_host(folder: &Path, call_timeout: Duration) -> (Host, Recorded) {
+    let (mut options, recorded) = options(folder, call_timeout);
+    options.approvals = Arc::new(Isolate);
+    options.worker = Some(WorkerCommand { program: "/proc/self/exe".into(), arguments: vec!["worker".into()] });
+    (Host::new(options).unwrap(), recorded)
+}
+
+/// As [`isolating_host`], without knowing how to start a worker.
+pub(crate) fn host_without_worker(folder: &Path, call_timeout: Duration) -> (Host, Recorded) {
+    let (mut options, recorded) = options(folder, call_timeout);
+    options.approvals = Arc::new(Isolate);
+    (Host::new(options).unwrap(), recorded)
+}
+
 /// A host over the built plugins and those in `folder`; every name has a private address.
 pub(crate) fn host(folder: &Path, call_timeout: Duration) -> (Host, Recorded) {
+    let (options, recorded) = options(folder, call_timeout);
+    (Host::new(options).unwrap(), recorded)
+}
+
+fn options(folder: &Path, call_timeout: Duration) -> (HostOptions, Recorded) {
     let recorded = Recorded::default();
     let (audit, log) = (Arc::clone(&recorded.audit), Arc::clone(&recorded.log));
     let next = AtomicU64::new(u64::from(std::process::id()) << 32);
     let options = HostOptions {
+        worker: None,
         plugin_dirs: vec![plugins_built().to_owned(), folder.to_owned()],
         develop: Default::default(),
         approvals: Arc::new(affluent_host::ApproveAll),
@@ -73,7 +114,7 @@ pub(crate) fn host(folder: &Path, call_timeout: Duration) -> (Host, Recorded) {
         backoff: Backoff { attempts_max: 1, ..Backoff::default() },
         call_timeout_max: call_timeout,
     };
-    (Host::new(options).unwrap(), recorded)
+    (options, recorded)
 }
 
 /// A connection to a plugin; the remote at `url` may be reached although it is on this machine.
@@ -128,11 +169,4 @@ pub(crate) fn plugins_built() -> &'static Path {
         assert!(build.status().unwrap().success(), "the plugins could not be built");
         target.join("wasm32-wasip2/plugin")
     })
-}
-
-/// Memory of this process that is in use now, MiB.
-pub(crate) fn resident_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or_default() / 1024
 }

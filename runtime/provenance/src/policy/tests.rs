@@ -106,6 +106,37 @@ fn the_refusal_says_what_changed() {
 }
 
 #[test]
+fn a_plugin_from_outside_that_no_trusted_key_signed_runs_in_a_process_of_its_own() {
+    use IsolationRule::{None as Never, Process, Unsigned};
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.wasm");
+    let bytes = component(&manifest(&json!({})));
+    let digest = hex_digest(&bytes);
+    let isolation = |isolation, trust: &[String], origin| {
+        let rules = PluginRules { isolation, trust: trust.to_vec(), ..PluginRules::default() };
+        Policy::new(Lock::default(), rules).unwrap().isolation(&candidate(&bytes, &digest, origin)).as_str()
+    };
+    let outside = Origin::File(&file);
+    for (rule, origin, expected) in [
+        (Unsigned, outside, "process"),
+        (Unsigned, Origin::Develop(&file), "process"),
+        (Unsigned, Origin::Embedded, "none"),
+        (Process, outside, "process"),
+        (Process, Origin::Embedded, "none"),
+        (Never, outside, "none"),
+    ] {
+        assert_eq!(isolation(rule, &[], origin), expected, "{rule:?} {origin:?}");
+    }
+    let key = new_key(None).unwrap();
+    let trust = [key.public.clone()];
+    assert_eq!(isolation(Unsigned, &trust, outside), "process", "not signed");
+    write_signature(&file, &manifest(&json!({})), &key, &comment_for("acme/x", "1.1.0", &digest));
+    assert_eq!(isolation(Unsigned, &trust, outside), "none");
+    assert_eq!(isolation(Process, &trust, outside), "process");
+    assert_eq!(isolation(Unsigned, &[], outside), "process", "signed by nobody who is trusted");
+}
+
+#[test]
 fn a_plugin_of_the_program_follows_it_without_growing() {
     let approved = manifest(&json!({}));
     let grown = json!([{"pattern": "a.example"}, {"pattern": "b.example"}]);

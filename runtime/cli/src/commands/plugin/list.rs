@@ -30,6 +30,8 @@ struct Listed {
     source: &'static str,
     sha256: Option<String>,
     signer: Option<String>,
+    /// `process` when its instances run in processes of their own, else `none`.
+    isolation: Option<&'static str>,
     /// `approved`, `new` (of the program, pinned by the next run), `develop`, `missing`, or the code of what forbids it.
     state: String,
     /// Why it may not run.
@@ -73,6 +75,7 @@ async fn listed(plan: &Plan, host: &Host, policy: &dyn Approvals, name: &str) ->
         },
         sha256: None,
         signer: entry.and_then(|entry| entry.signer.clone()),
+        isolation: None,
         state: "missing".to_owned(),
         reason: None,
         used_by: used_by(plan, name),
@@ -86,6 +89,7 @@ async fn listed(plan: &Plan, host: &Host, policy: &dyn Approvals, name: &str) ->
         None => Origin::Embedded,
     };
     let candidate = Candidate { name, digest: &digest, bytes: &bytes, origin };
+    row.isolation = Some(policy.isolation(&candidate).as_str());
     let answer = match policy.admit(&candidate) {
         Ok(()) => host.manifest(name).await.map_err(|failure| failure.error),
         Err(error) => Err(error),
@@ -133,7 +137,8 @@ fn used_by(plan: &Plan, name: &str) -> Vec<String> {
 }
 
 fn text(plugins: &[Listed]) -> String {
-    let mut table = table(&["plugin", "version", "kinds", "contract", "source", "sha256", "signer", "state", "used by"]);
+    let mut table =
+        table(&["plugin", "version", "kinds", "contract", "source", "sha256", "signer", "isolation", "state", "used by"]);
     let or_dash = |value: Option<&str>| value.unwrap_or("-").to_owned();
     for plugin in plugins {
         let digest = plugin.sha256.as_deref().and_then(|digest| digest.get(..12));
@@ -145,6 +150,7 @@ fn text(plugins: &[Listed]) -> String {
             plugin.source.to_owned(),
             or_dash(digest),
             or_dash(plugin.signer.as_deref()),
+            or_dash(plugin.isolation),
             plugin.state.clone(),
             plugin.used_by.join(", "),
         ]);
