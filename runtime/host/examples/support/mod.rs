@@ -29,7 +29,12 @@ impl KeyValue for NoStore {
 
 /// A host for the plugins of a folder; compiled code is kept below it.
 pub(crate) fn host(folder: PathBuf) -> Result<Host> {
-    Host::new(HostOptions {
+    Host::new(options(folder))
+}
+
+/// The options of such a host.
+pub(crate) fn options(folder: PathBuf) -> HostOptions {
+    HostOptions {
         worker: None,
         plugin_dirs: vec![folder.clone()],
         embedded: &[],
@@ -51,7 +56,7 @@ pub(crate) fn host(folder: PathBuf) -> Result<Host> {
         cancelled: Arc::default(),
         backoff: Backoff::default(),
         call_timeout_max: CALL_TIMEOUT_MAX,
-    })
+    }
 }
 
 /// User and system time of this process so far, seconds; in steps of 10 ms (proc(5): 100 ticks a second).
