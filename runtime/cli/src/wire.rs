@@ -9,8 +9,8 @@ use std::sync::atomic::AtomicBool;
 
 use affluent_engine::{Clock, Engine, Event, Observer, SealedCredentials};
 use affluent_host::{
-    ApproveAll, AuditEvent, Backoff, CALL_TIMEOUT_MAX, Exchanges, Host, HostOptions, KeyValue, LogEvent, LogLine, RandomSource,
-    TokenKey, WorkerCommand,
+    ApproveAll, AuditEvent, Backoff, CALL_TIMEOUT_MAX, COMPILE_SECONDS, Exchanges, Host, HostOptions, KeyValue, LogEvent,
+    LogLine, RandomSource, TokenKey, WorkerCommand,
 };
 use affluent_lake::{EmbeddedLake, Expressions, LakeOptions};
 use affluent_ledger::{Keys, Ledger, SqliteLedger, StoredKeyRow};
@@ -250,7 +250,7 @@ pub(crate) fn options_at(
 fn worker_command() -> WorkerCommand {
     let program = if cfg!(target_os = "linux") { Ok(PathBuf::from("/proc/self/exe")) } else { std::env::current_exe() };
     let program = program.unwrap_or_else(|_| PathBuf::from("affluent"));
-    WorkerCommand { program, arguments: vec![crate::WORKER.into()] }
+    WorkerCommand { program, arguments: vec![crate::WORKER.into()], compile_seconds: COMPILE_SECONDS }
 }
 
 /// What guests see of time and randomness: the machine's, or those of a recording.

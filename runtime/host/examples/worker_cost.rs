@@ -47,7 +47,11 @@ impl Approvals for Isolate {
 fn isolating_host(folder: PathBuf) -> Result<Host> {
     let mut options = options(folder);
     options.approvals = Arc::new(Isolate);
-    options.worker = Some(WorkerCommand { program: "/proc/self/exe".into(), arguments: vec!["worker".into()] });
+    options.worker = Some(WorkerCommand {
+        program: "/proc/self/exe".into(),
+        arguments: vec!["worker".into()],
+        compile_seconds: affluent_host::COMPILE_SECONDS,
+    });
     Host::new(options)
 }
 

@@ -47,8 +47,9 @@ pub use binary::stamped;
 pub use blind::TokenKey;
 pub use connectors::Host;
 pub use options::{
-    AddressResolver, ApproveAll, AuditCallback, AuditEvent, Backoff, CALL_TIMEOUT_MAX, Clock, HostOptions, KeyValue, LogCallback,
-    LogEvent, LogLevel, LogLine, RandomSource, SecretResolver, SystemClock, TokenKeySource, WorkerCommand, system_resolver,
+    AddressResolver, ApproveAll, AuditCallback, AuditEvent, Backoff, CALL_TIMEOUT_MAX, COMPILE_SECONDS, Clock, HostOptions,
+    KeyValue, LogCallback, LogEvent, LogLevel, LogLine, RandomSource, SecretResolver, SystemClock, TokenKeySource, WorkerCommand,
+    system_resolver,
 };
 pub use plugins::Inspection;
 pub use recording::{Exchanges, Recorder, Repeats, Replay};

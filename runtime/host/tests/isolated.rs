@@ -237,12 +237,12 @@ async fn no_worker_no_run() -> Result<(), Failed> {
 
 async fn slow_compilation() -> Result<(), Failed> {
     let folder = folder();
-    // Within every bound of size, and more than ten seconds of work.
+    // Within every bound of size, and more than two seconds of work.
     let blocks = "(local.set 0 (i32.add (local.get 0) (i32.load (i32.mul (local.get 0) (i32.const 3)))))".repeat(60_000);
     let function = format!("(func (param i32) {blocks})");
     let component = Text { inner: function.repeat(12), ..Text::default() }.build();
     std::fs::write(folder.path().join("slow.wasm"), component)?;
-    let (host, _) = isolating_host(folder.path(), PATIENCE);
+    let (host, _) = setting::hasty_host(folder.path(), PATIENCE, 2);
     let started = Instant::now();
     let result = host.manifest("slow").await.map(drop);
     holds(code(&result) == "E0533", format!("{result:?} after {:?}", started.elapsed()))?;

@@ -30,15 +30,16 @@ pub fn run_worker(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let work = arguments.next().unwrap_or_default();
     let done = match work.to_str() {
         Some(RUN) => session::run(),
-        Some(COMPILE) => compile(),
+        Some(COMPILE) => compile(arguments.next()),
         _ => Err("a worker is started by a host".into()),
     };
     if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Compiles the component that is the standard output.
-fn compile() -> Result<(), Broken> {
-    confine::limit_to_compiling()?;
+fn compile(seconds: Option<OsString>) -> Result<(), Broken> {
+    let seconds = seconds.as_ref().and_then(|seconds| seconds.to_str()).unwrap_or_default().parse()?;
+    confine::limit_to_compiling(seconds)?;
     let line = Line::open()?;
     let mut component = Vec::new();
     io::Read::read_to_end(&mut line::input()?, &mut component)?;

@@ -17,6 +17,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 pub struct WorkerCommand {
     pub program: PathBuf,
     pub arguments: Vec<OsString>,
+    /// Processor time that a compilation may take, seconds.
+    pub compile_seconds: u64,
 }
 
 /// Why there is no answer of a worker.
@@ -47,7 +49,13 @@ impl WorkerProcess {
         let start = || -> io::Result<(Child, UnixStream)> {
             let (ours, theirs) = UnixStream::pair()?;
             let mut worker = Command::new(&command.program);
-            worker.args(&command.arguments).arg(work).env_clear().current_dir("/").process_group(0);
+            worker
+                .args(&command.arguments)
+                .arg(work)
+                .arg(command.compile_seconds.to_string())
+                .env_clear()
+                .current_dir("/")
+                .process_group(0);
             worker.stdin(OwnedFd::from(theirs)).stdout(input.try_clone()?).stderr(Stdio::null());
             Ok((worker.spawn()?, ours))
         };

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use affluent_host::{
-    AuditEvent, Backoff, Exchanges, Host, HostOptions, KeyValue, LogLine, Secret, SystemClock, TokenKey, WorkerCommand,
+    AuditEvent, Backoff, COMPILE_SECONDS, Exchanges, Host, HostOptions, KeyValue, LogLine, Secret, SystemClock, TokenKey,
+    WorkerCommand,
 };
 use affluent_model::Result;
 use affluent_model::diagnostic::Location;
@@ -65,9 +66,15 @@ impl Approvals for Isolate {
 
 /// As [`host`], with workers that are this test's own program.
 pub(crate) fn isolating_host(folder: &Path, call_timeout: Duration) -> (Host, Recorded) {
+    hasty_host(folder, call_timeout, COMPILE_SECONDS)
+}
+
+/// As [`isolating_host`], with so many seconds of processor time for a compilation.
+pub(crate) fn hasty_host(folder: &Path, call_timeout: Duration, compile_seconds: u64) -> (Host, Recorded) {
     let (mut options, recorded) = options(folder, call_timeout);
     options.approvals = Arc::new(Isolate);
-    options.worker = Some(WorkerCommand { program: "/proc/self/exe".into(), arguments: vec!["worker".into()] });
+    let (program, arguments) = ("/proc/self/exe".into(), vec!["worker".into()]);
+    options.worker = Some(WorkerCommand { program, arguments, compile_seconds });
     (Host::new(options).unwrap(), recorded)
 }
 

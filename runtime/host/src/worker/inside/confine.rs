@@ -13,8 +13,6 @@ const OWN_BYTES: u64 = 320 << 20;
 const ADDRESS_BYTES: u64 = 48 << 30;
 /// Memory of a compilation, bytes.
 const COMPILE_BYTES: u64 = 2 << 30;
-/// Processor time of a compilation (security B-6).
-const COMPILE_SECONDS: u64 = 10;
 /// Processor time of a worker in its whole life.
 const LIFE_SECONDS: u64 = 24 * 3_600;
 /// Processor time of a call beyond what the call itself may take: for what the worker does around it.
@@ -46,10 +44,10 @@ fn limit(memory_bytes: u64) -> io::Result<()> {
 
 /// # Errors
 /// When the kernel refuses a limit.
-pub(super) fn limit_to_compiling() -> io::Result<()> {
+pub(super) fn limit_to_compiling(seconds: u64) -> io::Result<()> {
     limit(COMPILE_BYTES)?;
     // A second more to tell it from an abort: the soft limit ends the process.
-    set(Resource::Cpu, COMPILE_SECONDS, COMPILE_SECONDS + 1)
+    set(Resource::Cpu, seconds, seconds.saturating_add(1))
 }
 
 /// For a guest with this much memory.
