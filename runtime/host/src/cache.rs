@@ -106,7 +106,7 @@ impl CodeCache {
         let mac = self.mac(digest, code).ok_or_else(|| io::Error::other("no key"))?.finalize().into_bytes();
         let mut nonce = [0u8; 8];
         (self.random)(&mut nonce);
-        let partial = self.folder.join(format!("{:016x}.partial", u64::from_le_bytes(nonce)));
+        let partial = self.folder.join(format!("{digest}-{:016x}.partial", u64::from_le_bytes(nonce)));
         let written = write_private(&partial, &[MAGIC, &mac, code]).and_then(|()| fs::rename(&partial, self.path(digest)));
         if written.is_err() {
             drop(fs::remove_file(&partial));

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use affluent_host::{
     ApproveAll, Backoff, CALL_TIMEOUT_MAX, Exchanges, Host, HostOptions, KeyValue, Secret, SystemClock, TokenKey,
@@ -34,6 +35,7 @@ pub(crate) fn host(folder: PathBuf) -> Result<Host> {
 
 /// The options of such a host.
 pub(crate) fn options(folder: PathBuf) -> HostOptions {
+    let drawn = AtomicU64::new(7);
     HostOptions {
         worker: None,
         plugin_dirs: vec![folder.clone()],
@@ -45,7 +47,10 @@ pub(crate) fn options(folder: PathBuf) -> HostOptions {
         output_root: None,
         exchanges: Exchanges::Live,
         clock: Arc::new(SystemClock::default()),
-        random: Arc::new(|buffer| buffer.fill(7)),
+        random: Arc::new(move |buffer| {
+            let next = drawn.fetch_add(1, Ordering::Relaxed).to_le_bytes();
+            buffer.iter_mut().zip(next.iter().cycle()).for_each(|(byte, drawn)| *byte = *drawn);
+        }),
         secrets: Arc::new(|_, _| Ok(Secret::new("secret".to_owned()))),
         addresses: affluent_host::system_resolver(),
         token_keys: Arc::new(|_| Ok(TokenKey::new([7; 32]))),
