@@ -60,7 +60,9 @@ fn stream() -> Result<StreamSchema, Failed> {
         ["email", "phone", "first_name", "last_name", "city", "country"].map(|name| json!({"name": name, "type": "text"}));
     let id = json!({"name": "id", "type": "integer"});
     let fields: Vec<_> = std::iter::once(id).chain(fields).collect();
-    Ok(serde_json::from_value(json!({"name": "people", "fields": fields}))?)
+    Ok(serde_json::from_value(
+        json!({"name": "people", "fields": fields, "primary_key": ["id"], "sync_modes": ["full_refresh"]}),
+    )?)
 }
 
 fn batch(stream: &StreamSchema) -> Result<Batch, Failed> {
