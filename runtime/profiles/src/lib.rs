@@ -1,6 +1,7 @@
-//! What profiles are: which nodes are one profile and why ([`resolve`]), and the lake SQL that turns records into
-//! profile rows, segments and consent ([`snapshot`], [`segment`], [`consent`], [`change`]). Pure and synchronous: no
-//! store, no IO, no clock; the engine feeds it from the ledger and runs its SQL in the lake.
+//! What profiles are: which nodes are one profile and why ([`resolve`]), the lake SQL that turns records into profile rows,
+//! segments and consent ([`snapshot`], [`segment`], [`consent`], [`change`]), and what orders say of their buyers
+//! ([`purchases`]). Pure and synchronous: no store, no IO, no clock; the engine feeds it from the ledger and runs its SQL
+//! in the lake.
 
 mod attributes;
 pub mod change;
@@ -9,6 +10,7 @@ pub mod consent;
 pub mod explain;
 #[cfg(test)]
 mod lake_tests;
+pub mod purchases;
 pub mod resolve;
 pub mod segment;
 pub mod snapshot;
