@@ -17,6 +17,7 @@ mod pipeline_tests;
 mod plugin_author;
 mod provenance;
 mod quickstart;
+mod segments;
 mod structure;
 mod support;
 mod tokens;
@@ -30,6 +31,7 @@ fn main() {
     trials.extend(structure::trials());
     trials.extend(commands::trials());
     trials.extend(quickstart::trials());
+    trials.extend(segments::trials());
     trials.extend(keys::trials());
     trials.extend(bad_input::trials());
     trials.extend(crash::trials());

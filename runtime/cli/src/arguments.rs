@@ -158,10 +158,23 @@ pub(crate) enum ProfileCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SegmentCommand {
-    /// Counts the members a segment has now
+    /// Counts the members segments would have now, by the files as they are
     Size {
         /// Segment; all when absent
+        #[arg(conflicts_with = "condition")]
         segment: Option<String>,
+        /// Counts the profiles for which this condition is true, as it would stand in `where` of a segment
+        #[arg(long = "where", value_name = "CONDITION")]
+        condition: Option<String>,
+    },
+    /// Lists the members of a segment as of the last run, or of any time before
+    Members {
+        segment: String,
+        /// RFC 3339 time, or a date for its first instant
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
     },
 }
 

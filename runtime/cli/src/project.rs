@@ -11,7 +11,7 @@ use affluent_config::{Inputs, Loaded, Sources, find_root, load as load_files};
 use affluent_lake::{Expressions, RowStep};
 use affluent_model::connector::Connectors;
 use affluent_model::diagnostic::{Diagnostic, Severity};
-use affluent_model::expression::{ExpressionMistake, PlannedExpression};
+use affluent_model::expression::{ExpressionMistake, PlannedExpression, PlannedSegment, SegmentScope};
 use affluent_model::manifest::{Manifest, PluginKind, TargetSchema};
 use affluent_model::pii::PiiClass;
 use affluent_model::plan::{Plan, TransformStep};
@@ -201,6 +201,10 @@ impl ExpressionPlanner for LakePlanner<'_> {
 
     fn aggregate(&self, text: &str, schema: &Schema) -> Result<PlannedExpression, ExpressionMistake> {
         self.0.plan_aggregate(text, schema)
+    }
+
+    fn segment(&self, text: &str, scope: &SegmentScope<'_>) -> Result<PlannedSegment, ExpressionMistake> {
+        self.0.plan_segment(text, scope)
     }
 
     fn class(&self, text: &str, schema: &Schema) -> Option<PiiClass> {

@@ -4,7 +4,7 @@
 
 use affluent_model::Error;
 use affluent_model::diagnostic::{Diagnostic, Location};
-use affluent_model::expression::{ExpressionMistake, PlannedExpression};
+use affluent_model::expression::{ExpressionMistake, PlannedExpression, PlannedSegment, SegmentScope};
 use affluent_model::manifest::{Manifest, TargetSchema};
 use affluent_model::pii::{PiiClass, PiiPolicy};
 use affluent_model::plan::{Expression, PipelineDestination, Plan};
@@ -70,6 +70,15 @@ pub trait ExpressionPlanner {
     /// The first mistake in it.
     fn aggregate(&self, text: &str, schema: &Schema) -> Result<PlannedExpression, ExpressionMistake>;
 
+    /// Plans the condition of a segment. Unless overridden: as a row expression, without calls.
+    ///
+    /// # Errors
+    /// The first mistake in it.
+    fn segment(&self, text: &str, scope: &SegmentScope<'_>) -> Result<PlannedSegment, ExpressionMistake> {
+        let expression = self.row(text, scope.columns)?;
+        Ok(PlannedSegment { expression, calls: Vec::new(), read: Vec::new() })
+    }
+
     /// The class of personal data that the result of a row expression has, by the metadata `affluent.pii` of the
     /// columns. Unless overridden: that of the first personal column it reads.
     fn class(&self, text: &str, schema: &Schema) -> Option<PiiClass> {
@@ -105,7 +114,7 @@ fn found(mut checker: Checker<'_>) -> Vec<Diagnostic> {
     let ingests = checker.ingests();
     let attributes = checker.mappings(&ingests);
     let columns = checker.profile_columns(&ingests, attributes);
-    checker.segments(&columns);
+    checker.segments(&ingests, &columns);
     for pipeline in plan.pipelines.values() {
         if let PipelineDestination::Connection(destination) = &pipeline.destination {
             checker.activation(pipeline, destination, &ingests, &columns);

@@ -223,7 +223,7 @@ fn shown<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
 }
 
 /// Every circle once, starting at its alphabetically first name, which also ends the list.
-fn circles<'a>(edges: &BTreeMap<&'a str, Vec<&'a str>>) -> Vec<Vec<&'a str>> {
+pub(crate) fn circles<'a>(edges: &BTreeMap<&'a str, Vec<&'a str>>) -> Vec<Vec<&'a str>> {
     let mut done: BTreeSet<&str> = BTreeSet::new();
     let mut found = Vec::new();
     for start in edges.keys() {

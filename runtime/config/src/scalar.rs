@@ -67,17 +67,7 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
 
 /// Milliseconds of `15m`.
 pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
-    let wrong = || "is not a duration".to_owned();
-    let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(unit_ms).filter(|ms| i64::try_from(*ms).is_ok()).ok_or_else(|| "is too long a duration".to_owned())
+    affluent_model::duration::milliseconds(text)
 }
 
 /// Bytes of `5MB`; units are powers of 1000, `MiB` and the like of 1024.

@@ -7,12 +7,10 @@ use std::sync::Arc;
 
 use affluent_lake::{LakeFile, LakeQuery, LakeTable};
 use affluent_ledger::{Lease, NewFile, SnapshotCommit, SnapshotRow};
-use affluent_model::identity::ProfileId;
 use affluent_model::plan::Measure;
-use affluent_model::report::{ProfilesReport, SegmentReport};
+use affluent_model::report::ProfilesReport;
 use affluent_model::{Error, Result};
 use affluent_profiles::change::changed_sql;
-use affluent_profiles::segment::{PreparedSegment, segment_sql};
 use affluent_profiles::snapshot::{PreparedMeasure, PreparedTrait, SnapshotQuery, snapshot_query};
 use affluent_profiles::source::TableSource;
 use arrow::array::{AsArray, Int64Builder, RecordBatch, StringBuilder};
@@ -20,6 +18,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use crate::engine::{Engine, Event};
 use crate::rows;
+use crate::segments::{Moves, PreparedSegments, decide_segments};
 use crate::tables::profile_tables;
 
 /// The table name of the snapshot in lake SQL.
@@ -48,7 +47,7 @@ pub(crate) async fn compute(engine: &Engine, lease: &Lease, report: &mut Profile
     let schema = engine.lake.file_schema(&file.name)?;
     let table = LakeTable { name: PROFILES.to_owned(), schema, files: vec![file.name.clone()] };
     compare(engine, &table, report).await?;
-    let (entered, left) = decide_segments(engine, &table, now_us, report).await?;
+    let Moves { entered, left } = decide_segments(engine, &table, report).await?;
     let commit = SnapshotCommit {
         rows: file.rows,
         files: vec![new_file(file, input_sequence)],
@@ -91,17 +90,21 @@ pub(crate) fn definition_hash(engine: &Engine) -> Result<String> {
 }
 
 /// True when time alone can change a trait or a membership.
-pub(crate) fn depends_on_time(engine: &Engine) -> bool {
+///
+/// # Errors
+/// `E0300` for a condition that does not parse.
+pub(crate) fn depends_on_time(engine: &Engine) -> Result<bool> {
     let reads_clock = |text: &str| ["now(", "current_", "today("].iter().any(|word| text.to_lowercase().contains(word));
     let in_traits = engine.plan.traits.iter().any(|one| {
         let (Measure::Sql(expression) | Measure::MostFrequent(expression)) = &one.measure;
         one.window_ms.is_some() || reads_clock(&expression.text)
     });
-    in_traits || engine.plan.segments.iter().any(|segment| reads_clock(&segment.condition.text))
+    let in_segments = engine.plan.segments.iter().any(|segment| reads_clock(&segment.condition.text));
+    Ok(in_traits || in_segments || PreparedSegments::of_plan(engine)?.has_window())
 }
 
 /// Which node is which profile, as a table of the query.
-fn assignments(engine: &Engine) -> Result<(String, SchemaRef, Vec<RecordBatch>)> {
+pub(crate) fn assignments(engine: &Engine) -> Result<(String, SchemaRef, Vec<RecordBatch>)> {
     let schema =
         Arc::new(Schema::new(vec![Field::new("node", DataType::Int64, false), Field::new("profile", DataType::Utf8, false)]));
     let (mut nodes, mut profiles) = (Int64Builder::new(), StringBuilder::new());
@@ -190,54 +193,6 @@ fn comparable(before: &SchemaRef, now: &SchemaRef) -> BTreeSet<String> {
     let same =
         fields.filter(|field| before.field_with_name(field.name()).is_ok_and(|other| other.data_type() == field.data_type()));
     same.map(|field| field.name().clone()).collect()
-}
-
-type Moves = Vec<(String, ProfileId)>;
-
-async fn decide_segments(engine: &Engine, table: &LakeTable, now_us: i64, report: &mut ProfilesReport) -> Result<(Moves, Moves)> {
-    let prepared = prepared_segments(engine)?;
-    let (mut entered, mut left) = (Vec::new(), Vec::new());
-    for segment in &engine.plan.segments {
-        engine.notice(Event::Computing { step: format!("segment {}", segment.name) });
-        let members = members_of(engine, table, segment_sql(&segment.name, &prepared)?, now_us).await?;
-        let before: BTreeSet<ProfileId> = engine.ledger.members(&segment.name)?.into_iter().collect();
-        let number = |count: usize| u64::try_from(count).unwrap_or(0);
-        let counts = SegmentReport {
-            members: number(members.len()),
-            entered: number(members.difference(&before).count()),
-            left: number(before.difference(&members).count()),
-        };
-        entered.extend(members.difference(&before).map(|profile| (segment.name.clone(), *profile)));
-        left.extend(before.difference(&members).map(|profile| (segment.name.clone(), *profile)));
-        report.segments.insert(segment.name.clone(), counts);
-    }
-    Ok((entered, left))
-}
-
-/// Every segment with its condition ready to stand in SQL.
-pub(crate) fn prepared_segments(engine: &Engine) -> Result<Vec<PreparedSegment>> {
-    let segments = engine.plan.segments.iter();
-    segments
-        .map(|segment| {
-            let condition = normalised(engine, &segment.condition.text)?;
-            Ok(PreparedSegment { name: segment.name.clone(), condition, exclude: segment.exclude.clone() })
-        })
-        .collect()
-}
-
-/// The profiles that a segment's SQL names.
-pub(crate) async fn members_of(engine: &Engine, table: &LakeTable, sql: String, now_us: i64) -> Result<BTreeSet<ProfileId>> {
-    let mut members = BTreeSet::new();
-    let query = LakeQuery { sql, tables: vec![table.clone()], memory: Vec::new(), fold: None, now_us };
-    let mut take = |batch: RecordBatch| {
-        let profiles = rows::as_text(rows::column(&batch, "profile")?)?;
-        for text in profiles.as_string::<i32>().iter().flatten() {
-            members.insert(ProfileId::parse(text).ok_or_else(|| Error::bug("a profile id in the lake is not a UUID"))?);
-        }
-        Ok(())
-    };
-    engine.lake.stream(query, &mut take).await?;
-    Ok(members)
 }
 
 #[cfg(test)]

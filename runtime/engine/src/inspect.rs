@@ -5,13 +5,12 @@ use affluent_ledger::NodeRow;
 use affluent_model::identity::{LinkVerdict, NodeId, ProfileId};
 use affluent_model::{Error, Result, normalize};
 use affluent_profiles::explain::explain;
-use affluent_profiles::segment::segment_sql;
 use affluent_vault::{FieldValue, Purpose};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use serde::Serialize;
 
-use crate::compute::{current_snapshot, members_of, prepared_segments};
+use crate::compute::current_snapshot;
 use crate::engine::Engine;
 use crate::opener::{AttributeOpener, Lineage};
 use crate::rows;
@@ -104,17 +103,6 @@ impl Engine {
             return Ok(around.nodes.into_iter().filter(|row| found.contains(&row.node)).collect());
         }
         Ok(Vec::new())
-    }
-
-    /// Members that a segment would have if it were decided now, over the current snapshot.
-    ///
-    /// # Errors
-    /// `E0807` without profiles; what the lake reports.
-    pub async fn segment_size(&self, segment: &str) -> Result<u64> {
-        let (_, table) = current_snapshot(self)?;
-        let sql = segment_sql(segment, &prepared_segments(self)?)?;
-        let members = members_of(self, &table, sql, self.now_us()).await?;
-        Ok(u64::try_from(members.len()).unwrap_or(u64::MAX))
     }
 
     /// Everything about one profile; sealed values are opened only when `reveal` is set, and counted.

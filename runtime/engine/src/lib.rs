@@ -24,6 +24,7 @@ mod rows;
 mod run;
 mod schedule;
 mod sealer;
+mod segments;
 mod send;
 mod streams;
 mod tables;
@@ -37,3 +38,4 @@ pub use preview::{ActivationPreview, PersonalPreview, PipelinePreview, PluginSee
 pub use rehearsal::{GivenRecords, Mismatch, Record, Stage};
 pub use run::{RunOptions, order_of_pipelines};
 pub use schedule::Scheduler;
+pub use segments::{SegmentAlert, SegmentSizeNow};

@@ -20,7 +20,7 @@ use crate::streams::streams_of;
 use crate::unify::unify;
 
 /// The lease under which profiles are unified and computed: one at a time, whatever pipelines run.
-const PROFILES_LEASE: &str = "(profiles)";
+pub(crate) const PROFILES_LEASE: &str = "(profiles)";
 /// Milliseconds between tries to get that lease.
 const PROFILES_LEASE_WAIT_MS: u64 = 250;
 /// Tries to get it: ten minutes.
@@ -153,9 +153,13 @@ impl Engine {
             profiles.computed_ms = milliseconds_since(started) - profiles.unified_ms;
         }
         renewal.abort();
-        let outcome = if done.is_ok() { RunOutcome::Succeeded } else { RunOutcome::Failed };
-        let report =
-            RunReport { pipeline: PROFILES_LEASE.to_owned(), run: lease.run.to_string(), outcome, ..RunReport::default() };
+        let report = RunReport {
+            pipeline: PROFILES_LEASE.to_owned(),
+            run: lease.run.to_string(),
+            outcome: if done.is_ok() { RunOutcome::Succeeded } else { RunOutcome::Failed },
+            profiles: done.is_ok().then(|| profiles.clone()),
+            ..RunReport::default()
+        };
         self.write_down(&lease, &report)?;
         done.map(|()| profiles)
     }
@@ -164,7 +168,7 @@ impl Engine {
     fn profiles_are_stale(&self) -> Result<bool> {
         let Some(snapshot) = self.ledger.snapshot()? else { return Ok(true) };
         let is_behind = snapshot.input_sequence < self.ledger.last_sequence()? || self.ledger.has_unresolved_files()?;
-        let is_old = depends_on_time(self) && self.now_us() - snapshot.computed_at_us > SNAPSHOT_AGE_US;
+        let is_old = depends_on_time(self)? && self.now_us() - snapshot.computed_at_us > SNAPSHOT_AGE_US;
         Ok(is_behind || is_old || snapshot.definition_hash != definition_hash(self)?)
     }
 
@@ -232,7 +236,8 @@ fn outcome_of(report: &RunReport, error: Option<&Error>) -> RunOutcome {
         None => {
             let refused = report.streams.iter().map(|stream| stream.rejected).sum::<u64>();
             let failed = report.activation.as_ref().map_or(0, |activation| activation.failed + activation.retryable);
-            if refused + failed > 0 { RunOutcome::Partial } else { RunOutcome::Succeeded }
+            let alerts = report.profiles.iter().flat_map(|profiles| profiles.segments.values()).any(|segment| segment.is_alert);
+            if alerts || refused + failed > 0 { RunOutcome::Partial } else { RunOutcome::Succeeded }
         }
     }
 }

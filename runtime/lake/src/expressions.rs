@@ -80,7 +80,19 @@ impl Expressions {
     }
 
     fn planned(&self, text: &str, schema: &Schema, place: Place) -> Result<PlannedExpression, Box<ExpressionMistake>> {
-        let typed = self.typed(text, schema, place)?;
+        let parsed = syntax::parse(text, place, Some(schema), self)?;
+        self.planned_parsed(text, parsed, schema, place)
+    }
+
+    /// As [`Expressions::plan_row`], for an expression of `text` whose form was checked.
+    pub(crate) fn planned_parsed(
+        &self,
+        text: &str,
+        parsed: Parsed,
+        schema: &Schema,
+        place: Place,
+    ) -> Result<PlannedExpression, Box<ExpressionMistake>> {
+        let typed = self.typed_parsed(text, parsed, schema)?;
         if place == Place::Row {
             self.physical(&typed.expression, &typed.columns_schema)
                 .map_err(|error| Box::new(mistakes::of_planner(text, &error)))?;
@@ -95,7 +107,10 @@ impl Expressions {
 
     /// Parses, plans and types an expression.
     pub(crate) fn typed(&self, text: &str, schema: &Schema, place: Place) -> Result<Typed, Box<ExpressionMistake>> {
-        let parsed = syntax::parse(text, place, Some(schema), self)?;
+        self.typed_parsed(text, syntax::parse(text, place, Some(schema), self)?, schema)
+    }
+
+    fn typed_parsed(&self, text: &str, parsed: Parsed, schema: &Schema) -> Result<Typed, Box<ExpressionMistake>> {
         let planner_said = |error: DataFusionError| Box::new(mistakes::of_planner(text, &error));
         let columns_schema = Arc::new(DFSchema::try_from(schema.clone()).map_err(planner_said)?);
         let syntax = ExprWithAlias { expr: parsed.expression.clone(), alias: None };

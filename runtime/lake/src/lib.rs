@@ -4,6 +4,7 @@
 
 mod canonical;
 mod classes;
+mod conditions;
 mod embedded;
 mod expressions;
 mod failures;

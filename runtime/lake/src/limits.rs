@@ -21,3 +21,7 @@ pub const EXPRESSION_DEPTH_MAX: usize = 100;
 pub const EXPRESSION_PARENTHESES_MAX: usize = 50;
 /// Bytes that one query may spill to `<dir>/tmp`.
 pub const SPILL_BYTES_MAX: u64 = 64 << 30;
+/// Calls of `did` and its like in one condition of a segment: each is a column, most are a pass over a stream.
+pub const SEGMENT_CALLS_MAX: usize = 20;
+/// Steps of one `did_sequence`.
+pub const SEQUENCE_STEPS_MAX: usize = 8;

@@ -15,10 +15,11 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, Tokenizer};
 
+use crate::conditions::CALL_COLUMN;
 use crate::limits::{EXPRESSION_BYTES_MAX, EXPRESSION_DEPTH_MAX, EXPRESSION_PARENTHESES_MAX, EXPRESSION_TOKENS_MAX};
 use crate::mistakes::{self, suggestion};
 
-type Mistaken<T> = Result<T, Box<ExpressionMistake>>;
+pub(crate) type Mistaken<T> = Result<T, Box<ExpressionMistake>>;
 
 /// What a function name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,11 @@ pub(crate) struct Parsed {
 
 /// Parses one expression and checks its form; `schema` is the columns it may name, `None` = any.
 pub(crate) fn parse(text: &str, place: Place, schema: Option<&Schema>, functions: &dyn Functions) -> Mistaken<Parsed> {
+    check(text, expression(text)?, place, schema, functions)
+}
+
+/// Parses one expression; what it may hold is not looked at.
+pub(crate) fn expression(text: &str) -> Mistaken<Expr> {
     check_size(text)?;
     let parser =
         DFParserBuilder::new(text).with_dialect(&GenericDialect {}).with_recursion_limit(EXPRESSION_PARENTHESES_MAX).build();
@@ -66,7 +72,18 @@ pub(crate) fn parse(text: &str, place: Place, schema: Option<&Schema>, functions
         let help = "the name stands before the colon".to_owned();
         return Err(mistake(text, alias.span, "an expression has no `AS`".to_owned(), Some(help)));
     }
-    let bare_column = bare_column(&parsed.expr, functions);
+    Ok(parsed.expr)
+}
+
+/// Checks the form of an expression of `text`.
+pub(crate) fn check(
+    text: &str,
+    expression: Expr,
+    place: Place,
+    schema: Option<&Schema>,
+    functions: &dyn Functions,
+) -> Mistaken<Parsed> {
+    let bare_column = bare_column(&expression, functions);
     let mut checker = Checker {
         text,
         place,
@@ -78,17 +95,17 @@ pub(crate) fn parse(text: &str, place: Place, schema: Option<&Schema>, functions
         has_aggregate: false,
         columns: BTreeSet::new(),
     };
-    if let ControlFlow::Break(mistake) = parsed.expr.visit(&mut checker) {
+    if let ControlFlow::Break(mistake) = expression.visit(&mut checker) {
         return Err(mistake);
     }
     if place == Place::Aggregate && !checker.has_aggregate {
         let help = "for example `count(*)` or `sum(net)`".to_owned();
-        return Err(mistake(text, parsed.expr.span(), "an aggregate function is missing".to_owned(), Some(help)));
+        return Err(mistake(text, expression.span(), "an aggregate function is missing".to_owned(), Some(help)));
     }
-    Ok(Parsed { expression: parsed.expr, columns: checker.columns, bare_column })
+    Ok(Parsed { columns: checker.columns, expression, bare_column })
 }
 
-fn mistake(text: &str, span: Span, message: String, help: Option<String>) -> Box<ExpressionMistake> {
+pub(crate) fn mistake(text: &str, span: Span, message: String, help: Option<String>) -> Box<ExpressionMistake> {
     Box::new(mistakes::at(text, span, message, help))
 }
 
@@ -208,7 +225,7 @@ impl Checker<'_> {
     }
 
     fn unknown_column(&self, name: &Ident, schema: &Schema) -> Step {
-        let names = schema.fields().iter().map(|field| field.name().as_str());
+        let names = schema.fields().iter().map(|field| field.name().as_str()).filter(|name| !name.starts_with(CALL_COLUMN));
         let mut help: Vec<String> = suggestion(&name.value, names, "the columns are").into_iter().collect();
         if name.quote_style.is_some() {
             help.push(format!("text stands in single quotes: `'{}'`", name.value));

@@ -1,5 +1,6 @@
 //! Rules of the lake, each with the smallest data that shows it.
 
+mod conditions;
 mod expressions;
 mod files;
 mod fold;

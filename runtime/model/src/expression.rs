@@ -1,7 +1,9 @@
 //! What planning an SQL expression yields: its type and columns, or the mistake in it. Made by `lake`, read by
 //! `config` when it checks a project; neither knows the other. Not a planner and not a syntax tree.
 
-use arrow::datatypes::DataType;
+use std::collections::BTreeMap;
+
+use arrow::datatypes::{DataType, Schema};
 
 /// An expression that planned against a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +14,56 @@ pub struct PlannedExpression {
     pub columns: Vec<String>,
     /// The column's name when the expression is that column and nothing else, however it was quoted.
     pub bare_column: Option<String>,
+}
+
+/// What a condition of a segment asks beyond the profile's own columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SegmentCall {
+    /// `did('orders', '90d', net > 50)`: how many records of a stream the profile has; a whole number.
+    Did {
+        step: EventStep,
+        /// Only records of the last so many milliseconds.
+        window_ms: Option<u64>,
+    },
+    /// `did_sequence('7d', 'carts', 'orders')`: true when each step came later than the one before, and the last no more
+    /// than the window after the first.
+    Sequence { steps: Vec<EventStep>, window_ms: u64 },
+    /// `consent('email_marketing')`: `granted`, `denied` or `unknown`; denied for one of the profile's identifiers is denied.
+    Consent { purpose: String },
+    /// `in_segment('vip')`: true for members.
+    InSegment { segment: String },
+}
+
+/// Records of a stream for which a condition is true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventStep {
+    pub stream: String,
+    /// Over the columns of the stream; printed again, safe inside parentheses.
+    pub condition: Option<String>,
+}
+
+/// What a segment's condition may name.
+#[derive(Debug, Clone, Copy)]
+pub struct SegmentScope<'a> {
+    /// Of the profile.
+    pub columns: &'a Schema,
+    /// Streams that lead into profiles with their columns; `None` where those are not known.
+    pub streams: &'a BTreeMap<String, Option<Schema>>,
+    pub segments: &'a [&'a str],
+    /// Purposes that some pipeline maps consent for.
+    pub purposes: &'a [&'a str],
+    /// There may be more streams, segments and purposes than these.
+    pub is_partial: bool,
+}
+
+/// A condition of a segment that planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedSegment {
+    pub expression: PlannedExpression,
+    /// Each once.
+    pub calls: Vec<SegmentCall>,
+    /// Streams and the columns of them that their conditions read.
+    pub read: Vec<(String, Vec<String>)>,
 }
 
 /// Why an expression did not plan.

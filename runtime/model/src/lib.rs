@@ -6,6 +6,7 @@ pub mod batch;
 pub mod connector;
 pub mod credential;
 pub mod diagnostic;
+pub mod duration;
 pub mod error;
 pub mod expression;
 pub mod fold;

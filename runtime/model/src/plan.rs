@@ -435,5 +435,25 @@ pub struct Segment {
     pub condition: Expression,
     /// Members of these segments are left out.
     pub exclude: Vec<String>,
+    /// Its place in a priority list: whoever an earlier segment of the list takes is not a member here.
+    pub priority: Option<SegmentPriority>,
+    pub alert: Option<SizeAlert>,
     pub at: Location,
+}
+
+/// A place in a list of segments of which a profile is in one at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentPriority {
+    pub list: String,
+    /// From 0, first first.
+    pub place: usize,
+}
+
+/// A change of size that somebody should look at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SizeAlert {
+    /// Share of the members before, above 0.
+    pub change_share_max: f64,
+    /// Below this many members, before and now, the share is not looked at.
+    pub members_min: u64,
 }

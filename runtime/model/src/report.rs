@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One execution of a pipeline.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RunReport {
     pub pipeline: String,
     pub run: String,
@@ -23,12 +24,12 @@ pub struct RunReport {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunOutcome {
     #[default]
     Succeeded,
-    /// Done, with refused records.
+    /// Done, with refused records, or with a segment whose size changed more than its alert lets pass.
     Partial,
     /// Paused by a remote limit; resumes itself.
     Paused,
@@ -39,7 +40,7 @@ pub enum RunOutcome {
 }
 
 /// Records of one stream.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StreamReport {
     pub stream: String,
     pub read: u64,
@@ -53,7 +54,8 @@ pub struct StreamReport {
 }
 
 /// What unifying and computing made of the records.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ProfilesReport {
     pub nodes_new: u64,
     pub profiles: u64,
@@ -74,15 +76,26 @@ pub struct ProfilesReport {
 }
 
 /// One segment after a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentReport {
     pub members: u64,
     pub entered: u64,
     pub left: u64,
+    /// The size changed by more than the segment's `alert` lets pass.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_alert: bool,
+}
+
+impl SegmentReport {
+    /// Members before the run.
+    #[must_use]
+    pub fn members_before(&self) -> u64 {
+        (self.members + self.left).saturating_sub(self.entered)
+    }
 }
 
 /// What an activation sent.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ActivationReport {
     pub destination: String,
     pub object: String,

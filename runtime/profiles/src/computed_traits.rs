@@ -145,7 +145,7 @@ fn has_order_parent(table: &TableSource, sources: &[TableSource]) -> bool {
 }
 
 /// The query with `_profile` and the columns of the stream, one row per current record of a known profile.
-fn stream_rows(stream: &str, sources: &[TableSource]) -> Result<String> {
+pub(crate) fn stream_rows(stream: &str, sources: &[TableSource]) -> Result<String> {
     let shape = shape_of(stream, sources)?;
     let branches = shape.tables.iter().map(|table| {
         let columns: String = shape.columns_of(table, sources).collect();

@@ -3,5 +3,6 @@
 mod cases;
 mod consent;
 mod refusals;
+mod segments;
 mod snapshot;
 mod traits;

@@ -7,6 +7,7 @@ mod attributes;
 pub mod change;
 mod computed_traits;
 pub mod consent;
+mod events;
 pub mod explain;
 #[cfg(test)]
 mod lake_tests;

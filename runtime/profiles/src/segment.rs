@@ -1,77 +1,173 @@
-//! SQL of a segment: the profiles of the snapshot for which its condition is true and that no excluded segment has.
+//! SQL of segments: which profiles of the snapshot are members of which segment, all segments in one query. A segment can
+//! be decided when those it names are: segments are decided in levels, each a `SELECT` over the one before.
 
+use affluent_model::expression::SegmentCall;
 use affluent_model::{Error, Result};
+
+use crate::events;
+use crate::source::TableSource;
+use crate::sql::any_of;
 
 /// A segment whose condition the lake has parsed, checked and printed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreparedSegment {
     pub name: String,
-    /// Safe inside parentheses.
+    /// Safe inside parentheses; names the column `_call_n` for call n.
     pub condition: String,
     /// Members of these segments are left out.
     pub exclude: Vec<String>,
+    /// List and place in it: whoever fits an earlier segment of the list is left out.
+    pub priority: Option<(String, usize)>,
+    /// The calls that the condition names, by place.
+    pub calls: Vec<usize>,
 }
 
-/// The query over table `profiles` whose only column, `profile`, names the members of segment `name`.
+/// The query over `profiles` with column `profile` and, for the segment at place n, `m<n>`: true for its members. Where
+/// `calls` looks at records or consent it reads the tables of `sources` and `assignments(node, profile)` too.
+///
+/// Null is not true: neither a member, nor left out because of it.
 ///
 /// # Errors
-/// `E0763` when the segment or one it excludes is not in `segments`, or when segments exclude each other in a circle.
-pub fn segment_sql(name: &str, segments: &[PreparedSegment]) -> Result<String> {
-    let condition = members(name, segments, &mut Vec::new())?;
-    Ok(format!("SELECT \"profile\" FROM \"profiles\" WHERE {condition}"))
+/// `E0763` when a segment names one that is not there, or when segments wait for each other in a circle; `E0760`, `E0762`,
+/// `E0765` where a call's stream cannot be read.
+pub fn membership_sql(segments: &[PreparedSegment], calls: &[SegmentCall], sources: &[TableSource]) -> Result<String> {
+    let levels = Levels::of(segments, calls)?;
+    let mut sql = events::profiles_with_calls(calls, sources)?;
+    for level in 1..=levels.last() {
+        let columns = levels.columns(level);
+        sql = format!("SELECT *{columns} FROM ({sql}) AS l{level}");
+    }
+    let members: String = (0..segments.len()).map(|place| format!(", \"{}\" AS \"m{place}\"", member_column(place))).collect();
+    Ok(format!("SELECT \"profile\"{members} FROM ({sql}) AS s"))
 }
 
-/// The condition of membership. Null is not true: neither a member, nor left out because of it.
-fn members(name: &str, segments: &[PreparedSegment], path: &mut Vec<String>) -> Result<String> {
-    if path.iter().any(|outer| outer == name) {
-        return Err(Error::configuration("E0763", format!("segment `{name}` excludes itself by way of others"))
-            .help("take it out of one of the `exclude` lists"));
-    }
-    let Some(segment) = segments.iter().find(|segment| segment.name == name) else {
-        return Err(Error::configuration("E0763", format!("there is no segment `{name}`")));
-    };
-    path.push(name.to_owned());
-    let mut condition = format!("(({}) IS TRUE", segment.condition);
-    for excluded in &segment.exclude {
-        condition.push_str(&format!(" AND NOT {}", members(excluded, segments, path)?));
-    }
-    condition.push(')');
-    path.pop();
-    Ok(condition)
+fn member_column(place: usize) -> String {
+    format!("_member_{place}")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// When each segment is decided: first who fits it, then, where it stands in a list, who of them is a member.
+struct Levels<'a> {
+    segments: &'a [PreparedSegment],
+    calls: &'a [SegmentCall],
+    /// By segment, from 1; 0 = not known yet.
+    fits_at: Vec<usize>,
+    member_at: Vec<usize>,
+}
 
-    fn segment(name: &str, condition: &str, exclude: &[&str]) -> PreparedSegment {
-        let exclude = exclude.iter().map(|name| (*name).to_owned()).collect();
-        PreparedSegment { name: name.to_owned(), condition: condition.to_owned(), exclude }
+impl<'a> Levels<'a> {
+    fn of(segments: &'a [PreparedSegment], calls: &'a [SegmentCall]) -> Result<Self> {
+        let mut levels = Self { segments, calls, fits_at: vec![0; segments.len()], member_at: vec![0; segments.len()] };
+        for place in 0..segments.len() {
+            levels.decide_member(place, &mut Vec::new())?;
+        }
+        Ok(levels)
     }
 
-    #[test]
-    fn members_of_excluded_segments_are_left_out_and_theirs_too() {
-        let segments =
-            [segment("vip", "spent > 9", &["staff"]), segment("staff", "is_staff", &["test"]), segment("test", "x", &[])];
-
-        let sql = segment_sql("vip", &segments).unwrap();
-
-        let expected = "((spent > 9) IS TRUE AND NOT ((is_staff) IS TRUE AND NOT ((x) IS TRUE)))";
-        assert_eq!(sql, format!("SELECT \"profile\" FROM \"profiles\" WHERE {expected}"));
+    fn last(&self) -> usize {
+        self.member_at.iter().copied().max().unwrap_or(0)
     }
 
-    #[test]
-    fn a_circle_of_exclusions_and_an_unknown_segment_are_refused() {
-        let circle = [segment("a", "x", &["b"]), segment("b", "x", &["a"])];
-
-        assert_eq!(segment_sql("a", &circle).unwrap_err().code, "E0763");
-        assert_eq!(segment_sql("c", &circle).unwrap_err().code, "E0763");
+    fn decide_member(&mut self, place: usize, path: &mut Vec<usize>) -> Result<usize> {
+        if let Some(known) = self.member_at.get(place).copied().filter(|level| *level > 0) {
+            return Ok(known);
+        }
+        if path.contains(&place) {
+            let name = self.segments.get(place).map_or("", |segment| segment.name.as_str());
+            return Err(Error::configuration("E0763", format!("segment `{name}` waits for itself by way of others"))
+                .help("take it out of one of the `exclude` lists or conditions"));
+        }
+        path.push(place);
+        let mut level = self.decide_fit(place, path)?;
+        let earlier = self.earlier_in_list(place);
+        for other in &earlier {
+            level = level.max(self.decide_fit(*other, path)?);
+        }
+        path.pop();
+        let level = if earlier.is_empty() { level } else { level + 1 };
+        set(&mut self.member_at, place, level);
+        Ok(level)
     }
 
-    #[test]
-    fn two_segments_may_exclude_the_same_third() {
-        let segments = [segment("a", "x", &["b", "c"]), segment("b", "y", &["c"]), segment("c", "z", &[])];
+    fn decide_fit(&mut self, place: usize, path: &mut Vec<usize>) -> Result<usize> {
+        if let Some(known) = self.fits_at.get(place).copied().filter(|level| *level > 0) {
+            return Ok(known);
+        }
+        let mut level = 1;
+        for needed in self.needed(place)? {
+            level = level.max(self.decide_member(needed, path)? + 1);
+        }
+        set(&mut self.fits_at, place, level);
+        Ok(level)
+    }
 
-        assert!(segment_sql("a", &segments).is_ok());
+    /// The segments whose members must be known before it is known who fits this one.
+    fn needed(&self, place: usize) -> Result<Vec<usize>> {
+        let Some(segment) = self.segments.get(place) else { return Ok(Vec::new()) };
+        let in_segment = segment.calls.iter().filter_map(|call| match self.calls.get(*call) {
+            Some(SegmentCall::InSegment { segment }) => Some(segment),
+            _ => None,
+        });
+        segment.exclude.iter().chain(in_segment).map(|name| self.place_of(name)).collect()
+    }
+
+    fn place_of(&self, name: &str) -> Result<usize> {
+        let place = self.segments.iter().position(|segment| segment.name == name);
+        place.ok_or_else(|| Error::configuration("E0763", format!("there is no segment `{name}`")))
+    }
+
+    fn earlier_in_list(&self, place: usize) -> Vec<usize> {
+        let Some((list, own)) = self.segments.get(place).and_then(|segment| segment.priority.as_ref()) else { return Vec::new() };
+        let is_earlier = |other: &PreparedSegment| other.priority.as_ref().is_some_and(|(name, at)| name == list && at < own);
+        (0..self.segments.len()).filter(|other| self.segments.get(*other).is_some_and(is_earlier)).collect()
+    }
+
+    /// Whether a profile fits a segment; the same as its membership where no list can take it away.
+    fn fit_column(&self, place: usize) -> String {
+        if self.earlier_in_list(place).is_empty() { member_column(place) } else { format!("_fits_{place}") }
+    }
+
+    /// `, … AS "_fits_0", … AS "_member_1"`: what is decided at a level.
+    fn columns(&self, level: usize) -> String {
+        let mut columns = String::new();
+        for (place, segment) in self.segments.iter().enumerate() {
+            let earlier = self.earlier_in_list(place);
+            let fits = self.fits(segment);
+            if self.fits_at.get(place) == Some(&level) {
+                columns.push_str(&format!(", {fits} AS \"{}\"", self.fit_column(place)));
+            }
+            if self.member_at.get(place) != Some(&level) {
+                continue;
+            }
+            let member = if earlier.is_empty() {
+                fits
+            } else {
+                let taken: Vec<String> = earlier.iter().map(|other| format!("\"{}\"", self.fit_column(*other))).collect();
+                let member = format!("(\"_fits_{place}\" AND NOT ({}))", any_of(&taken));
+                columns.push_str(&format!(", {member} AS \"{}\"", member_column(place)));
+                member
+            };
+            for call in self.calls_of_members(&segment.name) {
+                columns.push_str(&format!(", {member} AS \"{}\"", events::call_column(call)));
+            }
+        }
+        columns
+    }
+
+    fn fits(&self, segment: &PreparedSegment) -> String {
+        let excluded = segment.exclude.iter().filter_map(|name| self.place_of(name).ok());
+        let excluded: String = excluded.map(|place| format!(" AND NOT \"{}\"", member_column(place))).collect();
+        format!("(({}) IS TRUE{excluded})", segment.condition)
+    }
+
+    /// Places of the calls that ask for the members of a segment.
+    fn calls_of_members(&self, name: &str) -> impl Iterator<Item = usize> {
+        let asks = move |call: &SegmentCall| matches!(call, SegmentCall::InSegment { segment } if segment == name);
+        self.calls.iter().enumerate().filter(move |(_, call)| asks(call)).map(|(place, _)| place)
+    }
+}
+
+fn set(levels: &mut [usize], place: usize, level: usize) {
+    if let Some(slot) = levels.get_mut(place) {
+        *slot = level;
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use affluent_engine::{Engine, SilentObserver};
+use affluent_engine::{Engine, SegmentAlert, SilentObserver};
 use affluent_model::Result;
 use affluent_model::plan::PipelineSource;
 use chrono::DateTime;
@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::arguments::Shared;
 use crate::failure::{Exit, Outcome};
 use crate::project;
+use crate::render::report;
 use crate::render::screen::{Screen, number, table};
 use crate::wire;
 
@@ -20,6 +21,8 @@ struct Status {
     profiles: u64,
     pipelines: Vec<PipelineStatus>,
     segments: Vec<(String, u64)>,
+    /// Segments whose size changed too much when they were last decided.
+    alerts: Vec<SegmentAlert>,
     dead_letters: u64,
 }
 
@@ -70,7 +73,8 @@ fn status(engine: &Engine) -> Result<Status> {
     let of = |name: &str| sizes.iter().find(|size| size.segment == name).map_or(0, |size| size.members);
     let segments = engine.plan.segments.iter().map(|segment| (segment.name.clone(), of(&segment.name))).collect();
     let dead_letters = ledger.dead_letter_counts()?.iter().map(|one| one.count).sum();
-    Ok(Status { profiles: ledger.profile_count()?, pipelines, segments, dead_letters })
+    let alerts = engine.segment_alerts()?;
+    Ok(Status { profiles: ledger.profile_count()?, pipelines, segments, alerts, dead_letters })
 }
 
 fn text(status: &Status) -> String {
@@ -90,6 +94,10 @@ fn text(status: &Status) -> String {
     let mut text = format!("{rows}\n\nprofiles      {}", number(status.profiles));
     for (name, members) in &status.segments {
         text.push_str(&format!("\nsegment       {name}: {} members", number(*members)));
+    }
+    for alert in &status.alerts {
+        let told = report::size_alert(&alert.segment, alert.members_before, alert.members);
+        text.push_str(&format!("\nalert         {told}"));
     }
     text.push_str(&format!("\ndead letters  {}", number(status.dead_letters)));
     text

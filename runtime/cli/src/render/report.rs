@@ -73,8 +73,19 @@ fn unified(profiles: &ProfilesReport) -> String {
             number(segment.entered),
             number(segment.left)
         ));
+        if segment.is_alert {
+            text.push_str(&format!("\n  alert        {}", size_alert(name, segment.members_before(), segment.members)));
+        }
     }
     text
+}
+
+/// A change of size that is more than a segment's `alert` lets pass.
+pub(crate) fn size_alert(segment: &str, before: u64, now: u64) -> String {
+    let percent = before.abs_diff(now).saturating_mul(100).checked_div(before).unwrap_or(0);
+    let sign = if now < before { "−" } else { "+" };
+    let (before, now) = (number(before), number(now));
+    format!("{segment} went from {before} to {now} members ({sign}{percent} %), more than its `alert` lets pass")
 }
 
 fn activation(pipeline: &str, sent: &ActivationReport) -> String {
@@ -122,17 +133,22 @@ fn outcomes(reports: &[RunReport]) -> String {
     } else {
         format!("{} {plural} in {}: {}", reports.len(), duration(took_ms), bad.join(", "))
     };
-    if reports.iter().any(|report| report.outcome == RunOutcome::Partial) {
+    if reports.iter().any(has_refused) {
         text.push_str("\nrefused records are kept with their reason: affluent dead-letters list");
     }
     text
+}
+
+fn has_refused(report: &RunReport) -> bool {
+    let sent = report.activation.as_ref().map_or(0, |sent| sent.failed + sent.retryable);
+    sent + report.streams.iter().map(|stream| stream.rejected).sum::<u64>() > 0
 }
 
 /// How a run ended, in one word.
 pub(crate) fn word(outcome: RunOutcome) -> &'static str {
     match outcome {
         RunOutcome::Succeeded => "succeeded",
-        RunOutcome::Partial => "done, with refused records",
+        RunOutcome::Partial => "done, with something to look at",
         RunOutcome::Paused => "paused",
         RunOutcome::Held => "held",
         RunOutcome::Failed => "failed",

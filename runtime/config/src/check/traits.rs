@@ -67,7 +67,7 @@ impl Checker<'_> {
     }
 
     /// The columns of all records of the stream; `None` when no pipeline leads it into profiles.
-    fn stream_columns(&mut self, computed: &ComputedTrait, ingests: &[Ingest<'_>]) -> Option<Columns> {
+    pub(super) fn stream_columns(&mut self, computed: &ComputedTrait, ingests: &[Ingest<'_>]) -> Option<Columns> {
         let from = computed.from.as_str();
         let members: Vec<&Ingest<'_>> =
             ingests.iter().filter(|ingest| ingest.stream == from && is_in_profiles(ingest, ingests)).collect();
@@ -134,7 +134,7 @@ impl Checker<'_> {
 }
 
 /// True when the stream is mapped, or holds the lines of a mapped order.
-fn is_in_profiles(ingest: &Ingest<'_>, ingests: &[Ingest<'_>]) -> bool {
+pub(super) fn is_in_profiles(ingest: &Ingest<'_>, ingests: &[Ingest<'_>]) -> bool {
     ingest.mapping().is_some() || order_of_lines(ingest, ingests)
 }
 

@@ -3,18 +3,23 @@
 use std::collections::BTreeMap;
 
 use affluent_model::plan::{
-    ComputedTrait, IdentifierRule, IdentityLimits, IdentityRules, MatchRule, Measure, NormalizeOptions, Segment, Survivorship,
+    ComputedTrait, IdentifierRule, IdentityLimits, IdentityRules, MatchRule, Measure, NormalizeOptions, Segment, SegmentPriority,
+    SizeAlert, Survivorship,
 };
 
 use super::{expression, texts};
 use crate::mistake::{self, FileReport};
 use crate::near;
 use crate::placed::{Named, Placed};
-use crate::raw::profiles::{RawIdentifier, RawIdentity, RawRule, RawSegments, RawStrip, RawSurvivorship, RawTrait, RawTraits};
+use crate::raw::profiles::{
+    RawIdentifier, RawIdentity, RawRule, RawSegment, RawSegments, RawStrip, RawSurvivorship, RawTrait, RawTraits,
+};
 use crate::scalar;
 
 /// Values of one identifier that a profile may have, when the file does not say.
 const VALUES_MAX: u32 = 5;
+/// Members below which a change of size is not told, when the file does not say.
+const ALERT_MEMBERS_MIN: u64 = 100;
 /// A predicate on names that the design has for rules and this version refuses.
 const NAMES_COMPATIBLE: &str = "names_compatible";
 
@@ -127,13 +132,47 @@ fn computed_trait(name: &Placed<String>, raw: &Placed<RawTrait>, report: &mut Fi
     })
 }
 
-pub(crate) fn segments(raw: &RawSegments, report: &FileReport) -> Vec<Segment> {
-    let segment = |name: &Placed<String>, raw: &crate::raw::profiles::RawSegment| Segment {
+pub(crate) fn segments(raw: &RawSegments, report: &mut FileReport) -> Vec<Segment> {
+    let mut segments: Vec<Segment> = raw.segments.iter().map(|(name, raw)| segment(name, raw, report)).collect();
+    for (list, members) in raw.priority_lists.iter().flat_map(Named::iter) {
+        for (place, name) in members.iter().enumerate() {
+            let Some(segment) = segments.iter_mut().find(|segment| segment.name == name.as_str()) else {
+                unknown_in_list(name, raw, report);
+                continue;
+            };
+            match &segment.priority {
+                Some(other) => {
+                    let message = format!("`{}` stands in the list `{}` already", name.as_str(), other.list);
+                    report.add_help(mistake::DUPLICATE_NAME, name.place(), message, "a segment has one place in one list");
+                }
+                None => segment.priority = Some(SegmentPriority { list: list.to_string(), place }),
+            }
+        }
+    }
+    segments
+}
+
+/// A segment with a mistake of its own is not known here either, and not told twice.
+fn unknown_in_list(name: &Placed<String>, raw: &RawSegments, report: &mut FileReport) {
+    if report.diagnostics.is_empty() {
+        let known: Vec<&str> = raw.segments.iter().map(|(name, _)| name.as_str()).collect();
+        let message = format!("unknown segment `{}`", name.as_str());
+        report.add_help(mistake::UNKNOWN_SEGMENT, name.place(), message, near::suggestion(name, "segments are", &known));
+    }
+}
+
+fn segment(name: &Placed<String>, raw: &RawSegment, report: &FileReport) -> Segment {
+    let alert = raw.alert.as_ref().and_then(|alert| {
+        let change_share_max = scalar::share(&alert.change).ok()?;
+        Some(SizeAlert { change_share_max, members_min: alert.min_members.unwrap_or(ALERT_MEMBERS_MIN) })
+    });
+    Segment {
         name: name.to_string(),
         description: raw.description.clone().unwrap_or_default(),
         condition: expression(&raw.condition, report),
         exclude: texts(raw.exclude.as_ref()),
+        priority: None,
+        alert,
         at: report.location(name.place()),
-    };
-    raw.segments.iter().map(|(name, raw)| segment(name, raw)).collect()
+    }
 }

@@ -153,6 +153,9 @@ pub(crate) struct RawSegments {
     /// Segment → who belongs to it.
     #[schemars(extend("x-keys" = "name"))]
     pub(crate) segments: Named<Placed<RawSegment>>,
+    /// List → segments, first first: a profile is a member of the first one of a list that it fits, and of no other of it.
+    #[schemars(extend("x-keys" = "name"))]
+    pub(crate) priority_lists: Option<Named<Vec<Placed<String>>>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -160,10 +163,23 @@ pub(crate) struct RawSegments {
 pub(crate) struct RawSegment {
     /// For people.
     pub(crate) description: Option<String>,
-    /// SQL condition over attributes and computed traits.
+    /// SQL condition over attributes and computed traits, and what `did`, `did_not`, `did_sequence`, `consent` and
+    /// `in_segment` say: `did('orders', '90d', net >= 50) >= 2`.
     #[serde(rename = "where")]
     #[schemars(extend("x-affluent" = "filled"))]
     pub(crate) condition: Placed<String>,
     /// Members of these segments are left out.
     pub(crate) exclude: Option<Vec<Placed<String>>>,
+    /// Tells in the report of a run when the size changed by more than this.
+    pub(crate) alert: Option<Placed<RawAlert>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawAlert {
+    /// Share of the members before the run that may enter or leave, on balance.
+    #[schemars(extend("x-affluent" = "percent"))]
+    pub(crate) change: Placed<String>,
+    /// The share is not looked at while there are fewer members, before and after; 100 when absent.
+    pub(crate) min_members: Option<u64>,
 }

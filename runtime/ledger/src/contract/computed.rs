@@ -70,6 +70,13 @@ pub trait Computed {
     /// Those of the store.
     fn members(&self, segment: &str) -> Result<Vec<ProfileId>>;
 
+    /// Members of a segment at an instant, sorted: those who had entered by then and had not left. A profile that another was
+    /// merged into has its own stays only.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn members_at(&self, segment: &str, at_us: i64) -> Result<Vec<ProfileId>>;
+
     /// Segments that have members now, by name.
     ///
     /// # Errors

@@ -56,6 +56,18 @@ impl Computed for SqliteLedger {
         })
     }
 
+    fn members_at(&self, segment: &str, at_us: i64) -> Result<Vec<ProfileId>> {
+        self.read(|connection| {
+            let sql = "SELECT profile FROM membership
+                    WHERE segment = (SELECT word FROM word WHERE text = ?1) AND entered_at_us <= ?2
+                UNION SELECT profile FROM membership_past
+                    WHERE segment = (SELECT word FROM word WHERE text = ?1) AND entered_at_us <= ?2 AND left_at_us > ?2
+                ORDER BY profile";
+            let mut statement = connection.prepare_cached(sql)?;
+            collect(statement.query_map(params![segment, at_us], |row| Ok(profile_of(row.get(0)?)))?)
+        })
+    }
+
     fn segment_sizes(&self) -> Result<Vec<SegmentSize>> {
         self.read(|connection| {
             let sql = "SELECT w.text, m.members

@@ -51,6 +51,9 @@ fn memberships_are_kept_as_intervals() {
     assert_eq!(store.memberships_of(profile(1)).unwrap(), [stay(10, Some(20)), stay(30, None)]);
     assert_eq!(store.memberships_of(profile(2)).unwrap(), [stay(10, Some(40))]);
     assert_eq!(store.members("vip").unwrap(), [profile(1)]);
+    for (at_us, members) in [(9, vec![]), (10, vec![profile(1), profile(2)]), (20, vec![profile(2)]), (40, vec![profile(1)])] {
+        assert_eq!(store.members_at("vip", at_us).unwrap(), members, "at {at_us}");
+    }
 }
 
 #[test]

@@ -104,6 +104,10 @@ fn array(kind: FieldType, cells: &[Option<&str>]) -> ArrayRef {
 }
 
 impl Case {
+    pub(super) fn name(&self) -> &str {
+        &self.table.0
+    }
+
     /// Own columns that are attributes of the same name.
     pub(super) fn with_attributes(mut self, names: &[&str]) -> Self {
         let attribute = |name: &&str| {

@@ -6,7 +6,6 @@ use affluent_model::plan::Survivorship;
 
 use super::cases::{Case, aggregate, assignments, run, run_snapshot, sources, table};
 use crate::change::changed_sql;
-use crate::segment::{PreparedSegment, segment_sql};
 use crate::snapshot::snapshot_query;
 
 /// `profile|value…` without lineage.
@@ -118,19 +117,6 @@ fn a_profile_without_records_is_a_row_too() {
     let snapshot = snapshot_query(&sources(std::slice::from_ref(&orders)), &traits, &BTreeMap::new()).unwrap();
 
     assert_eq!(run_snapshot("*", snapshot, &[orders, assignments("1=A 2=B")]), ["A|1|5.000000", "B|0|-"]);
-}
-
-#[test]
-fn a_null_condition_makes_no_member_and_excludes_none() {
-    let segment = |name: &str, condition: &str, exclude: &[&str]| PreparedSegment {
-        name: name.to_owned(),
-        condition: condition.to_owned(),
-        exclude: exclude.iter().map(|name| (*name).to_owned()).collect(),
-    };
-    let segments = [segment("many", "\"orders\" > 1", &["staff"]), segment("staff", "\"staff\"", &[])];
-    let profiles = table("profiles", "_seq profile orders:integer staff:boolean\n0 A 2 -\n0 B 2 true\n0 C - false\n0 D 3 false");
-
-    assert_eq!(run(&segment_sql("many", &segments).unwrap(), &[profiles]), ["A", "D"]);
 }
 
 #[test]
