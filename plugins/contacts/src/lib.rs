@@ -2,7 +2,7 @@
 //! numbers in E.164 form as far as digits tell. It is the pattern of a transform (columns in, columns out, what is not
 //! touched is moved) and what the speed of transforms is measured with; it is not shipped, since mappings do the same.
 
-use affluent_sdk::columns::{ColumnBuilder, into_columns};
+use affluent_sdk::columns::{into_columns, lowercase};
 use affluent_sdk::{
     Error, Field, FieldType, Manifest, Output, Payload, PiiClass, Plugin, PluginKind, Result, StreamSchema, Transform,
 };
@@ -67,58 +67,42 @@ impl Transform for Normalize {
 
     fn apply(&mut self, batch: Payload) -> Result<Output> {
         let mut columns = into_columns(batch)?;
-        let rows = columns.rows as usize;
-        let emails = columns.text(&self.0.email)?;
-        let (mut email, mut domain) = (text_column(&self.0.email), text_column(DOMAIN));
-        for row in 0..rows {
-            match emails.get(row) {
-                Some(value) => push_email(value, &mut email, &mut domain)?,
-                None => [&mut email, &mut domain].into_iter().for_each(ColumnBuilder::push_null),
-            }
-        }
-        let phones = columns.text(&self.0.phone)?;
-        let mut phone = text_column(&self.0.phone);
-        for row in 0..rows {
-            match phones.get(row) {
-                Some(value) => phone.push_with(|out| {
-                    write_phone(value, &self.0.country_calling_code, out);
-                    Ok(())
-                })?,
-                None => phone.push_null(),
-            }
-        }
-        for mut builder in [email, phone] {
-            if let Some(column) = columns.columns.iter_mut().find(|column| column.name == builder.name()) {
-                *column = builder.finish();
-            }
-        }
-        columns.columns.push(domain.finish());
+        let Config { email, phone, country_calling_code } = &self.0;
+        let emails = columns.text(email)?;
+        let domains = emails.map(DOMAIN, |value, out| {
+            let domain = value.rsplit_once('@').map(|(_, domain)| domain.trim_end());
+            domain.inspect(|domain| lowercase(domain, out));
+            Ok(domain.is_some())
+        })?;
+        let emails = emails.map(email, |value, out| {
+            lowercase(value.trim(), out);
+            Ok(true)
+        })?;
+        let phones = columns.text(phone)?.map(phone, |value, out| {
+            write_phone(value, country_calling_code, out);
+            Ok(true)
+        })?;
+        [emails, phones, domains].into_iter().for_each(|column| columns.put(column));
         Ok(Output { payload: Payload::Columns(columns), rejected: Vec::new() })
     }
-}
-
-fn text_column(name: &str) -> ColumnBuilder {
-    ColumnBuilder::new(name, FieldType::Text)
-}
-
-fn push_email(value: &str, email: &mut ColumnBuilder, domain: &mut ColumnBuilder) -> Result<()> {
-    let value = value.trim().to_lowercase();
-    match value.rsplit_once('@') {
-        Some((_, name)) => domain.push_text(name)?,
-        None => domain.push_null(),
-    }
-    email.push_text(&value)
 }
 
 /// A plus and the digits; a number with one leading zero gets the calling code instead of it.
 fn write_phone(value: &str, calling_code: &str, out: &mut Vec<u8>) {
     let is_international = value.trim_start().starts_with('+');
-    let mut digits = value.bytes().filter(u8::is_ascii_digit).peekable();
+    let mut digits = value.bytes().filter(u8::is_ascii_digit);
     out.push(b'+');
-    if !is_international && digits.next_if_eq(&b'0').is_some() && digits.next_if_eq(&b'0').is_none() {
-        out.extend_from_slice(calling_code.as_bytes());
+    let first = digits.next();
+    if first == Some(b'0') && !is_international {
+        let second = digits.next();
+        if second != Some(b'0') {
+            out.extend_from_slice(calling_code.as_bytes());
+            out.extend(second);
+        }
+    } else {
+        out.extend(first);
     }
-    out.extend(digits);
+    digits.for_each(|digit| out.push(digit));
 }
 
 affluent_sdk::export_transform!(Contacts, Normalize);
@@ -146,6 +130,7 @@ mod tests {
             (Some("nobody"), Some("0049 30 1")),
             (None, Some("+44 (20) 7")),
             (Some("a@b@c"), None),
+            (Some("ÉVA@Ü.test"), Some("0")),
         ];
         for (id, (email, phone)) in (0i64..).zip(given) {
             rows.set("id", id).unwrap();
@@ -160,12 +145,12 @@ mod tests {
         let columns = into_columns(payload).unwrap();
         let texts = |name: &str| -> Vec<Option<String>> {
             let column = columns.text(name).unwrap();
-            (0..4).map(|row| column.get(row).map(str::to_owned)).collect()
+            (0..5).map(|row| column.get(row).map(str::to_owned)).collect()
         };
         let some = |text: &str| Some(text.to_owned());
-        assert_eq!(texts("email"), [some("ada@x.test"), some("nobody"), None, some("a@b@c")]);
-        assert_eq!(texts("email_domain"), [some("x.test"), None, None, some("c")]);
-        assert_eq!(texts("phone"), [some("+3361234"), some("+49301"), some("+44207"), None]);
+        assert_eq!(texts("email"), [some("ada@x.test"), some("nobody"), None, some("a@b@c"), some("éva@ü.test")]);
+        assert_eq!(texts("email_domain"), [some("x.test"), None, None, some("c"), some("ü.test")]);
+        assert_eq!(texts("phone"), [some("+3361234"), some("+49301"), some("+44207"), None, some("+33")]);
         let names: Vec<&str> = columns.columns.iter().map(|column: &Column| column.name.as_str()).collect();
         assert_eq!(names, output.fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>());
     }

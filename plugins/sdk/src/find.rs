@@ -30,6 +30,28 @@ pub fn json_special(bytes: &[u8]) -> Option<usize> {
     find(bytes, marks, |byte| matches!(byte, b'"' | b'\\' | 0..=0x1f))
 }
 
+/// Where the first byte that is not ASCII stands.
+#[inline]
+pub fn beyond_ascii(bytes: &[u8]) -> Option<usize> {
+    find(bytes, |word| word & HIGHS, |byte| !byte.is_ascii())
+}
+
+/// Makes the letters A to Z small and leaves every other byte as it is.
+#[inline]
+pub fn make_ascii_lowercase(bytes: &mut [u8]) {
+    const FROM_A: u64 = ONES * (0x80 - b'A' as u64);
+    const BEYOND_Z: u64 = ONES * (0x7f - b'Z' as u64);
+    let (words, tail) = bytes.as_chunks_mut::<8>();
+    for bytes in words {
+        let word = u64::from_le_bytes(*bytes);
+        let low = word & !HIGHS;
+        // The high bit of each byte: set from A on, and set beyond Z.
+        let capitals = (low.wrapping_add(FROM_A) ^ low.wrapping_add(BEYOND_Z)) & !word & HIGHS;
+        *bytes = (word | capitals >> 2).to_le_bytes();
+    }
+    tail.make_ascii_lowercase();
+}
+
 /// Whether `bytes` starts with `prefix`; the library's comparison goes byte by byte in a component.
 #[inline]
 pub fn starts_with(bytes: &[u8], prefix: &[u8]) -> bool {
@@ -61,6 +83,10 @@ mod tests {
         #[test]
         fn what_is_found_is_what_a_byte_loop_finds(bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0x1eu8..0x24, Just(b'\\')], 0..40), first: u8, second: u8) {
             prop_assert_eq!(either(&bytes, first, second), bytes.iter().position(|byte| *byte == first || *byte == second));
+            prop_assert_eq!(beyond_ascii(&bytes), bytes.iter().position(|byte| !byte.is_ascii()));
+            let mut small = bytes.clone();
+            make_ascii_lowercase(&mut small);
+            prop_assert_eq!(small, bytes.to_ascii_lowercase());
             let prefix = bytes.get(..usize::from(first % 24)).unwrap_or_default();
             prop_assert!(starts_with(&bytes, prefix));
             prop_assert_eq!(starts_with(prefix, &bytes), prefix.len() == bytes.len());

@@ -138,9 +138,9 @@ impl Column {
 /// Texts, JSON documents or decimals.
 #[derive(Debug, Clone, Copy)]
 pub struct TextColumn<'a> {
-    text: &'a str,
-    offsets: &'a [u32],
-    validity: Option<&'a [u8]>,
+    pub(super) text: &'a str,
+    pub(super) offsets: &'a [u32],
+    pub(super) validity: Option<&'a [u8]>,
 }
 
 impl<'a> TextColumn<'a> {
@@ -157,9 +157,13 @@ impl<'a> TextColumn<'a> {
     /// The value of row `row`; `None` for null and beyond the last row.
     #[inline]
     pub fn get(&self, row: usize) -> Option<&'a str> {
-        let (start, end) = (*self.offsets.get(row)?, *self.offsets.get(row + 1)?);
-        let text = self.text.get(start as usize..end as usize)?;
+        let text = self.between([*self.offsets.get(row)?, *self.offsets.get(row + 1)?])?;
         is_valid(self.validity, row).then_some(text)
+    }
+
+    #[inline]
+    pub(super) fn between(&self, [start, end]: [u32; 2]) -> Option<&'a str> {
+        self.text.get(start as usize..end as usize)
     }
 }
 

@@ -73,7 +73,7 @@ impl Validity {
 }
 
 /// A bitmap of `len` present values with at least one byte, bits beyond `len` clear.
-fn all_valid(len: usize) -> Vec<u8> {
+pub(super) fn all_valid(len: usize) -> Vec<u8> {
     let mut bits = vec![0xff; len / 8];
     bits.push((1u8 << (len % 8)) - 1);
     bits
