@@ -33,6 +33,6 @@ wasmtime::component::bindgen!({
         "affluent:plugin/files.reader": crate::imports::files::Reader,
         "affluent:plugin/files.writer": crate::imports::files::Writer,
     },
-    additional_derives: [serde::Serialize, serde::Deserialize],
+    additional_derives: [PartialEq, serde::Serialize, serde::Deserialize],
     require_store_data_send: true,
 });

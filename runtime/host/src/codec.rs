@@ -20,6 +20,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use crate::bindings::affluent::plugin::types::{Payload, RowOp};
 
+pub(crate) use columns::Given;
 pub(crate) use encode::{Encoder, row_json, texts_of, typed_columns};
 pub(crate) use text::print_seconds;
 
@@ -59,8 +60,18 @@ impl StreamCodec {
     /// A payload as a batch in the columns of the schema. Columns that the payload lacks are null; in a deletion also
     /// those that are otherwise never null, because it holds the key only.
     pub(crate) fn decode(&self, payload: Payload, operation: RowOperation) -> Checked<RecordBatch> {
+        self.decode_from(payload, operation, None)
+    }
+
+    /// As [`StreamCodec::decode`], what the guest made of what it was given: columns that it gave back unchanged are shared.
+    pub(crate) fn decode_from(
+        &self,
+        payload: Payload,
+        operation: RowOperation,
+        given: Option<Given<'_>>,
+    ) -> Checked<RecordBatch> {
         let (rows, mut arrays) = match payload {
-            Payload::Columns(columns) => columns::decode(columns, &self.fields, &self.positions)?,
+            Payload::Columns(columns) => columns::decode(columns, given, &self.fields, &self.positions)?,
             Payload::Ndjson(lines) => ndjson::decode(&lines, &self.fields, &self.positions)?,
         };
         let mut relaxed = false;

@@ -7,9 +7,9 @@ use affluent_model::limits::{GUEST_MESSAGE_BYTES_MAX, REJECTED_RAW_BYTES_MAX};
 use affluent_model::schema::{Field, StreamSchema};
 use arrow::record_batch::RecordBatch;
 
-use crate::bindings::affluent::plugin::types::RowError;
+use crate::bindings::affluent::plugin::types::{Payload, RowError};
 use crate::bindings::exports::affluent::plugin::transform as exported;
-use crate::codec::{Encoder, Invalid, StreamCodec, row_json};
+use crate::codec::{Encoder, Given, Invalid, StreamCodec, row_json};
 use crate::contract::TransformGuest;
 use crate::failure::{clean_code, clean_text};
 use crate::instance::Instance;
@@ -56,7 +56,7 @@ impl PluginTransform {
         let called = self.instance.begin()?.run(|store| guest.call_apply(store, &payload)).await;
         let output = self.instance.settle_reported(called)?;
         self.rows_in += batch.records.num_rows();
-        self.take(output, Some(&batch.records), batch.operation)
+        self.take(output, Some((&batch.records, &payload)), batch.operation)
     }
 
     async fn finish_all(&mut self) -> Result<Option<Transformed>, Failure> {
@@ -69,7 +69,7 @@ impl PluginTransform {
     fn take(
         &mut self,
         output: exported::Output,
-        input: Option<&RecordBatch>,
+        input: Option<(&RecordBatch, &Payload)>,
         operation: RowOperation,
     ) -> Result<Transformed, Failure> {
         let checked = self.check(output, input, operation);
@@ -79,10 +79,15 @@ impl PluginTransform {
     fn check(
         &mut self,
         output: exported::Output,
-        input: Option<&RecordBatch>,
+        input: Option<(&RecordBatch, &Payload)>,
         operation: RowOperation,
     ) -> Result<Transformed, Invalid> {
-        let records = self.codec.decode(output.payload, operation)?;
+        let given = input.and_then(|(records, payload)| match payload {
+            Payload::Columns(columns) => Some(Given { columns, records }),
+            Payload::Ndjson(_) => None,
+        });
+        let input = input.map(|(records, _)| records);
+        let records = self.codec.decode_from(output.payload, operation, given)?;
         self.rows_out += records.num_rows();
         if self.rows_out > self.rows_in.saturating_mul(FAN_OUT_MAX) {
             return Err(Invalid(format!("more than {FAN_OUT_MAX} rows out for each row in")));

@@ -10,17 +10,38 @@ use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::record_batch::RecordBatch;
 use serde::de::IgnoredAny;
 
 use super::{Checked, Invalid, check_rows, decimal, invalid};
 use crate::bindings::affluent::plugin::types::{BytesColumn, Column, ColumnData, Columns};
 
+/// Columns as a guest was given them, and the batch that they were made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Given<'a> {
+    pub(crate) columns: &'a Columns,
+    pub(crate) records: &'a RecordBatch,
+}
+
+impl Given<'_> {
+    /// The array that `column` was made of, when the guest gave it back as it was and its type is still that of `field`:
+    /// then it has been checked already, and is shared instead of kept twice.
+    fn unchanged(&self, column: &Column, field: &Field) -> Option<ArrayRef> {
+        let place = self.columns.columns.iter().position(|given| given.name == column.name)?;
+        let array = self.records.columns().get(place)?;
+        let is_same = *array.data_type() == field.kind.to_arrow() && self.columns.columns.get(place) == Some(column);
+        is_same.then(|| Arc::clone(array))
+    }
+}
+
 /// The arrays in the order of `fields`, `None` where the payload has no such column.
 pub(super) fn decode(
     columns: Columns,
+    given: Option<Given<'_>>,
     fields: &[Field],
     positions: &HashMap<String, usize>,
 ) -> Checked<(usize, Vec<Option<ArrayRef>>)> {
+    let given = given.filter(|given| given.columns.rows == columns.rows);
     let rows = usize::try_from(columns.rows).unwrap_or(usize::MAX);
     check_rows(rows)?;
     check_bytes(&columns.columns, rows)?;
@@ -34,6 +55,10 @@ pub(super) fn decode(
         };
         if array.is_some() {
             return invalid(format!("column `{}` is there twice", field.name));
+        }
+        if let Some(unchanged) = given.and_then(|given| given.unchanged(&column, field)) {
+            *array = Some(unchanged);
+            continue;
         }
         let decoded = decode_column(column, field, rows);
         *array = Some(decoded.map_err(|Invalid(what)| Invalid(format!("column `{}` {what}", field.name)))?);

@@ -68,6 +68,38 @@ fn a_slice_of_a_batch_is_encoded_as_what_it_shows() {
 }
 
 #[test]
+fn columns_that_come_back_unchanged_are_shared_and_changed_ones_are_checked() {
+    type Change = fn(&mut Columns);
+    let codec = codec(
+        json!([{"name": "kept", "type": "text"}, {"name": "changed", "type": "text"}, {"name": "retyped", "type": "json"}]),
+    );
+    let records =
+        codec.decode(columns(2, vec![text_column("kept", &[0, 1, 3], "aé".as_bytes(), None)]), RowOperation::Upsert).unwrap();
+    let Payload::Columns(sent) = Encoder::Columns.encode(&records).unwrap() else { panic!() };
+    let given = Given { columns: &sent, records: &records };
+    let back = |change: Change| {
+        let mut columns = sent.clone();
+        change(&mut columns);
+        codec.decode_from(Payload::Columns(columns), RowOperation::Upsert, Some(given))
+    };
+
+    let same = back(|_| ()).unwrap();
+    let changed = back(|columns| columns.columns[1] = text_column("changed", &[0, 1, 1], b"x", None)).unwrap();
+
+    assert!(same.columns().iter().zip(records.columns()).all(|(new, old)| Arc::ptr_eq(new, old)));
+    assert!(Arc::ptr_eq(changed.column(0), records.column(0)) && !Arc::ptr_eq(changed.column(1), records.column(1)));
+    let lies: [(Change, &str); 3] = [
+        (|columns| columns.columns[1] = text_column("changed", &[0, 1, 1], b"\xff", None), "not UTF-8"),
+        (|columns| columns.columns[0].name = "changed".to_owned(), "there twice"),
+        (|columns| columns.rows = 3, "2 values in 3 rows"),
+    ];
+    for (lie, expected) in lies {
+        let Err(Invalid(what)) = back(lie) else { panic!("accepted, expected: {expected}") };
+        assert!(what.contains(expected), "{what}");
+    }
+}
+
+#[test]
 fn columns_come_in_any_order_and_missing_ones_are_null() {
     let codec = codec(json!([{"name": "a", "type": "text"}, {"name": "b", "type": "integer"}]));
     let ints = Column { name: "b".to_owned(), validity: None, data: ColumnData::Ints(vec![1, 2]) };
