@@ -16,6 +16,7 @@ mod keys;
 mod pipeline_tests;
 mod plugin_author;
 mod provenance;
+mod purchases;
 mod quickstart;
 mod segments;
 mod structure;
@@ -38,6 +39,7 @@ fn main() {
     trials.extend(pipeline_tests::trials());
     trials.extend(plugin_author::trials());
     trials.extend(provenance::trials());
+    trials.extend(purchases::trials());
     trials.extend(tokens::trials());
     trials.extend(vendors::trials());
     trials.extend(contract::trials());

@@ -293,7 +293,7 @@ impl<'a> Loader<'a> {
                 self.keep(Subject::Identity, whole, report);
             }
             FileKind::Traits => {
-                self.parts.traits = typed(&tree, report).map(|raw| lower::profiles::traits(&raw, report)).unwrap_or_default();
+                self.parts.traits = typed(&tree, report).map(|raw| lower::traits::traits(&raw, report)).unwrap_or_default();
                 self.keep(Subject::Traits, whole, report);
             }
             FileKind::Segments => {

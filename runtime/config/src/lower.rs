@@ -13,6 +13,7 @@ pub(crate) mod pipeline;
 pub(crate) mod profiles;
 pub(crate) mod project;
 pub(crate) mod tests;
+pub(crate) mod traits;
 
 pub(crate) fn expression(text: &Placed<String>, report: &FileReport) -> Expression {
     Expression { text: text.trim_end().to_owned(), at: report.location(text.place()) }

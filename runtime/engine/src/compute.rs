@@ -17,6 +17,7 @@ use arrow::array::{AsArray, Int64Builder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use crate::engine::{Engine, Event};
+use crate::purchases::purchase_traits;
 use crate::rows;
 use crate::segments::{Moves, PreparedSegments, decide_segments};
 use crate::tables::profile_tables;
@@ -42,7 +43,9 @@ pub(crate) async fn compute(engine: &Engine, lease: &Lease, report: &mut Profile
     let SnapshotQuery { sql, survivors } =
         snapshot_query(&sources, &prepared_traits(engine)?, &engine.plan.identity.survivorship)?;
     let now_us = engine.now_us();
-    let query = LakeQuery { sql, tables: lake_tables, memory: vec![assignments(engine)?], fold: Some(survivors), now_us };
+    let (given, cards) = purchase_traits(engine, &sources, &lake_tables).await?.unzip();
+    let memory = std::iter::once(assignments(engine)?).chain(given).collect();
+    let query = LakeQuery { sql, tables: lake_tables, memory, fold: Some(survivors), now_us };
     let file = engine.lake.materialize(query, &engine.file_name("profiles")?).await?;
     let schema = engine.lake.file_schema(&file.name)?;
     let table = LakeTable { name: PROFILES.to_owned(), schema, files: vec![file.name.clone()] };
@@ -55,6 +58,7 @@ pub(crate) async fn compute(engine: &Engine, lease: &Lease, report: &mut Profile
         entered,
         left,
         input_sequence,
+        cards: cards.unwrap_or_default(),
         now_us,
     };
     engine.ledger.commit_snapshot(lease, &commit)?;
@@ -96,8 +100,11 @@ pub(crate) fn definition_hash(engine: &Engine) -> Result<String> {
 pub(crate) fn depends_on_time(engine: &Engine) -> Result<bool> {
     let reads_clock = |text: &str| ["now(", "current_", "today("].iter().any(|word| text.to_lowercase().contains(word));
     let in_traits = engine.plan.traits.iter().any(|one| {
-        let (Measure::Sql(expression) | Measure::MostFrequent(expression)) = &one.measure;
-        one.window_ms.is_some() || reads_clock(&expression.text)
+        let by_itself = match &one.measure {
+            Measure::Sql(expression) | Measure::MostFrequent(expression) => reads_clock(&expression.text),
+            Measure::Rfm { .. } | Measure::Predict(_) => true,
+        };
+        one.window_ms.is_some() || by_itself
     });
     let in_segments = engine.plan.segments.iter().any(|segment| reads_clock(&segment.condition.text));
     Ok(in_traits || in_segments || PreparedSegments::of_plan(engine)?.has_window())
@@ -130,6 +137,7 @@ fn prepared_traits(engine: &Engine) -> Result<Vec<PreparedTrait>> {
             Measure::MostFrequent(expression) => {
                 PreparedMeasure::MostFrequent { expression: normalised(engine, &expression.text)? }
             }
+            Measure::Rfm { .. } | Measure::Predict(_) => PreparedMeasure::Given,
         };
         prepared.push(PreparedTrait { name: one.name.clone(), from: one.from.clone(), measure, window_ms: one.window_ms });
     }

@@ -5,6 +5,7 @@ use affluent_ledger::NodeRow;
 use affluent_model::identity::{LinkVerdict, NodeId, ProfileId};
 use affluent_model::{Error, Result, normalize};
 use affluent_profiles::explain::explain;
+use affluent_profiles::purchases::card::ModelCard;
 use affluent_vault::{FieldValue, Purpose};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
@@ -28,6 +29,8 @@ pub struct ProfileView {
     pub identifiers: Vec<(String, u64)>,
     /// Links that were refused: rule and reason.
     pub refused: Vec<(String, String)>,
+    /// What is to be known of predicted traits, by trait.
+    pub cards: Vec<(String, ModelCard)>,
 }
 
 /// One attribute or trait.
@@ -131,6 +134,7 @@ impl Engine {
         view.segments = stays.into_iter().filter(|stay| stay.left_at_us.is_none()).map(|stay| stay.segment).collect();
         let nodes = self.ledger.nodes_of(id)?;
         view.records = nodes.iter().map(|node| (node.source.to_string(), node.node.0)).collect();
+        view.cards = self.model_cards()?;
         let ids: Vec<NodeId> = nodes.iter().map(|node| node.node).collect();
         view.identifiers = self.identifier_counts(&ids)?;
         for link in self.ledger.links_of(&ids)? {
@@ -139,6 +143,18 @@ impl Engine {
             }
         }
         Ok(view)
+    }
+
+    /// The model cards of the current snapshot, by trait.
+    ///
+    /// # Errors
+    /// What the ledger reports.
+    pub fn model_cards(&self) -> Result<Vec<(String, ModelCard)>> {
+        let cards = self.ledger.cards()?.into_iter().map(|(name, json)| {
+            let card = serde_json::from_str(&json).map_err(|error| Error::bug(format!("a stored model card: {error}")))?;
+            Ok((name, card))
+        });
+        cards.collect()
     }
 
     fn identifier_counts(&self, nodes: &[NodeId]) -> Result<Vec<(String, u64)>> {

@@ -18,6 +18,7 @@ mod mapping;
 mod opener;
 mod pass_through;
 mod preview;
+mod purchases;
 mod rehearsal;
 mod row_codec;
 mod rows;

@@ -8,6 +8,9 @@ use crate::snapshot::{PreparedMeasure, PreparedTrait};
 use crate::source::{ORDER_COLUMNS, TableColumn, TableSource};
 use crate::sql::{cast, common_kind, null, quoted, union_all};
 
+/// The table of given values.
+const PURCHASE_TRAITS: &str = "purchase_traits";
+
 /// One pass over a stream: a query with `profile` and one column per trait.
 #[derive(Debug)]
 pub(crate) struct TraitPass {
@@ -24,10 +27,13 @@ pub(crate) fn trait_passes(traits: &[PreparedTrait], sources: &[TableSource]) ->
     let mut passes: Vec<(&PreparedTrait, Vec<&PreparedTrait>)> = Vec::new();
     for one in traits {
         let is_shared = |first: &&PreparedTrait| {
-            let is_aggregate = |measure: &PreparedMeasure| matches!(measure, PreparedMeasure::Aggregate { .. });
-            (&first.from, first.window_ms) == (&one.from, one.window_ms)
-                && is_aggregate(&first.measure)
-                && is_aggregate(&one.measure)
+            let both = (&first.measure, &one.measure);
+            let is_alike = matches!(
+                both,
+                (PreparedMeasure::Aggregate { .. }, PreparedMeasure::Aggregate { .. })
+                    | (PreparedMeasure::Given, PreparedMeasure::Given)
+            );
+            is_alike && (&first.from, first.window_ms) == (&one.from, one.window_ms)
         };
         match passes.iter_mut().find(|(first, _)| is_shared(first)) {
             Some((_, members)) => members.push(one),
@@ -38,6 +44,10 @@ pub(crate) fn trait_passes(traits: &[PreparedTrait], sources: &[TableSource]) ->
 }
 
 fn trait_pass(first: &PreparedTrait, members: &[&PreparedTrait], sources: &[TableSource]) -> Result<TraitPass> {
+    let traits = members.iter().map(|member| member.name.clone()).collect();
+    if first.measure == PreparedMeasure::Given {
+        return Ok(TraitPass { query: format!("SELECT * FROM \"{PURCHASE_TRAITS}\""), traits });
+    }
     let rows = format!("({}) AS {}", stream_rows(&first.from, sources)?, quoted(&first.from));
     let is_recent = first.window_ms.map(|window_ms| {
         let since = cast(&format!("now() - INTERVAL '{window_ms} milliseconds'"), FieldType::Timestamp);
@@ -49,19 +59,19 @@ fn trait_pass(first: &PreparedTrait, members: &[&PreparedTrait], sources: &[Tabl
             let conditions: Vec<String> = is_recent.into_iter().chain([is_value]).collect();
             most_frequent(&first.name, expression, &format!("{rows} WHERE {}", conditions.join(" AND ")))
         }
-        PreparedMeasure::Aggregate { .. } => {
+        PreparedMeasure::Aggregate { .. } | PreparedMeasure::Given => {
             let columns: Vec<String> = members.iter().filter_map(|member| aggregate_column(member)).collect();
             let filter = is_recent.map_or_else(String::new, |condition| format!(" WHERE {condition}"));
             format!("SELECT \"_profile\" AS \"profile\", {} FROM {rows}{filter} GROUP BY \"_profile\"", columns.join(", "))
         }
     };
-    Ok(TraitPass { query, traits: members.iter().map(|member| member.name.clone()).collect() })
+    Ok(TraitPass { query, traits })
 }
 
 fn aggregate_column(one: &PreparedTrait) -> Option<String> {
     match &one.measure {
         PreparedMeasure::Aggregate { expression, .. } => Some(format!("({expression}) AS {}", quoted(&one.name))),
-        PreparedMeasure::MostFrequent { .. } => None,
+        PreparedMeasure::MostFrequent { .. } | PreparedMeasure::Given => None,
     }
 }
 

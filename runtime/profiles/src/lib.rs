@@ -11,6 +11,7 @@ mod events;
 pub mod explain;
 #[cfg(test)]
 mod lake_tests;
+pub mod order_rows;
 pub mod purchases;
 pub mod resolve;
 pub mod segment;

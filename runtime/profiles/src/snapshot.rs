@@ -16,7 +16,7 @@ use crate::sql::{cast, null, quoted, union_all};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreparedTrait {
     pub name: String,
-    /// Stream whose records are counted.
+    /// Stream whose records are counted; empty for a given value.
     pub from: String,
     pub measure: PreparedMeasure,
     /// Only records of the last so many milliseconds.
@@ -30,6 +30,8 @@ pub enum PreparedMeasure {
     Aggregate { expression: String, is_count: bool },
     /// The value with the most records; ties: the smaller value. Null is not a value.
     MostFrequent { expression: String },
+    /// The column of its name in the table `purchase_traits(profile, …)`, which the caller gives with the query.
+    Given,
 }
 
 /// The columns that a trait over `stream` may use: the clear columns of the stream in all its connections, and the
@@ -51,7 +53,8 @@ pub struct SnapshotQuery {
     pub survivors: Fold,
 }
 
-/// The query whose rows are the `profiles` snapshot, for the tables of `sources` and `assignments(node, profile)`.
+/// The query whose rows are the `profiles` snapshot, for the tables of `sources`, `assignments(node, profile)` and, where
+/// a trait is [`PreparedMeasure::Given`], `purchase_traits`.
 ///
 /// Columns: `profile`, then per attribute (by name) its value and `<name>__from`, a struct of `table`, `record`, `node`,
 /// `field`, `at` (null with the value), then the traits in their order. One row per profile of `assignments`.

@@ -1,9 +1,10 @@
 //! A profile and the chain between two records, as text.
 
 use affluent_engine::{ProfileView, WhyStep};
+use affluent_profiles::purchases::card::{FitCard, ModelCard};
 use chrono::DateTime;
 
-use crate::render::screen::table;
+use crate::render::screen::{number, table};
 
 /// One profile.
 pub(crate) fn profile(view: &ProfileView) -> String {
@@ -21,10 +22,37 @@ pub(crate) fn profile(view: &ProfileView) -> String {
         list(identifiers),
         list(records),
     );
+    for (name, card) in &view.cards {
+        text.push_str(&format!("\n{name:<12} {}", model_card(card).join("\n             ")));
+    }
     for (rule, reason) in &view.refused {
         text.push_str(&format!("\nnot joined   by `{rule}`: {reason}"));
     }
     text
+}
+
+/// A model card in lines: what was fitted to what, or why nothing was, and what to know of it.
+pub(crate) fn model_card(card: &ModelCard) -> Vec<String> {
+    if let Some(refusal) = &card.refusal {
+        return vec![format!("not predicted: {refusal}")];
+    }
+    let models: Vec<String> = card.fits.iter().map(fitted_model).collect();
+    let data = format!(
+        "{} buyers, {} days with orders, {} to {}",
+        number(card.buyers),
+        number(card.orders),
+        card.first_order_on,
+        card.end_on
+    );
+    let mut lines = vec![format!("predicted over {} days from {data}", card.horizon_days)];
+    lines.extend(models);
+    lines.extend(card.notes.iter().cloned());
+    lines
+}
+
+fn fitted_model(fit: &FitCard) -> String {
+    let parameters: Vec<String> = fit.parameters.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+    format!("{} with {}, LL {:.2}", fit.model, parameters.join(", "), fit.ln_likelihood)
 }
 
 /// Why two records are one person.

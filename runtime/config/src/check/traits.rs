@@ -6,7 +6,7 @@ use affluent_model::schema::FieldType;
 
 use super::columns::{Columns, common_kind};
 use super::streams::Ingest;
-use super::{Checked, Checker, Want};
+use super::{Checker, Want};
 use crate::mistake;
 use crate::near;
 use crate::sources::Subject;
@@ -33,8 +33,8 @@ impl Checker<'_> {
                 self.add(mistake::DUPLICATE_NAME, message, computed.at.clone(), "give the computed trait another name");
                 continue;
             }
-            match self.computed_trait(computed, ingests) {
-                Some(checked) => columns.put(&computed.name, checked.kind, None),
+            match self.trait_kind(computed, ingests) {
+                Some(kind) => columns.put(&computed.name, kind, None),
                 None => columns.incomplete = true,
             }
         }
@@ -52,18 +52,38 @@ impl Checker<'_> {
             })
     }
 
-    fn computed_trait(&mut self, computed: &ComputedTrait, ingests: &[Ingest<'_>]) -> Option<Checked> {
+    fn trait_kind(&mut self, computed: &ComputedTrait, ingests: &[Ingest<'_>]) -> Option<FieldType> {
+        let expression = match &computed.measure {
+            Measure::Sql(expression) | Measure::MostFrequent(expression) => expression,
+            Measure::Rfm { .. } => return self.kind_of_orders(computed, FieldType::Integer),
+            Measure::Predict(predict) => return self.kind_of_orders(computed, predict.value.kind()),
+        };
         let columns = self.stream_columns(computed, ingests)?;
         if columns.incomplete {
             return None;
         }
         let schema = columns.schema();
-        let (expression, planned) = match &computed.measure {
-            Measure::Sql(expression) => (expression, self.planner.aggregate(&expression.text, &schema)),
-            Measure::MostFrequent(expression) => (expression, self.planner.row(&expression.text, &schema)),
+        let planned = if matches!(computed.measure, Measure::Sql(_)) {
+            self.planner.aggregate(&expression.text, &schema)
+        } else {
+            self.planner.row(&expression.text, &schema)
         };
         let checked = self.checked(expression, planned, Want::Anything)?;
-        self.no_sealed(expression, &checked.planned.columns, &columns).then_some(checked)
+        self.no_sealed(expression, &checked.planned.columns, &columns).then_some(checked.kind)
+    }
+
+    /// What is made of orders needs a pipeline that says which records are orders.
+    fn kind_of_orders(&mut self, computed: &ComputedTrait, kind: FieldType) -> Option<FieldType> {
+        let has_orders = self.plan.pipelines.values().any(|pipeline| match &pipeline.destination {
+            PipelineDestination::Profiles { streams, .. } => streams.values().any(|mapping| mapping.order.is_some()),
+            PipelineDestination::Connection(_) => false,
+        });
+        if !has_orders {
+            let message = format!("the trait `{}` is made of orders, and no pipeline leads orders into profiles", computed.name);
+            let help = "say in a pipeline's mapping what an order is: `order: { id: …, at: …, currency: …, net: … }`";
+            self.add(mistake::UNKNOWN_STREAM, message, computed.at.clone(), help);
+        }
+        has_orders.then_some(kind)
     }
 
     /// The columns of all records of the stream; `None` when no pipeline leads it into profiles.

@@ -1,19 +1,16 @@
-//! `profiles/*.yaml` → [`IdentityRules`], [`ComputedTrait`]s and [`Segment`]s.
+//! `profiles/*.yaml` → [`IdentityRules`] and [`Segment`]s; traits are lowered in `traits`.
 
 use std::collections::BTreeMap;
 
 use affluent_model::plan::{
-    ComputedTrait, IdentifierRule, IdentityLimits, IdentityRules, MatchRule, Measure, NormalizeOptions, Segment, SegmentPriority,
-    SizeAlert, Survivorship,
+    IdentifierRule, IdentityLimits, IdentityRules, MatchRule, NormalizeOptions, Segment, SegmentPriority, SizeAlert, Survivorship,
 };
 
 use super::{expression, texts};
 use crate::mistake::{self, FileReport};
 use crate::near;
 use crate::placed::{Named, Placed};
-use crate::raw::profiles::{
-    RawIdentifier, RawIdentity, RawRule, RawSegment, RawSegments, RawStrip, RawSurvivorship, RawTrait, RawTraits,
-};
+use crate::raw::profiles::{RawIdentifier, RawIdentity, RawRule, RawSegment, RawSegments, RawStrip, RawSurvivorship};
 use crate::scalar;
 
 /// Values of one identifier that a profile may have, when the file does not say.
@@ -106,30 +103,6 @@ fn survivorship(raw: Option<&Named<RawSurvivorship>>, report: &mut FileReport) -
         }
     }
     strategies
-}
-
-pub(crate) fn traits(raw: &RawTraits, report: &mut FileReport) -> Vec<ComputedTrait> {
-    raw.traits.iter().filter_map(|(name, raw)| computed_trait(name, raw, report)).collect()
-}
-
-fn computed_trait(name: &Placed<String>, raw: &Placed<RawTrait>, report: &mut FileReport) -> Option<ComputedTrait> {
-    check_column_name(name, report);
-    let measure = match (&raw.sql, &raw.most_frequent) {
-        (Some(sql), None) => Measure::Sql(expression(sql, report)),
-        (None, Some(column)) => Measure::MostFrequent(expression(column, report)),
-        _ => {
-            let message = format!("the trait `{}` must have exactly one of the keys sql, most_frequent", name.as_str());
-            report.add(mistake::COMBINATION, name.place(), message);
-            return None;
-        }
-    };
-    Some(ComputedTrait {
-        name: name.to_string(),
-        from: raw.from.to_string(),
-        measure,
-        window_ms: raw.window.as_ref().and_then(|window| scalar::duration_ms(window).ok()),
-        at: report.location(name.place()),
-    })
 }
 
 pub(crate) fn segments(raw: &RawSegments, report: &mut FileReport) -> Vec<Segment> {

@@ -124,13 +124,12 @@ pub(crate) struct RawTraits {
     pub(crate) traits: Named<Placed<RawTrait>>,
 }
 
-/// `from` and exactly one of `sql` and `most_frequent`.
+/// Exactly one of `sql` and `most_frequent` with `from`, or of `rfm` and `predict`, which are made of all orders.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-later" = ["rfm", "predict"]))]
 pub(crate) struct RawTrait {
     /// Stream whose records are counted, such as `orders`; of an order also id, at, currency, net and status.
-    pub(crate) from: Placed<String>,
+    pub(crate) from: Option<Placed<String>>,
     /// One SQL aggregate: `sum(net)`.
     #[schemars(extend("x-affluent" = "filled"))]
     pub(crate) sql: Option<Placed<String>>,
@@ -140,6 +139,65 @@ pub(crate) struct RawTrait {
     /// Only records of this last time: `90d`.
     #[schemars(extend("x-affluent" = "duration"))]
     pub(crate) window: Option<Placed<String>>,
+    /// Bins by last order, number of orders and net revenue, as the number `100 R + 10 F + M`; the best bin is the highest.
+    pub(crate) rfm: Option<RawRfm>,
+    /// What a model of repeat buying expects of the customer; null where the data are too few, with the reason in the model card.
+    pub(crate) predict: Option<Placed<RawPredict>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawRfm {
+    /// Bins of each of the three; 5 when absent. Equal values share a bin.
+    #[schemars(range(min = 2, max = 9))]
+    pub(crate) bins: Option<u32>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawPredict {
+    /// What the trait shows; `lifetime_value` when `gamma_gamma` is among the models, else `expected_orders`.
+    pub(crate) value: Option<RawPredictedValue>,
+    /// One model of repeat buying, and `gamma_gamma` for values; `mbg_nbd` when absent.
+    #[schemars(extend("minItems" = 1))]
+    pub(crate) model: Option<Vec<RawModel>>,
+    /// How far ahead, in whole days: `90d`, which it is when absent.
+    #[schemars(extend("x-affluent" = "duration"))]
+    pub(crate) horizon: Option<Placed<String>>,
+    /// Part of the revenue that a lifetime value counts; `100%` when absent.
+    #[schemars(extend("x-affluent" = "percent"))]
+    pub(crate) margin: Option<Placed<String>>,
+    /// What money loses in a month; `1%` when absent.
+    #[schemars(extend("x-affluent" = "percent"))]
+    pub(crate) discount_monthly: Option<Placed<String>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawPredictedValue {
+    /// Days with orders within the horizon.
+    ExpectedOrders,
+    /// Discounted margin of the orders within the horizon; needs `gamma_gamma`.
+    LifetimeValue,
+    /// Probability of no order within the horizon.
+    Churn,
+    /// Probability that the customer has not stopped.
+    Alive,
+    /// Date of the next order, by the customer's own rhythm and that of all.
+    NextOrder,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawModel {
+    /// May stop after any order.
+    MbgNbd,
+    /// May stop after a repeat order only.
+    BgNbd,
+    /// May stop at any time.
+    ParetoNbd,
+    /// Values of orders.
+    GammaGamma,
 }
 
 /// Rules over profiles.

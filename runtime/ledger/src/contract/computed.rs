@@ -32,6 +32,8 @@ pub struct SnapshotCommit {
     /// (segment, profile) no more; one that is no member changes nothing.
     pub left: Vec<(String, ProfileId)>,
     pub input_sequence: i64,
+    /// (computed trait, JSON of its model card); they replace those before.
+    pub cards: Vec<(String, String)>,
     pub now_us: i64,
 }
 
@@ -63,6 +65,12 @@ pub trait Computed {
     /// # Errors
     /// `E0706`; a bug when a file name is in the ledger already.
     fn commit_snapshot(&self, lease: &Lease, snapshot: &SnapshotCommit) -> Result<u64>;
+
+    /// The model cards of the current snapshot: (computed trait, JSON), by trait.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn cards(&self) -> Result<Vec<(String, String)>>;
 
     /// Members of a segment now, sorted.
     ///

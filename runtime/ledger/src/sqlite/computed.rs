@@ -12,6 +12,9 @@ use crate::contract::ingest::NewFile;
 use crate::contract::runs::Lease;
 use crate::error::StoreResult;
 
+/// Where model cards stand among the kept values.
+const CARDS_OWNER: (&str, &str) = ("(profiles)", "model-card");
+
 impl Computed for SqliteLedger {
     fn snapshot(&self) -> Result<Option<SnapshotRow>> {
         self.read(|connection| {
@@ -36,6 +39,7 @@ impl Computed for SqliteLedger {
     fn commit_snapshot(&self, lease: &Lease, snapshot: &SnapshotCommit) -> Result<u64> {
         self.write_fenced(lease, |transaction| {
             replace_files(transaction, &snapshot.files)?;
+            replace_cards(transaction, &snapshot.cards)?;
             leave_segments(transaction, &snapshot.left, snapshot.now_us)?;
             enter_segments(transaction, &snapshot.entered, snapshot.now_us)?;
             let sql = "INSERT INTO snapshot (version, rows, definition_hash, input_sequence, computed_at_us)
@@ -44,6 +48,15 @@ impl Computed for SqliteLedger {
             let new = params![signed(*rows)?, definition_hash, input_sequence, now_us];
             let version = transaction.prepare_cached(sql)?.query_row(new, |row| count_at(row, 0))?;
             Ok(version)
+        })
+    }
+
+    fn cards(&self) -> Result<Vec<(String, String)>> {
+        self.read(|connection| {
+            let sql = "SELECT key, CAST(value AS TEXT) FROM plugin_value WHERE pipeline = ?1 AND plugin = ?2 ORDER BY key";
+            let mut statement = connection.prepare_cached(sql)?;
+            let (owner, kind) = CARDS_OWNER;
+            collect(statement.query_map([owner, kind], |row| Ok((row.get(0)?, row.get(1)?)))?)
         })
     }
 
@@ -99,6 +112,17 @@ pub(super) fn profile_bytes(profile: ProfileId) -> [u8; 16] {
 
 pub(super) fn profile_of(bytes: [u8; 16]) -> ProfileId {
     ProfileId(u128::from_be_bytes(bytes))
+}
+
+fn replace_cards(connection: &Connection, cards: &[(String, String)]) -> StoreResult<()> {
+    let (owner, kind) = CARDS_OWNER;
+    connection.prepare_cached("DELETE FROM plugin_value WHERE pipeline = ?1 AND plugin = ?2")?.execute([owner, kind])?;
+    let sql = "INSERT INTO plugin_value (pipeline, plugin, key, value) VALUES (?1, ?2, ?3, CAST(?4 AS BLOB))";
+    let mut insert = connection.prepare_cached(sql)?;
+    for (name, card) in cards {
+        insert.execute([owner, kind, name, card])?;
+    }
+    Ok(())
 }
 
 fn replace_files(connection: &Connection, files: &[NewFile]) -> StoreResult<()> {

@@ -38,6 +38,20 @@ fn a_snapshot_replaces_the_one_before_with_its_files() {
 }
 
 #[test]
+fn the_model_cards_of_a_snapshot_replace_those_before() {
+    let store = Store::new();
+    let lease = store.begin(PIPELINE);
+    let card = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    let commit = |cards: Vec<(String, String)>| store.commit_snapshot(&lease, &SnapshotCommit { cards, ..Default::default() });
+    commit(vec![card("churn", "{}"), card("clv", "{\"buyers\":1}")]).unwrap();
+    assert_eq!(store.cards().unwrap(), [card("churn", "{}"), card("clv", "{\"buyers\":1}")]);
+
+    commit(vec![card("clv", "{}")]).unwrap();
+
+    assert_eq!(store.cards().unwrap(), [card("clv", "{}")]);
+}
+
+#[test]
 fn memberships_are_kept_as_intervals() {
     let store = Store::new();
     let lease = store.begin(PIPELINE);

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::cases::{Case, aggregate, assignments, run_snapshot, sources, table};
+use super::cases::{Case, aggregate, assignments, run, run_snapshot, sources, table};
+use crate::order_rows::orders_query;
 use crate::snapshot::{PreparedMeasure, PreparedTrait, snapshot_query, trait_columns};
 
 const DAY_MS: u64 = 86_400_000;
@@ -38,6 +39,37 @@ fn traits_see_the_canonical_columns_of_an_order() {
     let rows = computed(&traits, &[shop_orders(), assignments("1=A 2=A 3=B")]);
 
     assert_eq!(rows, ["A|12.000000|091|2|1002", "B|9.000000|081|0|1003"]);
+}
+
+#[test]
+fn given_values_become_columns_beside_counted_ones() {
+    let given = |name: &str| PreparedTrait {
+        name: name.to_owned(),
+        from: String::new(),
+        measure: PreparedMeasure::Given,
+        window_ms: None,
+    };
+    let values = table("purchase_traits", "_seq profile rfm:integer churn:text\n1 A 555 low\n2 B - high");
+    let traits = [given("rfm"), aggregate("orders", "orders", "count(*)"), given("churn")];
+    let tables = [shop_orders()];
+    let query = snapshot_query(&sources(&tables), &traits, &BTreeMap::new()).unwrap();
+
+    let rows = run_snapshot("*", query, &[shop_orders(), values, assignments("1=A 2=A 3=B 4=C")]);
+
+    assert_eq!(rows, ["A|555|2|low", "B|-|1|high", "C|-|0|-"]);
+}
+
+#[test]
+fn purchases_are_the_completed_orders_of_all_streams() {
+    let shop = orders("shop.orders", "x", "1 o1 1 1001 10 EUR 5 paid -\n2 o2 2 1002 90 EUR 7 Voided -\n3 o3 3 1003 80 - 9 - -");
+    let mart = orders("mart.sales", "x", "4 o1 4 77 50 USD -3 refund -\n5 o2 4 78 - USD 3 paid -");
+    let people = table("shop.people", "_seq _pk _node\n1 p1 1");
+    let cases = [shop, mart, people];
+
+    let query = orders_query(&sources(&cases)).unwrap().unwrap();
+
+    assert_eq!(run(&query, &cases), ["1|1970-01-11|5.000000|EUR", "3|1970-03-22|9.000000|-", "4|1970-02-20|-3.000000|USD"]);
+    assert_eq!(orders_query(&sources(&cases[2..])).unwrap(), None);
 }
 
 #[test]

@@ -1,0 +1,295 @@
+//! The orders of all profiles, read from the lake for what is made of whole histories: RFM, predictions, insights.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use affluent_lake::{LakeQuery, LakeTable};
+use affluent_model::identity::ProfileId;
+use affluent_model::plan::{Measure, PredictPlan, PredictedValue, RepeatModel};
+use affluent_model::schema::FieldType;
+use affluent_model::{Error, Result};
+use affluent_profiles::order_rows::orders_query;
+use affluent_profiles::purchases::card::ModelCard;
+use affluent_profiles::purchases::holdout::Ranking;
+use affluent_profiles::purchases::models::ModelKind;
+use affluent_profiles::purchases::orders::{FreeOrders, History, Order};
+use affluent_profiles::purchases::predict::{Predicted, Prediction, Settings, Terms, predict};
+use affluent_profiles::purchases::rfm::rfm;
+use affluent_profiles::source::TableSource;
+use arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringBuilder,
+};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Field, Int64Type, Schema, SchemaRef};
+
+use crate::engine::{Engine, Event};
+use crate::rows;
+
+/// Microseconds of a day.
+const DAY_US: i64 = 86_400_000_000;
+/// Steps in one unit of the currency that a lifetime value is rounded to.
+const VALUE_STEPS: f64 = 100.0;
+/// Millionths of such a step.
+const STEP_MICROS: i128 = 10_000;
+/// A probability or a number of orders is rounded to four places.
+const PLACES: f64 = 10_000.0;
+
+/// The orders of all profiles.
+pub(crate) struct Purchases {
+    pub(crate) history: History,
+    /// Who the customers of the history are, by their numbers.
+    pub(crate) profiles: Vec<ProfileId>,
+    /// The currency of most orders, in which values are; empty where orders have none.
+    pub(crate) currency: String,
+    /// Orders in other currencies: they count, their values do not.
+    pub(crate) other_orders: u64,
+}
+
+/// The day of an instant, since 1970-01-01 UTC.
+pub(crate) fn day_of_instant(us: i64) -> i32 {
+    i32::try_from(us.div_euclid(DAY_US)).unwrap_or(i32::MAX)
+}
+
+/// Reads all completed orders whose owner is a known profile.
+///
+/// # Errors
+/// What ledger and lake report.
+pub(crate) async fn read_purchases(
+    engine: &Engine,
+    sources: &[TableSource],
+    tables: &[LakeTable],
+    free: FreeOrders,
+) -> Result<Purchases> {
+    let mut reader = Reader::new(engine)?;
+    if let Some(sql) = orders_query(sources)? {
+        let query = LakeQuery { sql, tables: tables.to_vec(), memory: Vec::new(), fold: None, now_us: engine.now_us() };
+        engine.lake.stream(query, &mut |batch| reader.take(&batch)).await?;
+    }
+    Ok(reader.finish(free))
+}
+
+struct Reader {
+    customer_of: HashMap<i64, u32>,
+    profiles: Vec<ProfileId>,
+    orders: Vec<(Order, u16)>,
+    currencies: Vec<(String, u64)>,
+}
+
+impl Reader {
+    fn new(engine: &Engine) -> Result<Self> {
+        let (mut customer_of, mut profiles, mut known) = (HashMap::new(), Vec::new(), HashMap::<ProfileId, u32>::new());
+        engine.ledger.assignments(&mut |node, profile| {
+            let next = u32::try_from(profiles.len()).map_err(|_| Error::bug("profiles are fewer than 2^32"))?;
+            let customer = *known.entry(profile).or_insert(next);
+            if customer == next {
+                profiles.push(profile);
+            }
+            customer_of.insert(node.0, customer);
+            Ok(())
+        })?;
+        Ok(Self { customer_of, profiles, orders: Vec::new(), currencies: Vec::new() })
+    }
+
+    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
+        let owners = rows::cast_to(rows::column(batch, "_owner")?, &DataType::Int64)?;
+        let days = rows::cast_to(rows::column(batch, "day")?, &DataType::Date32)?;
+        let nets = rows::cast_to(rows::column(batch, "net")?, &FieldType::Decimal.to_arrow())?;
+        let currencies = rows::as_text(rows::column(batch, "currency")?)?;
+        let (owners, days) = (owners.as_primitive::<Int64Type>(), days.as_primitive::<Date32Type>());
+        let (nets, currencies) = (nets.as_primitive::<Decimal128Type>(), currencies.as_string::<i32>());
+        for row in 0..batch.num_rows() {
+            if owners.is_null(row) || days.is_null(row) || nets.is_null(row) {
+                continue;
+            }
+            let Some(customer) = self.customer_of.get(&owners.value(row)).copied() else { continue };
+            let net = nets.value(row);
+            let net_micros = i64::try_from(net).unwrap_or(if net < 0 { i64::MIN } else { i64::MAX });
+            let currency = self.currency(if currencies.is_null(row) { "" } else { currencies.value(row) });
+            self.orders.push((Order { customer, day: days.value(row), net_micros }, currency));
+        }
+        Ok(())
+    }
+
+    /// The number of a currency; the number counts one order more.
+    fn currency(&mut self, name: &str) -> u16 {
+        let place = self.currencies.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+            self.currencies.push((name.to_owned(), 0));
+            self.currencies.len() - 1
+        });
+        if let Some((_, orders)) = self.currencies.get_mut(place) {
+            *orders += 1;
+        }
+        u16::try_from(place).unwrap_or(u16::MAX)
+    }
+
+    fn finish(self, free: FreeOrders) -> Purchases {
+        let main = self.currencies.iter().enumerate().max_by(|(_, a), (_, b)| a.1.cmp(&b.1).then_with(|| b.0.cmp(&a.0)));
+        let (number, currency) = main.map_or((0, String::new()), |(place, (name, _))| (place, name.clone()));
+        let is_counted = |order: &Order| order.net_micros != 0 || free == FreeOrders::Count;
+        let mut other_orders = 0;
+        let mut orders = Vec::with_capacity(self.orders.len());
+        for (order, currency) in self.orders.into_iter().filter(|(order, _)| is_counted(order)) {
+            if usize::from(currency) == number {
+                orders.push(order);
+            } else if order.net_micros >= 0 {
+                other_orders += 1;
+                orders.push(Order { net_micros: 0, ..order });
+            }
+        }
+        Purchases { history: History::new(orders, FreeOrders::Count), profiles: self.profiles, currency, other_orders }
+    }
+}
+
+/// A table of the query: name, columns, rows.
+type MemoryTable = (String, SchemaRef, Vec<RecordBatch>);
+
+/// The values of the traits that are made of orders, as the table `purchase_traits`, and their model cards as JSON.
+///
+/// # Errors
+/// What ledger and lake report.
+pub(crate) async fn purchase_traits(
+    engine: &Engine,
+    sources: &[TableSource],
+    tables: &[LakeTable],
+) -> Result<Option<(MemoryTable, Vec<(String, String)>)>> {
+    let traits = &engine.plan.traits;
+    if !traits.iter().any(|one| matches!(one.measure, Measure::Rfm { .. } | Measure::Predict(_))) {
+        return Ok(None);
+    }
+    engine.notice(Event::Computing { step: "purchase behaviour".to_owned() });
+    let purchases = read_purchases(engine, sources, tables, FreeOrders::LeaveOut).await?;
+    let end_day = day_of_instant(engine.now_us());
+    let mut values = Values { purchases: &purchases, end_day, predicted: Vec::new(), columns: Vec::new(), cards: Vec::new() };
+    for one in traits {
+        match &one.measure {
+            Measure::Rfm { bins } => values.rfm(&one.name, *bins),
+            Measure::Predict(plan) => values.predict(&one.name, plan)?,
+            Measure::Sql(_) | Measure::MostFrequent(_) => {}
+        }
+    }
+    values.finish().map(Some)
+}
+
+struct Values<'a> {
+    purchases: &'a Purchases,
+    end_day: i32,
+    /// What was fitted already: traits with the same settings share it.
+    predicted: Vec<(Settings, Predicted)>,
+    /// Column per trait, one value per profile.
+    columns: Vec<(Field, ArrayRef)>,
+    cards: Vec<(String, String)>,
+}
+
+impl Values<'_> {
+    fn rfm(&mut self, name: &str, bins: u8) {
+        let (_, placed) = rfm(&self.purchases.history, bins, self.end_day);
+        let values = self.by_customer(placed.into_iter().map(|(customer, rfm)| (customer, Some(i64::from(rfm.cell())))));
+        self.columns.push((Field::new(name, DataType::Int64, true), Arc::new(Int64Array::from(values))));
+    }
+
+    fn predict(&mut self, name: &str, plan: &PredictPlan) -> Result<()> {
+        let settings = settings_of(plan);
+        let place = match self.predicted.iter().position(|(known, _)| *known == settings) {
+            Some(place) => place,
+            None => {
+                let mut predicted = predict(&self.purchases.history, self.end_day, &settings);
+                complete(&mut predicted.card, self.purchases, settings.with_values);
+                self.predicted.push((settings, predicted));
+                self.predicted.len() - 1
+            }
+        };
+        let Some((_, predicted)) = self.predicted.get(place) else { return Err(Error::bug("a prediction was just kept")) };
+        let card = serde_json::to_string(&predicted.card).map_err(|error| Error::bug(error.to_string()))?;
+        let array = self.array(plan.value, &predicted.predictions)?;
+        self.columns.push((Field::new(name, plan.value.kind().to_arrow(), true), array));
+        self.cards.push((name.to_owned(), card));
+        Ok(())
+    }
+
+    fn array(&self, value: PredictedValue, predictions: &[Prediction]) -> Result<ArrayRef> {
+        let floats = |of: fn(&Prediction) -> f64| {
+            let values = predictions.iter().map(|one| (one.customer, Some((of(one) * PLACES).round() / PLACES)));
+            let array: ArrayRef = Arc::new(Float64Array::from(self.by_customer(values)));
+            array
+        };
+        Ok(match value {
+            PredictedValue::ExpectedOrders => floats(|one| one.expected_orders),
+            PredictedValue::Churn => floats(|one| one.churn),
+            PredictedValue::Alive => floats(|one| one.alive),
+            PredictedValue::LifetimeValue => {
+                let values = predictions.iter().map(|one| (one.customer, one.lifetime_value.map(decimal)));
+                let array = Decimal128Array::from(self.by_customer(values)).with_data_type(FieldType::Decimal.to_arrow());
+                Arc::new(array)
+            }
+            PredictedValue::NextOrder => {
+                let values = predictions.iter().map(|one| (one.customer, one.next_order.map(|next| next.day)));
+                Arc::new(Date32Array::from(self.by_customer(values)))
+            }
+        })
+    }
+
+    /// A value per profile, from values per customer.
+    fn by_customer<T: Copy>(&self, values: impl Iterator<Item = (u32, Option<T>)>) -> Vec<Option<T>> {
+        let mut column = vec![None; self.purchases.profiles.len()];
+        for (customer, value) in values {
+            if let Some(cell) = usize::try_from(customer).ok().and_then(|place| column.get_mut(place)) {
+                *cell = value;
+            }
+        }
+        column
+    }
+
+    fn finish(self) -> Result<(MemoryTable, Vec<(String, String)>)> {
+        let mut profiles = StringBuilder::new();
+        for profile in &self.purchases.profiles {
+            profiles.append_value(profile.to_string());
+        }
+        let mut fields = vec![Field::new("profile", DataType::Utf8, false)];
+        let mut arrays: Vec<ArrayRef> = vec![Arc::new(profiles.finish())];
+        for (field, array) in self.columns {
+            fields.push(field);
+            arrays.push(array);
+        }
+        let schema = Arc::new(Schema::new(fields));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).map_err(|error| Error::bug(error.to_string()))?;
+        Ok((("purchase_traits".to_owned(), schema, vec![batch]), self.cards))
+    }
+}
+
+/// Settings of `profiles` for a plan.
+pub(crate) fn settings_of(plan: &PredictPlan) -> Settings {
+    Settings {
+        kind: match plan.model {
+            RepeatModel::MbgNbd => ModelKind::MbgNbd,
+            RepeatModel::BgNbd => ModelKind::BgNbd,
+            RepeatModel::ParetoNbd => ModelKind::ParetoNbd,
+        },
+        with_values: plan.value == PredictedValue::LifetimeValue,
+        horizon_days: plan.horizon_days,
+        terms: Terms { discount_monthly: plan.discount_monthly, margin: plan.margin },
+        ranking: match plan.value {
+            PredictedValue::Churn => Ranking::OrderWithin,
+            PredictedValue::Alive
+            | PredictedValue::ExpectedOrders
+            | PredictedValue::LifetimeValue
+            | PredictedValue::NextOrder => Ranking::ExpectedOrders,
+        },
+    }
+}
+
+/// Adds what the card must say of currencies.
+pub(crate) fn complete(card: &mut ModelCard, purchases: &Purchases, with_values: bool) {
+    card.orders_in_other_currencies = purchases.other_orders;
+    if with_values {
+        card.currency.clone_from(&purchases.currency);
+        if purchases.other_orders > 0 {
+            let (orders, currency) = (purchases.other_orders, &purchases.currency);
+            card.notes.push(format!("{orders} orders are not in {currency}: they count, their values are left out"));
+        }
+    }
+}
+
+/// A value of the currency in millionths, rounded to its hundredth.
+#[expect(clippy::cast_possible_truncation, reason = "a lifetime value is far below 10^38")]
+fn decimal(value: f64) -> i128 {
+    (value * VALUE_STEPS).round() as i128 * STEP_MICROS
+}

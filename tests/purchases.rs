@@ -1,0 +1,142 @@
+//! What is made of orders: traits per profile with their model cards, and insights over all.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
+
+use crate::support::{Project, holds, rule, same};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        rule("purchases: a profile shows what is predicted and by which model", a_profile_shows_predictions),
+        rule("purchases: a shop that went silent gets no prediction and the reason", a_silent_shop_is_refused),
+    ]
+}
+
+const TRAITS: &str = "version: 1
+traits:
+  orders_count: { from: orders, sql: \"count(*)\" }
+  rfm: { rfm: {} }
+  orders_next: { predict: { horizon: 90d } }
+  churn: { predict: { value: churn, horizon: 90d } }
+  next_on: { predict: { value: next_order } }
+  clv: { predict: { model: [mbg_nbd, gamma_gamma], horizon: 365d } }
+";
+
+const CONNECTION: &str = "version: 1
+connection: shop
+plugin: csv
+files: { read: [orders.csv] }
+config:
+  streams:
+    orders: { files: orders.csv, primary_key: [id], columns: { customer: { type: text }, total: { type: decimal } } }
+";
+
+const PIPELINE: &str = "version: 1
+pipeline: shop_to_profiles
+source: { connection: shop, streams: { orders: { sync: full_refresh } } }
+destination:
+  profiles:
+    orders:
+      subject: customer
+      order: { id: id, at: ordered_at, currency: currency, net: total, status: status }
+";
+
+/// A project with the orders of the sample shop, the last of them so many days old.
+fn project(last_days_ago: i64) -> Result<Project, Failed> {
+    let project = Project::new();
+    project.write("affluent.yaml", "version: 1\nproject: shop\n");
+    project.write("profiles/identity.yaml", "version: 1\nidentifiers:\n  email: { priority: 1 }\n");
+    project.write("profiles/traits.yaml", TRAITS).write("pipelines/shop.yaml", PIPELINE);
+    project.write("connections/shop.yaml", CONNECTION);
+    project.write("orders.csv", &orders(last_days_ago)?);
+    Ok(project)
+}
+
+/// The CDNOW sample, moved in time; one order more is cancelled.
+fn orders(last_days_ago: i64) -> Result<String, Failed> {
+    let today = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / 86_400)?;
+    let sample = include_str!("../runtime/profiles/testdata/cdnow_sample.txt");
+    let mut rows: Vec<(String, i64, String)> = Vec::new();
+    for line in sample.lines() {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        if let [_, customer, date, _, value] = fields.as_slice() {
+            rows.push(((*customer).to_owned(), day_of(date)?, (*value).to_owned()));
+        }
+    }
+    let shift = today - last_days_ago - rows.iter().map(|(_, day, _)| *day).max().unwrap_or(0);
+    let mut text = String::from("id,customer,ordered_at,total,currency,status\n");
+    for (place, (customer, day, value)) in rows.iter().enumerate() {
+        text.push_str(&format!("o{place},{customer},{}T09:00:00Z,{value},USD,paid\n", date_of(day + shift)));
+    }
+    text.push_str(&format!("cancelled,0001,{}T09:00:00Z,900.00,USD,cancelled\n", date_of(today - last_days_ago)));
+    Ok(text)
+}
+
+/// Days from 1970-01-01 to `19970131`, by the civil calendar of Howard Hinnant.
+fn day_of(date: &str) -> Result<i64, Failed> {
+    let number: i64 = date.parse()?;
+    let (year, month, day) = (number / 10_000, number / 100 % 100, number % 100);
+    let year = if month <= 2 { year - 1 } else { year };
+    let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
+    let of_era = year % 400 * 365 + year % 400 / 4 - year % 400 / 100 + of_year;
+    Ok(year / 400 * 146_097 + of_era - 719_468)
+}
+
+fn date_of(day: i64) -> String {
+    let shifted = day + 719_468;
+    let of_era = shifted % 146_097;
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_place = (5 * of_year + 2) / 153;
+    let month = if month_place < 10 { month_place + 3 } else { month_place - 9 };
+    let year = year_of_era + shifted / 146_097 * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{:02}", of_year - (153 * month_place + 2) / 5 + 1)
+}
+
+fn value_of<'a>(view: &'a Value, name: &str) -> &'a str {
+    let values = view["values"].as_array().into_iter().flatten();
+    values.filter(|value| value["name"] == name).find_map(|value| value["value"].as_str()).unwrap_or("")
+}
+
+fn card_of<'a>(view: &'a Value, name: &str) -> &'a Value {
+    view["cards"].as_array().into_iter().flatten().find(|card| card[0] == name).map_or(&Value::Null, |card| &card[1])
+}
+
+fn a_profile_shows_predictions() -> Result<(), Failed> {
+    let project = project(1)?;
+    project.affluent(&["run", "--quiet"]).expect(0)?;
+
+    let (ended, view) = project.json(&["profile", "show", "shop/0001"]);
+    ended.expect(0)?;
+
+    same("orders, the cancelled one too", value_of(&view, "orders_count"), "4")?;
+    holds(value_of(&view, "rfm").len() == 3, format!("{view}"))?;
+    let number = |name: &str| value_of(&view, name).parse::<f64>();
+    holds(number("orders_next")? > 0.0 && number("clv")? > 0.0, format!("{view}"))?;
+    holds((0.0..=1.0).contains(&number("churn")?), format!("{view}"))?;
+    let card = card_of(&view, "clv");
+    same("buyers", card["buyers"].as_u64(), Some(2349))?;
+    same(
+        "models",
+        (card["fits"][0]["model"].as_str(), card["fits"][1]["model"].as_str()),
+        (Some("mbg_nbd"), Some("gamma_gamma")),
+    )?;
+    same("currency", card["currency"].as_str(), Some("USD"))?;
+    holds(card["holdout"]["auc_recency"].as_f64().is_some_and(|auc| auc > 0.5), format!("{card}"))?;
+    let text = project.affluent(&["profile", "show", "shop/0001"]).expect(0)?.stdout;
+    holds(text.contains("mbg_nbd with a ") && text.contains("recency"), text)
+}
+
+fn a_silent_shop_is_refused() -> Result<(), Failed> {
+    let project = project(40)?;
+    project.affluent(&["run", "--quiet"]).expect(0)?;
+
+    let (ended, view) = project.json(&["profile", "show", "shop/0001"]);
+    ended.expect(0)?;
+
+    same("no value", value_of(&view, "churn"), "")?;
+    holds(value_of(&view, "rfm").len() == 3, "RFM needs no model")?;
+    same("reason", card_of(&view, "churn")["refusal"].as_str(), Some("the last order is 40 days old, it may be 30"))
+}
