@@ -12,6 +12,7 @@ mod bad_input;
 mod commands;
 mod contract;
 mod crash;
+mod erase;
 mod keys;
 mod pipeline_tests;
 mod plugin_author;
@@ -33,6 +34,7 @@ fn main() {
     trials.extend(commands::trials());
     trials.extend(quickstart::trials());
     trials.extend(segments::trials());
+    trials.extend(erase::trials());
     trials.extend(keys::trials());
     trials.extend(bad_input::trials());
     trials.extend(crash::trials());

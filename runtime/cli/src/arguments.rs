@@ -154,6 +154,25 @@ pub(crate) enum ProfileCommand {
         /// The other
         other: String,
     },
+    /// Prints everything held of a person as JSON, with sources, purposes and recipients; noted in the audit
+    Export {
+        /// Profile id, `email:ann@x.test` or `shop/1234`
+        profile: String,
+    },
+    /// Erases a person for good: keys, traces, list of who stays out, receipts of destinations; noted in the audit
+    Erase {
+        /// Profile id, `email:ann@x.test` or `shop/1234`; with --resume, none
+        #[arg(required_unless_present = "resume")]
+        profile: Option<String>,
+        /// Does it; without, nothing is erased
+        #[arg(long)]
+        yes: bool,
+        /// Goes on with erasures that were begun and not ended
+        #[arg(long, conflicts_with_all = ["profile", "yes"])]
+        resume: bool,
+    },
+    /// Lists erasures and their receipts, newest first
+    Erasures,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,7 +1,7 @@
 //! The door to the lake: records get their key and their person, identifiers become blind indexes, personal columns are
 //! sealed. What leaves here holds no personal value in the clear.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use affluent_ledger::Ledger;
@@ -24,14 +24,21 @@ use crate::epoch::{Epoch, Subjects};
 use crate::mapping::{self, CompiledMapping};
 use crate::rows;
 use crate::streams::{policy_of, table_name};
+use crate::suppressed::Suppressed;
 
 /// Arrow metadata key on the column of a child stream that holds its parent's key: the parent stream's name.
 pub(crate) const PARENT_KEY: &str = "affluent.parent";
 /// Bytes a sealed value is longer than its plaintext, for sizing buffers.
 const SEALED_OVERHEAD_BYTES: usize = 48;
 
-/// The parents admitted in this page: primary key → person and key, for the child rows that come with them.
-pub(crate) type Parents = HashMap<String, Person>;
+/// The parents in this page, for the child rows that come with them.
+#[derive(Default)]
+pub(crate) struct Parents {
+    /// Primary key → person and key.
+    people: HashMap<String, Person>,
+    /// Primary keys of rows of erased persons.
+    dropped: HashSet<String>,
+}
 
 /// Who a row belongs to.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +82,7 @@ enum Action {
 pub(crate) struct Doors<'a> {
     pub(crate) ledger: &'a dyn Ledger,
     pub(crate) vault: &'a Vault,
+    pub(crate) suppressed: &'a Suppressed,
     pub(crate) now_us: i64,
 }
 
@@ -82,6 +90,8 @@ pub(crate) struct Doors<'a> {
 pub(crate) struct Admitted {
     pub(crate) records: RecordBatch,
     pub(crate) rejected: Vec<Rejected>,
+    /// Rows of erased persons, which went nowhere.
+    pub(crate) suppressed: u64,
     pub(crate) sealed: u64,
 }
 
@@ -139,8 +149,12 @@ impl Admitter {
     ) -> Result<Admitted> {
         let (batch, keys, mut rejected) = self.with_keys(batch, epoch)?;
         let (mapped, keys) = self.mapped(batch, keys, doors.now_us, &mut rejected)?;
+        let rows = keys.len();
+        let (mapped, keys) = self.without_suppressed(mapped, keys, doors, parents)?;
         let indexes = self.identifier_columns(&mapped)?;
         let people = self.people(&mapped, &keys, &indexes, epoch, doors, parents)?;
+        let (mapped, keys, indexes, people) = without_erased(mapped, keys, indexes, people, parents)?;
+        let suppressed = u64::try_from(rows - keys.len()).unwrap_or(0);
         let mut sealed = 0;
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.columns.len() + 6);
         for plan in &self.columns {
@@ -159,7 +173,7 @@ impl Admitter {
         self.system_columns(&mapped, keys, &people, deleted, epoch, doors.now_us, &mut arrays)?;
         let records = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
             .map_err(|error| Error::bug(format!("admitted columns do not fit their schema: {error}")))?;
-        Ok(Admitted { records, rejected, sealed })
+        Ok(Admitted { records, rejected, suppressed, sealed })
     }
 
     /// The record key of each row; rows without one are refused.
@@ -241,7 +255,38 @@ impl Admitter {
         Ok(indexes)
     }
 
-    /// Whose each row is.
+    /// Leaves out rows that carry an identifier of an erased person, and child rows of rows that were left out.
+    fn without_suppressed(
+        &self,
+        mapped: RecordBatch,
+        keys: Vec<String>,
+        doors: &Doors<'_>,
+        parents: &mut Parents,
+    ) -> Result<(RecordBatch, Vec<String>)> {
+        let mut keep = vec![true; keys.len()];
+        if let Some(parent) = self.stream.parent.as_ref().filter(|_| !parents.dropped.is_empty()) {
+            let owners = rows::as_text(rows::column(&mapped, &parent.field)?)?;
+            for (kept, owner) in keep.iter_mut().zip(owners.as_string::<i32>()) {
+                *kept &= owner.is_none_or(|owner| !parents.dropped.contains(owner));
+            }
+        }
+        for (rule, _) in &self.identifiers {
+            let Some(list) = doors.suppressed.of(&rule.name) else { continue };
+            let values = rows::as_text(rows::column(&mapped, &mapping::identifier_column(&rule.name))?)?;
+            for (kept, value) in keep.iter_mut().zip(values.as_string::<i32>()) {
+                *kept &= !value.is_some_and(|value| list.holds(rule, value));
+            }
+        }
+        if keep.iter().all(|kept| *kept) {
+            return Ok((mapped, keys));
+        }
+        parents.dropped.extend(keys.iter().zip(&keep).filter(|(_, kept)| !**kept).map(|(key, _)| key.clone()));
+        let keys = keys.into_iter().zip(&keep).filter_map(|(key, kept)| kept.then_some(key)).collect();
+        let kept = filter_record_batch(&mapped, &BooleanArray::from(keep)).map_err(|error| Error::bug(error.to_string()))?;
+        Ok((kept, keys))
+    }
+
+    /// Whose each row is; `None` for an erased person.
     #[expect(clippy::too_many_arguments, reason = "a row's person depends on all that was found about it before")]
     fn people(
         &self,
@@ -251,12 +296,12 @@ impl Admitter {
         epoch: &mut Epoch,
         doors: &Doors<'_>,
         parents: &mut Parents,
-    ) -> Result<Vec<Person>> {
+    ) -> Result<Vec<Option<Person>>> {
         if let Some(parent) = &self.stream.parent {
             let owners = rows::as_text(rows::column(mapped, &parent.field)?)?;
             let owners = owners.as_string::<i32>();
-            if (0..owners.len()).all(|row| owners.is_valid(row) && parents.contains_key(owners.value(row))) {
-                return Ok((0..owners.len()).filter_map(|row| parents.get(owners.value(row)).copied()).collect());
+            if (0..owners.len()).all(|row| owners.is_valid(row) && parents.people.contains_key(owners.value(row))) {
+                return Ok((0..owners.len()).map(|row| parents.people.get(owners.value(row)).copied()).collect());
             }
         }
         let subject = match &self.mapping {
@@ -279,12 +324,17 @@ impl Admitter {
         let entries = epoch.subjects(&subjects, &node_keys)?;
         let mut people = Vec::with_capacity(keys.len());
         for (row, key) in entries.into_iter().enumerate() {
+            let Some(key) = key else {
+                people.push(None);
+                continue;
+            };
             let is_somebody = named(row).is_some() || indexes.iter().any(|index| index.is_valid(row));
             let node = if is_somebody { Some(epoch.key(key)?.0) } else { None };
-            people.push(Person { node, key });
+            people.push(Some(Person { node, key }));
         }
         if self.stream.parent.is_none() {
-            parents.extend(keys.iter().cloned().zip(people.iter().copied()));
+            let known = keys.iter().zip(&people).filter_map(|(key, person)| Some((key.clone(), (*person)?)));
+            parents.people.extend(known);
         }
         Ok(people)
     }
@@ -326,6 +376,35 @@ impl Admitter {
             .collect();
         Ok(Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")))
     }
+}
+
+type WithPeople = (RecordBatch, Vec<String>, Vec<ArrayRef>, Vec<Person>);
+
+/// Leaves out rows whose person was erased.
+fn without_erased(
+    mapped: RecordBatch,
+    keys: Vec<String>,
+    indexes: Vec<ArrayRef>,
+    people: Vec<Option<Person>>,
+    parents: &mut Parents,
+) -> Result<WithPeople> {
+    let keep: BooleanArray = people.iter().map(|person| Some(person.is_some())).collect();
+    let left: Vec<Person> = people.iter().flatten().copied().collect();
+    if left.len() == keys.len() {
+        return Ok((mapped, keys, indexes, left));
+    }
+    let unfit = |error: arrow::error::ArrowError| Error::bug(error.to_string());
+    let kept = filter_record_batch(&mapped, &keep).map_err(unfit)?;
+    let indexes = indexes.iter().map(|index| arrow::compute::filter(index, &keep).map_err(unfit)).collect::<Result<_>>()?;
+    let mut kept_keys = Vec::with_capacity(left.len());
+    for (key, person) in keys.into_iter().zip(&people) {
+        if person.is_some() {
+            kept_keys.push(key);
+        } else {
+            parents.dropped.insert(key);
+        }
+    }
+    Ok((kept, kept_keys, indexes, left))
 }
 
 /// The identifier's canonical form, unless it is blocked.

@@ -23,6 +23,7 @@ use crate::engine::Engine;
 use crate::opener::{AttributeOpener, Lineage};
 use crate::row_codec::Column;
 use crate::rows;
+use crate::suppressed::Suppressed;
 use crate::tables::profile_tables;
 
 /// Forms in which a sealed attribute may leave, and the function that makes each.
@@ -35,6 +36,7 @@ pub(crate) struct DesiredRows<'a> {
     /// Applies delivery forms to the opened columns.
     forms: Option<RowProgram>,
     consent: Option<Consent>,
+    suppressed: Suppressed,
     snapshot: LakeTable,
     members: Option<Vec<ProfileId>>,
     /// Match columns first, then the mapped ones.
@@ -107,7 +109,8 @@ impl<'a> DesiredRows<'a> {
             Some(segment) => Some(engine.ledger.members(segment)?),
             None => None,
         };
-        Ok(Self { engine, outputs, forms, consent, snapshot, members, fields, plaintext, match_count })
+        let suppressed = Suppressed::read(engine)?;
+        Ok(Self { engine, outputs, forms, consent, suppressed, snapshot, members, fields, plaintext, match_count })
     }
 
     /// Visits the desired rows, each profile once, in the order of profile ids.
@@ -199,7 +202,9 @@ impl<'a> DesiredRows<'a> {
         let matches: Vec<ArrayRef> = desired.columns.iter().take(self.match_count).map(rows::as_text).collect::<Result<_>>()?;
         for row in 0..desired.keys.len() {
             let has_match = matches.iter().all(|column| column.is_valid(row));
-            let is_allowed = has_match && self.consent.as_ref().is_none_or(|consent| consent.allows(&matches, row));
+            let is_allowed = has_match
+                && self.consent.as_ref().is_none_or(|consent| consent.allows(&matches, row))
+                && !self.is_suppressed(&matches, row);
             let is_kept = is_allowed && matched.insert(match_bytes(&matches, row));
             match (has_match, is_allowed, is_kept) {
                 (false, _, _) => report.without_match += 1,
@@ -220,6 +225,17 @@ impl<'a> DesiredRows<'a> {
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let keys = desired.keys.into_iter().zip(keep).filter_map(|(key, kept)| kept.then_some(key)).collect();
         Ok(DesiredBatch { keys, columns })
+    }
+}
+
+impl DesiredRows<'_> {
+    /// True when a match value is an identifier of an erased person.
+    fn is_suppressed(&self, matches: &[ArrayRef], row: usize) -> bool {
+        self.outputs.iter().zip(matches).any(|(output, column)| {
+            let Some(rule) = &output.identifier else { return false };
+            let list = self.suppressed.of(&rule.name);
+            list.is_some_and(|list| list.holds(rule, column.as_string::<i32>().value(row)))
+        })
     }
 }
 

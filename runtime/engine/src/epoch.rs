@@ -16,7 +16,8 @@ const ROW_BITS: u32 = 20;
 pub(crate) struct Epoch {
     pub(crate) sequence: i64,
     rows: i64,
-    subjects: HashMap<NodeKey, usize>,
+    /// `None` = erased.
+    subjects: HashMap<NodeKey, Option<usize>>,
     keys: Vec<(NodeId, FieldKey)>,
     pub(crate) new_nodes: Vec<NewNode>,
     pub(crate) random: OsRandom,
@@ -45,11 +46,11 @@ impl Epoch {
         Ok((self.sequence << ROW_BITS) | row)
     }
 
-    /// Finds or makes the nodes of these subjects; returns one index for [`Epoch::key`] per subject.
+    /// Finds or makes the nodes of these subjects; returns one index for [`Epoch::key`] per subject, none for an erased one.
     ///
     /// # Errors
     /// What ledger and vault report.
-    pub(crate) fn subjects(&mut self, subjects: &Subjects<'_>, keys: &[NodeKey]) -> Result<Vec<usize>> {
+    pub(crate) fn subjects(&mut self, subjects: &Subjects<'_>, keys: &[NodeKey]) -> Result<Vec<Option<usize>>> {
         let mut unknown: Vec<NodeKey> = keys.iter().filter(|key| !self.subjects.contains_key(*key)).copied().collect();
         unknown.sort_unstable();
         unknown.dedup();
@@ -61,7 +62,10 @@ impl Epoch {
                 Some(FoundNode { node, wrapped_key: Some(wrapped) }) => {
                     (node, subjects.vault.unwrap_subject_key(key_id(node)?, &wrapped)?)
                 }
-                Some(FoundNode { node, wrapped_key: None }) => return Err(erased(node)),
+                Some(FoundNode { wrapped_key: None, .. }) => {
+                    self.subjects.insert(key, None);
+                    continue;
+                }
                 None => {
                     let node = NodeId(next);
                     next += 1;
@@ -76,7 +80,7 @@ impl Epoch {
                     (node, field_key)
                 }
             };
-            self.subjects.insert(key, self.keys.len());
+            self.subjects.insert(key, Some(self.keys.len()));
             self.keys.push(entry);
         }
         keys.iter().map(|key| self.subjects.get(key).copied().ok_or_else(|| Error::bug("a subject was not entered"))).collect()
@@ -112,9 +116,4 @@ pub(crate) struct Subjects<'a> {
 /// A subject key's id is its node's.
 pub(crate) fn key_id(node: NodeId) -> Result<u64> {
     u64::try_from(node.0).map_err(|_| Error::bug(format!("node {} is negative", node.0)))
-}
-
-fn erased(node: NodeId) -> Error {
-    Error::external("E0804", format!("a record of an erased person came in again (node {})", node.0))
-        .help("remove the person at the source")
 }

@@ -25,6 +25,7 @@ use crate::mapping::CompiledMapping;
 use crate::run::{RunOptions, paused};
 use crate::sealer::RunSealer;
 use crate::streams::{StreamContext, table_name};
+use crate::suppressed::Suppressed;
 use crate::transforms::Transforms;
 
 /// Reads one stream, with its children, until its source has no more.
@@ -69,6 +70,7 @@ struct StreamIngest<'a> {
     /// Records of the stream before this refresh.
     records_before: u64,
     records_max: Option<u64>,
+    suppressed: Suppressed,
     now_us: i64,
 }
 
@@ -91,6 +93,7 @@ struct Counts {
     filtered: u64,
     rejected: u64,
     admitted: u64,
+    suppressed: u64,
 }
 
 impl<'a> StreamIngest<'a> {
@@ -130,6 +133,7 @@ impl<'a> StreamIngest<'a> {
             is_refresh,
             records_before,
             records_max: options.limit,
+            suppressed: Suppressed::read(engine)?,
             now_us,
         })
     }
@@ -220,7 +224,7 @@ impl<'a> StreamIngest<'a> {
             self.count(&stream, open, Counts { read: 1, rejected: 1, ..Counts::default() });
             self.refuse(rejected, Stage::Read, open)?;
         }
-        let mut parents = Parents::new();
+        let mut parents = Parents::default();
         for part in page.parts {
             self.take_part(part, open, &mut parents).await?;
         }
@@ -239,7 +243,8 @@ impl<'a> StreamIngest<'a> {
         };
         open.bytes += part.records.get_array_memory_size();
         let done = lane.transforms.apply(part.records, self.now_us).await?;
-        let doors = Doors { ledger: &*self.engine.ledger, vault: &self.engine.vault, now_us: self.now_us };
+        let doors =
+            Doors { ledger: &*self.engine.ledger, vault: &self.engine.vault, suppressed: &self.suppressed, now_us: self.now_us };
         let deleted = part.operation == RowOperation::Delete;
         let admitted = lane.admitter.admit(&done.records, deleted, &mut open.epoch, &doors, parents)?;
         lane.report.sealed += admitted.sealed;
@@ -253,6 +258,7 @@ impl<'a> StreamIngest<'a> {
             filtered: done.filtered,
             rejected: u64::try_from(done.rejected.len() + admitted.rejected.len()).unwrap_or(0),
             admitted: rows_in,
+            suppressed: admitted.suppressed,
         };
         self.count(&part.stream, open, counts);
         for rejected in done.rejected {
@@ -270,11 +276,13 @@ impl<'a> StreamIngest<'a> {
             lane.report.filtered += counts.filtered;
             lane.report.rejected += counts.rejected;
             lane.report.admitted += counts.admitted;
+            lane.report.suppressed += counts.suppressed;
         }
         open.counts.read += counts.read;
         open.counts.filtered += counts.filtered;
         open.counts.rejected += counts.rejected;
         open.counts.admitted += counts.admitted;
+        open.counts.suppressed += counts.suppressed;
     }
 
     fn refuse(&mut self, rejected: Rejected, stage: Stage, open: &mut Open) -> Result<()> {
@@ -310,7 +318,7 @@ impl<'a> StreamIngest<'a> {
             files,
             dead_letters: open.dead_letters,
             read: open.counts.read,
-            filtered: open.counts.filtered,
+            filtered: open.counts.filtered + open.counts.suppressed,
             rejected: open.counts.rejected,
             admitted: open.counts.admitted,
             now_us: self.engine.now_us(),

@@ -6,7 +6,7 @@ use affluent_model::identity::{LinkVerdict, NodeId, ProfileId};
 use affluent_model::{Error, Result, normalize};
 use affluent_profiles::explain::explain;
 use affluent_profiles::purchases::card::ModelCard;
-use affluent_vault::{FieldValue, Purpose};
+use affluent_vault::Purpose;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use serde::Serialize;
@@ -14,8 +14,8 @@ use serde::Serialize;
 use crate::compute::current_snapshot;
 use crate::engine::Engine;
 use crate::opener::{AttributeOpener, Lineage};
-use crate::rows;
 use crate::unify::kind_names;
+use crate::{person, rows};
 
 /// One profile for a person to look at.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -202,14 +202,7 @@ impl Engine {
         opener.prepare(&lineages)?;
         let [lineage] = &lineages;
         let opened = opener.open(array.as_binary::<i32>().value(0), lineage, 0)?;
-        Ok(match opened.as_ref().map(affluent_vault::OpenedValue::value) {
-            Some(FieldValue::Text(text) | FieldValue::Json(text)) => text.to_owned(),
-            Some(FieldValue::I64(number) | FieldValue::TimestampUs(number)) => number.to_string(),
-            Some(FieldValue::F64(number)) => number.to_string(),
-            Some(FieldValue::Bool(truth)) => truth.to_string(),
-            Some(FieldValue::Bytes(bytes)) => format!("{} bytes", bytes.len()),
-            None => "‹erased›".to_owned(),
-        })
+        Ok(opened.as_ref().map_or_else(|| "‹erased›".to_owned(), |opened| person::shown(opened.value())))
     }
 
     /// The shortest chain of links between two references; empty when they are the same record, `None` when nothing

@@ -129,7 +129,7 @@ impl Engine {
                 let mut activation = ActivationReport::default();
                 let done = activate(self, lease, pipeline, &mut activation).await;
                 report.activation = Some(activation);
-                done
+                done.and_then(|()| self.settle_receipts(&pipeline.name))
             }
             (PipelineSource::Profiles { .. }, PipelineDestination::Profiles { .. }) => {
                 Err(Error::bug("a pipeline from profiles into profiles passed validation"))
@@ -146,11 +146,18 @@ impl Engine {
         let renewal = self.keep_lease(&lease);
         let mut profiles = ProfilesReport::default();
         let started = Instant::now();
-        let mut done = unify(self, &lease, &mut profiles).await;
+        let mut forgotten = Vec::new();
+        let mut done = self.forget_persons(&lease).map(|persons| forgotten = persons);
+        if done.is_ok() {
+            done = unify(self, &lease, &mut profiles).await;
+        }
         profiles.unified_ms = milliseconds_since(started);
         if done.is_ok() {
             done = compute(self, &lease, &mut profiles).await;
             profiles.computed_ms = milliseconds_since(started) - profiles.unified_ms;
+        }
+        if done.is_ok() {
+            done = self.finish_forgetting(&lease, &forgotten);
         }
         renewal.abort();
         let report = RunReport {
@@ -167,6 +174,9 @@ impl Engine {
     /// True when something was read since the snapshot, its definitions changed, or time alone may have changed it.
     fn profiles_are_stale(&self) -> Result<bool> {
         let Some(snapshot) = self.ledger.snapshot()? else { return Ok(true) };
+        if !self.ledger.erasures(true)?.is_empty() {
+            return Ok(true);
+        }
         let is_behind = snapshot.input_sequence < self.ledger.last_sequence()? || self.ledger.has_unresolved_files()?;
         let is_old = depends_on_time(self)? && self.now_us() - snapshot.computed_at_us > SNAPSHOT_AGE_US;
         Ok(is_behind || is_old || snapshot.definition_hash != definition_hash(self)?)
@@ -185,7 +195,7 @@ impl Engine {
         })
     }
 
-    async fn wait_for_profiles_lease(&self) -> Result<Lease> {
+    pub(crate) async fn wait_for_profiles_lease(&self) -> Result<Lease> {
         for _ in 0..PROFILES_LEASE_TRIES {
             match self.take_lease(PROFILES_LEASE, None) {
                 Err(error) if error.code == "E0705" => {
@@ -198,7 +208,7 @@ impl Engine {
     }
 
     /// Renews a lease until it is aborted. Losing it is found out by the next write.
-    fn keep_lease(&self, lease: &Lease) -> tokio::task::JoinHandle<()> {
+    pub(crate) fn keep_lease(&self, lease: &Lease) -> tokio::task::JoinHandle<()> {
         let (ledger, clock, lease) = (Arc::clone(&self.ledger), Arc::clone(&self.clock), lease.clone());
         tokio::spawn(async move {
             loop {
@@ -210,7 +220,7 @@ impl Engine {
         })
     }
 
-    fn write_down(&self, lease: &Lease, report: &RunReport) -> Result<()> {
+    pub(crate) fn write_down(&self, lease: &Lease, report: &RunReport) -> Result<()> {
         let report_json = serde_json::to_string(report).map_err(|error| Error::bug(error.to_string()))?;
         let outcome = serde_json::to_value(report.outcome).ok().and_then(|word| word.as_str().map(str::to_owned));
         let end = RunEnd { outcome: outcome.unwrap_or_default(), report_json, now_us: self.now_us() };

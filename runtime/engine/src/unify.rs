@@ -81,12 +81,18 @@ async fn resolve_files(
     report: &mut ProfilesReport,
 ) -> Result<()> {
     let kinds = kind_numbers(engine)?;
-    let found = read_identifiers(engine, files, &kinds).await?;
+    let mut found = read_identifiers(engine, files, &kinds).await?;
+    let erased = engine.ledger.erased_nodes()?;
+    let is_erased = |node: NodeId| erased.binary_search(&node).is_ok();
+    if !erased.is_empty() {
+        found.nodes.retain(|node| !is_erased(*node));
+        found.edges.retain(|edge| !is_erased(edge.node));
+    }
     engine.notice(Event::Unifying { records: u64::try_from(found.nodes.len()).unwrap_or(0) });
     let around =
         if is_whole { engine.ledger.whole_graph()? } else { engine.ledger.neighbourhood(&found.nodes, &found.values())? };
     let Neighbourhood { nodes, edges: mut known, blocked } = around;
-    let nodes: Vec<ResolveNode> = nodes.into_iter().map(resolve_node).collect();
+    let nodes: Vec<ResolveNode> = nodes.into_iter().filter(|row| !is_erased(row.node)).map(resolve_node).collect();
     report.nodes_new += u64::try_from(nodes.iter().filter(|node| node.profile.is_none()).count()).unwrap_or(0);
     let edges = if known.is_empty() {
         Cow::Borrowed(found.edges.as_slice())

@@ -1,4 +1,4 @@
-//! What a run did, in numbers that add up: read = admitted + rejected + filtered.
+//! What a run did, in numbers that add up: read = admitted + rejected + filtered + suppressed.
 
 use std::collections::BTreeMap;
 
@@ -47,6 +47,9 @@ pub struct StreamReport {
     pub filtered: u64,
     pub rejected: u64,
     pub admitted: u64,
+    /// Records of erased persons, dropped.
+    #[serde(default)]
+    pub suppressed: u64,
     /// Field values sealed.
     pub sealed: u64,
     pub pages: u64,

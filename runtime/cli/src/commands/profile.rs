@@ -1,11 +1,12 @@
-//! `affluent profile show` and `affluent profile why`.
+//! `affluent profile show`, `why`, `export`, `erase` and `erasures`.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use affluent_engine::SilentObserver;
+use affluent_engine::{Engine, SilentObserver};
+use affluent_model::Error;
 
-use crate::arguments::{ProfileCommand, Shared};
+use crate::arguments::{Output, ProfileCommand, Shared};
 use crate::failure::{Exit, Outcome};
 use crate::project;
 use crate::render::profile;
@@ -24,6 +25,31 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, command: &ProfileComma
             let steps = wired.engine.why(one, other)?;
             screen.result(&steps, || profile::why(steps.as_deref()))?;
         }
+        ProfileCommand::Export { profile } => {
+            let export = wired.engine.export_person(profile).await?;
+            Screen { output: Output::Json, ..*screen }.result(&export, String::new)?;
+        }
+        ProfileCommand::Erase { profile, yes, .. } => {
+            let erasures = match profile {
+                Some(reference) if *yes => vec![wired.engine.erase_person(reference).await?],
+                Some(reference) => return Err(not_erased(&wired.engine, reference).into()),
+                None => wired.engine.resume_erasures().await?,
+            };
+            screen.result(&erasures, || profile::erasures(&erasures))?;
+        }
+        ProfileCommand::Erasures => {
+            let erasures = wired.engine.erasures()?;
+            screen.result(&erasures, || profile::erasures(&erasures))?;
+        }
     }
     Ok(Exit::Done)
+}
+
+/// Why nothing was erased: nobody is meant, or nobody said yes.
+fn not_erased(engine: &Engine, reference: &str) -> Error {
+    match engine.find_profile(reference) {
+        Ok(id) => Error::configuration("E0825", format!("profile {id} would be erased for good; nothing was done"))
+            .help("look at `affluent profile export` first; `--yes` erases"),
+        Err(error) => error,
+    }
 }

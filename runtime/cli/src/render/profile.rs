@@ -1,6 +1,6 @@
 //! A profile and the chain between two records, as text.
 
-use affluent_engine::{ProfileView, WhyStep};
+use affluent_engine::{ErasureView, ProfileView, WhyStep};
 use affluent_profiles::purchases::card::{FitCard, ModelCard};
 use chrono::DateTime;
 
@@ -75,6 +75,28 @@ pub(crate) fn why(steps: Option<&[WhyStep]>) -> String {
             chain.to_string()
         }
     }
+}
+
+/// Erasures and what became of them at destinations.
+pub(crate) fn erasures(erasures: &[ErasureView]) -> String {
+    if erasures.is_empty() {
+        return "nobody was erased".to_owned();
+    }
+    let mut lines = Vec::new();
+    for erasure in erasures {
+        let done = match &erasure.forgotten_at {
+            Some(at) => format!("nothing left here since {at}"),
+            None => "begun; `affluent profile erase --resume` goes on".to_owned(),
+        };
+        lines.push(format!("erasure {}  profile {}, {} records: {done}", erasure.erasure, erasure.profile, erasure.records));
+        for receipt in &erasure.receipts {
+            lines.push(format!("  {} → {}: {} ({})", receipt.pipeline, receipt.destination, receipt.state, receipt.at));
+        }
+        if erasure.receipts.is_empty() {
+            lines.push("  no destination held anything".to_owned());
+        }
+    }
+    lines.join("\n")
 }
 
 fn day(us: i64) -> String {

@@ -38,7 +38,9 @@ fn streams(reports: &[RunReport]) -> Option<String> {
             ]);
         }
     }
-    (count > 0).then(|| rows.to_string())
+    let dropped: u64 = reports.iter().flat_map(|report| &report.streams).map(|stream| stream.suppressed).sum();
+    let note = if dropped > 0 { format!("\n{} records of erased persons were dropped", number(dropped)) } else { String::new() };
+    (count > 0).then(|| format!("{rows}{note}"))
 }
 
 fn unified(profiles: &ProfilesReport) -> String {

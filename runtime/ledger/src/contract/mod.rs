@@ -11,6 +11,7 @@ pub(crate) mod audit;
 pub(crate) mod computed;
 pub(crate) mod credentials;
 pub(crate) mod dead_letters;
+pub(crate) mod erasures;
 pub(crate) mod identity;
 pub(crate) mod ingest;
 pub(crate) mod keys;
@@ -27,6 +28,7 @@ pub trait Ledger:
     + computed::Computed
     + outbox::Outbox
     + dead_letters::DeadLetters
+    + erasures::Erasures
     + plugin_values::PluginValues
     + credentials::Credentials
     + audit::Audit

@@ -7,7 +7,7 @@
 pub(super) const APPLICATION_ID: i64 = 0x4166_666C;
 
 /// Step n brings a file of version n to version n + 1.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 const VERSION_1: &str = "
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -152,5 +152,22 @@ const VERSION_2: &str = "
 CREATE TABLE credential (
     connection TEXT NOT NULL, slot TEXT NOT NULL, version INTEGER NOT NULL, sealed BLOB, holder TEXT, claim_ends_us INTEGER,
     PRIMARY KEY (connection, slot)
+) STRICT, WITHOUT ROWID;
+";
+
+const VERSION_3: &str = "
+-- Erased persons: the request, the nodes that stay as marks, whom it was told. forgotten_at_us NULL: steps are to be taken.
+CREATE TABLE erasure (
+    erasure INTEGER PRIMARY KEY AUTOINCREMENT, profile BLOB NOT NULL, requested_at_us INTEGER NOT NULL, forgotten_at_us INTEGER
+) STRICT;
+CREATE TABLE erasure_node (erasure INTEGER NOT NULL, node INTEGER NOT NULL, PRIMARY KEY (erasure, node)) STRICT, WITHOUT ROWID;
+CREATE TABLE erasure_receipt (
+    erasure INTEGER NOT NULL, pipeline TEXT NOT NULL, destination TEXT NOT NULL, state TEXT NOT NULL, at_us INTEGER NOT NULL,
+    PRIMARY KEY (erasure, pipeline)
+) STRICT, WITHOUT ROWID;
+-- Who stays out: keyed hashes that survive the person's keys.
+CREATE TABLE suppression (
+    kind TEXT NOT NULL, hash BLOB NOT NULL, added_at_us INTEGER NOT NULL,
+    PRIMARY KEY (kind, hash)
 ) STRICT, WITHOUT ROWID;
 ";

@@ -1,0 +1,169 @@
+//! Everything the lake holds of one person: the records of the profile's nodes as they are now, in the clear.
+
+use std::collections::BTreeMap;
+
+use affluent_lake::{LakeQuery, LakeTable};
+use affluent_model::Result;
+use affluent_model::identity::NodeId;
+use affluent_profiles::source::TableSource;
+use affluent_vault::{FieldValue, Purpose};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::DataType;
+use serde::Serialize;
+
+use crate::engine::Engine;
+use crate::opener::{AttributeOpener, Lineage};
+use crate::rows;
+use crate::tables::{ProfileTable, column_of, profile_tables};
+
+/// Nodes asked for in one query.
+const NODES_PER_QUERY: usize = 500;
+
+/// One record.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct PersonRecord {
+    /// Connection and stream: `shop.customers`.
+    pub source: String,
+    /// Its key at the source.
+    pub record: String,
+    /// When the source says it was so, RFC 3339.
+    pub at: String,
+    /// Column → value; what has no value is left out.
+    pub fields: BTreeMap<String, String>,
+    /// What it says of consent: purpose, and since when where it tells.
+    pub consent: Vec<SaidConsent>,
+}
+
+/// What one record says of a purpose.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SaidConsent {
+    pub purpose: String,
+    pub granted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+}
+
+/// A record with the values of its identifiers, by kind.
+pub(crate) struct HeldRecord {
+    pub(crate) record: PersonRecord,
+    pub(crate) identifiers: Vec<(String, String)>,
+}
+
+/// The current records of these nodes in every table that takes part in profiles, by table and key.
+///
+/// # Errors
+/// What lake, ledger and vault report.
+pub(crate) async fn records_of(engine: &Engine, nodes: &[NodeId], purpose: Purpose) -> Result<Vec<HeldRecord>> {
+    let mut opener = AttributeOpener::new(engine, purpose);
+    let mut found = Vec::new();
+    for table in profile_tables(engine).await? {
+        let mut newest: BTreeMap<String, (i64, Option<HeldRecord>)> = BTreeMap::new();
+        for part in nodes.chunks(NODES_PER_QUERY) {
+            let query = query(engine, &table, part);
+            let mut take = |batch: RecordBatch| take_records(&table.source, &batch, &mut opener, &mut newest);
+            engine.lake.stream(query, &mut take).await?;
+        }
+        found.extend(newest.into_values().filter_map(|(_, record)| record));
+    }
+    Ok(found)
+}
+
+fn query(engine: &Engine, table: &ProfileTable, nodes: &[NodeId]) -> LakeQuery {
+    let lineages: String = sealed_columns(&table.table)
+        .map(|(place, name)| {
+            format!(
+                ", named_struct('table', '{}', 'record', \"_pk\", 'node', \"_node\", 'field', '{}', 'at', \"_at\") AS \"_from_{place}\"",
+                table.table.name.replace('\'', "''"),
+                name.replace('\'', "''")
+            )
+        })
+        .collect();
+    let nodes: Vec<String> = nodes.iter().map(|node| node.0.to_string()).collect();
+    let sql = format!("SELECT *{lineages} FROM \"{}\" WHERE \"_node\" IN ({})", table.table.name, nodes.join(", "));
+    LakeQuery { sql, tables: vec![table.table.clone()], memory: Vec::new(), fold: None, now_us: engine.now_us() }
+}
+
+/// Place and name of each sealed column.
+fn sealed_columns(table: &LakeTable) -> impl Iterator<Item = (usize, &String)> {
+    let fields = table.schema.fields().iter().enumerate();
+    fields.filter(|(_, field)| column_of(field).sealed).map(|(place, field)| (place, field.name()))
+}
+
+fn take_records(
+    source: &TableSource,
+    batch: &RecordBatch,
+    opener: &mut AttributeOpener<'_>,
+    newest: &mut BTreeMap<String, (i64, Option<HeldRecord>)>,
+) -> Result<()> {
+    let mut lineages: BTreeMap<usize, [Lineage; 1]> = BTreeMap::new();
+    for place in 0..batch.num_columns() {
+        if let Some(from) = batch.column_by_name(&format!("_from_{place}")) {
+            let lineage = [Lineage::of(from)?];
+            opener.prepare(&lineage)?;
+            lineages.insert(place, lineage);
+        }
+    }
+    let keys = rows::as_text(rows::column(batch, "_pk")?)?;
+    let times = rows::as_text(rows::column(batch, "_at")?)?;
+    let sequences = rows::cast_to(rows::column(batch, "_seq")?, &DataType::Int64)?;
+    let deleted = rows::column(batch, "_deleted")?.as_boolean().clone();
+    for row in 0..batch.num_rows() {
+        let key = keys.as_string::<i32>().value(row).to_owned();
+        let sequence = sequences.as_primitive::<arrow::datatypes::Int64Type>().value(row);
+        if newest.get(&key).is_some_and(|(known, _)| *known > sequence) {
+            continue;
+        }
+        let mut values: BTreeMap<String, String> = BTreeMap::new();
+        for (place, field) in batch.schema().fields().iter().enumerate() {
+            let Some(array) = batch.columns().get(place).filter(|array| array.is_valid(row)) else { continue };
+            let value = match lineages.get(&place) {
+                Some([lineage]) => opened(opener, array, lineage, row)?,
+                None if matches!(array.data_type(), DataType::Binary | DataType::Struct(_)) => None,
+                None => Some(rows::as_text(&array.slice(row, 1))?.as_string::<i32>().value(0).to_owned()),
+            };
+            values.extend(value.map(|value| (field.name().clone(), value)));
+        }
+        let is_deleted = deleted.is_valid(row) && deleted.value(row);
+        let at = times.as_string::<i32>().value(row).to_owned();
+        let record = (!is_deleted).then(|| held(source, key.clone(), at, values));
+        newest.insert(key, (sequence, record));
+    }
+    Ok(())
+}
+
+fn opened(opener: &mut AttributeOpener<'_>, array: &ArrayRef, lineage: &Lineage, row: usize) -> Result<Option<String>> {
+    let sealed = rows::cast_to(array, &DataType::Binary)?;
+    let opened = opener.open(sealed.as_binary::<i32>().value(row), lineage, row)?;
+    Ok(opened.as_ref().map(|opened| shown(opened.value())))
+}
+
+/// A value that was sealed, as text.
+pub(crate) fn shown(value: FieldValue<'_>) -> String {
+    match value {
+        FieldValue::Text(text) | FieldValue::Json(text) => text.to_owned(),
+        FieldValue::I64(number) | FieldValue::TimestampUs(number) => number.to_string(),
+        FieldValue::F64(number) => number.to_string(),
+        FieldValue::Bool(truth) => truth.to_string(),
+        FieldValue::Bytes(bytes) => format!("{} bytes", bytes.len()),
+    }
+}
+
+fn held(source: &TableSource, key: String, at: String, mut values: BTreeMap<String, String>) -> HeldRecord {
+    let identifiers = source.identifiers.iter().filter_map(|kind| {
+        let given = source.attributes.iter().find(|given| given.name == *kind)?;
+        Some((kind.clone(), values.get(&given.column)?.clone()))
+    });
+    let identifiers = identifiers.collect();
+    let consent = source.consent.iter().filter_map(|purpose| {
+        let granted = values.get(&format!("_consent_{purpose}"))? == "true";
+        Some(SaidConsent { purpose: purpose.clone(), granted, at: values.get(&format!("_consent_at_{purpose}")).cloned() })
+    });
+    let consent = consent.collect();
+    let given: BTreeMap<String, String> =
+        values.iter().filter_map(|(name, value)| Some((name.strip_prefix("_attr_")?.to_owned(), value.clone()))).collect();
+    values.retain(|name, _| !name.starts_with('_'));
+    for (name, value) in given {
+        values.entry(name).or_insert(value);
+    }
+    HeldRecord { record: PersonRecord { source: source.table.clone(), record: key, at, fields: values, consent }, identifiers }
+}

@@ -1,0 +1,105 @@
+//! Erased persons: what goes, what stays as a mark, and the list that keeps them out.
+
+use affluent_ledger::*;
+use affluent_model::identity::{Link, LinkVerdict, NodeId};
+
+use crate::harness::*;
+
+/// Node 1 and 2 are profile 1, node 3 is profile 2; both are in `vip`.
+fn two_persons() -> (Store, Lease) {
+    let (store, lease) = Store::with_nodes(3);
+    let link = Link {
+        node_a: NodeId(1),
+        node_b: NodeId(2),
+        rule: "email".to_owned(),
+        kind: 0,
+        value: value(1),
+        verdict: LinkVerdict::Joined,
+    };
+    let resolution = ResolutionCommit {
+        edges: vec![edge(1, 0, 1), edge(2, 0, 1), edge(3, 0, 3)],
+        assignments: vec![(NodeId(1), profile(1)), (NodeId(2), profile(1)), (NodeId(3), profile(2))],
+        created: vec![profile(1), profile(2)],
+        links: vec![link],
+        ..ResolutionCommit::default()
+    };
+    store.commit_resolution(&lease, &resolution).unwrap();
+    let entered = vec![("vip".to_owned(), profile(1)), ("vip".to_owned(), profile(2))];
+    store.commit_snapshot(&lease, &SnapshotCommit { entered, ..SnapshotCommit::default() }).unwrap();
+    (store, lease)
+}
+
+fn asked() -> NewErasure {
+    let receipts =
+        vec![NewReceipt { pipeline: PIPELINE.to_owned(), destination: "tool list".to_owned(), state: ReceiptState::Requested }];
+    NewErasure {
+        profile: profile(1),
+        nodes: vec![NodeId(1), NodeId(2)],
+        suppressed: vec![("email".to_owned(), value(9))],
+        receipts,
+        now_us: 5,
+    }
+}
+
+#[test]
+fn an_erasure_that_was_begun_is_found_by_the_next_process_and_can_be_repeated() {
+    let (mut store, lease) = two_persons();
+    store.begin_erasure(&lease, &asked()).unwrap();
+    store.reopen();
+
+    for _ in 0..2 {
+        let open = store.erasures(true).unwrap();
+        let [row] = open.as_slice() else { panic!("{open:?}") };
+        assert_eq!((row.profile, row.nodes.as_slice()), (profile(1), [NodeId(1), NodeId(2)].as_slice()));
+        store.erase_keys(&row.nodes).unwrap();
+        store.forget_person(&lease, row).unwrap();
+    }
+    store.finish_forgetting(&lease, 1, 7).unwrap();
+
+    assert_eq!(store.erasures(true).unwrap(), []);
+    assert_eq!(store.erasures(false).unwrap().first().and_then(|row| row.forgotten_at_us), Some(7));
+}
+
+#[test]
+fn a_forgotten_person_leaves_marks_and_nothing_else_and_others_keep_all() {
+    let (store, lease) = two_persons();
+    store.begin_erasure(&lease, &asked()).unwrap();
+    let row = store.erasures(true).unwrap().remove(0);
+
+    store.erase_keys(&row.nodes).unwrap();
+    store.forget_person(&lease, &row).unwrap();
+
+    assert_eq!(store.nodes_of(profile(1)).unwrap(), []);
+    assert_eq!(store.edges_of(&[NodeId(1), NodeId(2)]).unwrap(), []);
+    assert_eq!(store.links_of(&[NodeId(1), NodeId(2)]).unwrap(), []);
+    assert_eq!(store.memberships_of(profile(1)).unwrap(), []);
+    assert_eq!(store.find_profiles(0, &value(1)).unwrap(), []);
+    assert_eq!(store.find_nodes(&[key(1)]).unwrap(), [Some(FoundNode { node: NodeId(1), wrapped_key: None })]);
+    assert_eq!(store.erased_nodes().unwrap(), [NodeId(1), NodeId(2)]);
+    assert_eq!(store.suppressed().unwrap(), [("email".to_owned(), value(9))]);
+    assert_eq!(store.members("vip").unwrap(), [profile(2)]);
+    assert_eq!(store.find_profiles(0, &value(3)).unwrap(), [profile(2)]);
+    assert_eq!(store.profile_count().unwrap(), 1);
+}
+
+#[test]
+fn a_receipt_is_settled_when_the_destination_holds_nothing_more() {
+    let (store, lease) = two_persons();
+    store.plan(&lease, &[upsert(1, 1)]);
+    let batch = store.take(&lease, affluent_model::batch::RowOperation::Upsert, 9).unwrap();
+    store.settle(&lease, &batch, &accepted());
+    assert_eq!(store.sent_of(profile(1)).unwrap().len(), 1);
+    store.begin_erasure(&lease, &asked()).unwrap();
+    let row = store.erasures(true).unwrap().remove(0);
+    store.forget_person(&lease, &row).unwrap();
+    store.finish_forgetting(&lease, row.erasure, 7).unwrap();
+
+    assert_eq!(store.settle_receipts(PIPELINE, ReceiptState::RemovedOnly, 8).unwrap(), 0);
+    store.plan(&lease, &[removal(1)]);
+    let batch = store.take(&lease, affluent_model::batch::RowOperation::Delete, 9).unwrap();
+    store.settle(&lease, &batch, &accepted());
+
+    assert_eq!(store.settle_receipts(PIPELINE, ReceiptState::RemovedOnly, 9).unwrap(), 1);
+    let receipts = store.erasures(false).unwrap().remove(0).receipts;
+    assert_eq!(receipts.first().map(|receipt| (receipt.state, receipt.at_us)), Some((ReceiptState::RemovedOnly, 9)));
+}
