@@ -11,6 +11,8 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         rule("purchases: a profile shows what is predicted and by which model", a_profile_shows_predictions),
         rule("purchases: a shop that went silent gets no prediction and the reason", a_silent_shop_is_refused),
+        rule("insights: the sample shop has its published totals and cohorts", insights_are_the_published_ones),
+        rule("insights: the page stands alone and shows every part", the_page_stands_alone),
     ]
 }
 
@@ -43,20 +45,23 @@ destination:
       order: { id: id, at: ordered_at, currency: currency, net: total, status: status }
 ";
 
-/// A project with the orders of the sample shop, the last of them so many days old.
-fn project(last_days_ago: i64) -> Result<Project, Failed> {
+/// A project with the orders of the sample shop, the last of them on this day.
+fn project(last_day: i64) -> Result<Project, Failed> {
     let project = Project::new();
     project.write("affluent.yaml", "version: 1\nproject: shop\n");
     project.write("profiles/identity.yaml", "version: 1\nidentifiers:\n  email: { priority: 1 }\n");
     project.write("profiles/traits.yaml", TRAITS).write("pipelines/shop.yaml", PIPELINE);
     project.write("connections/shop.yaml", CONNECTION);
-    project.write("orders.csv", &orders(last_days_ago)?);
+    project.write("orders.csv", &orders(last_day)?);
     Ok(project)
 }
 
+fn today() -> Result<i64, Failed> {
+    Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / 86_400)?)
+}
+
 /// The CDNOW sample, moved in time; one order more is cancelled.
-fn orders(last_days_ago: i64) -> Result<String, Failed> {
-    let today = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / 86_400)?;
+fn orders(last_day: i64) -> Result<String, Failed> {
     let sample = include_str!("../runtime/profiles/testdata/cdnow_sample.txt");
     let mut rows: Vec<(String, i64, String)> = Vec::new();
     for line in sample.lines() {
@@ -65,12 +70,12 @@ fn orders(last_days_ago: i64) -> Result<String, Failed> {
             rows.push(((*customer).to_owned(), day_of(date)?, (*value).to_owned()));
         }
     }
-    let shift = today - last_days_ago - rows.iter().map(|(_, day, _)| *day).max().unwrap_or(0);
+    let shift = last_day - rows.iter().map(|(_, day, _)| *day).max().unwrap_or(0);
     let mut text = String::from("id,customer,ordered_at,total,currency,status\n");
     for (place, (customer, day, value)) in rows.iter().enumerate() {
         text.push_str(&format!("o{place},{customer},{}T09:00:00Z,{value},USD,paid\n", date_of(day + shift)));
     }
-    text.push_str(&format!("cancelled,0001,{}T09:00:00Z,900.00,USD,cancelled\n", date_of(today - last_days_ago)));
+    text.push_str(&format!("cancelled,0001,{}T09:00:00Z,900.00,USD,cancelled\n", date_of(last_day)));
     Ok(text)
 }
 
@@ -105,13 +110,13 @@ fn card_of<'a>(view: &'a Value, name: &str) -> &'a Value {
 }
 
 fn a_profile_shows_predictions() -> Result<(), Failed> {
-    let project = project(1)?;
+    let project = project(today()? - 1)?;
     project.affluent(&["run", "--quiet"]).expect(0)?;
 
     let (ended, view) = project.json(&["profile", "show", "shop/0001"]);
     ended.expect(0)?;
 
-    same("orders, the cancelled one too", value_of(&view, "orders_count"), "4")?;
+    same("orders, the cancelled one too", value_of(&view, "orders_count"), "5")?;
     holds(value_of(&view, "rfm").len() == 3, format!("{view}"))?;
     let number = |name: &str| value_of(&view, name).parse::<f64>();
     holds(number("orders_next")? > 0.0 && number("clv")? > 0.0, format!("{view}"))?;
@@ -130,7 +135,7 @@ fn a_profile_shows_predictions() -> Result<(), Failed> {
 }
 
 fn a_silent_shop_is_refused() -> Result<(), Failed> {
-    let project = project(40)?;
+    let project = project(today()? - 40)?;
     project.affluent(&["run", "--quiet"]).expect(0)?;
 
     let (ended, view) = project.json(&["profile", "show", "shop/0001"]);
@@ -139,4 +144,50 @@ fn a_silent_shop_is_refused() -> Result<(), Failed> {
     same("no value", value_of(&view, "churn"), "")?;
     holds(value_of(&view, "rfm").len() == 3, "RFM needs no model")?;
     same("reason", card_of(&view, "churn")["refusal"].as_str(), Some("the last order is 40 days old, it may be 30"))
+}
+
+/// 28 years after the sample, when months and weekdays are the same again.
+const LAST_DATE: &str = "20260630";
+
+fn insights_are_the_published_ones() -> Result<(), Failed> {
+    let project = project(day_of(LAST_DATE)?)?;
+    project.affluent(&["run", "--quiet"]).expect(0)?;
+    let dear = "CASE WHEN total > 20 THEN 'dear' ELSE 'cheap' END";
+    let arguments = ["insights", "--as-of", "2026-06-30", "--count-free-orders", "--category", dear];
+
+    let (ended, found) = project.json(&arguments);
+    ended.expect(0)?;
+
+    let totals = &found["totals"];
+    same("orders and buyers", (totals["orders"].as_u64(), totals["buyers"].as_u64()), (Some(6919), Some(2357)))?;
+    let revenue = totals["revenue"].as_f64().unwrap_or(0.0);
+    holds((revenue - 244_091.94).abs() < 1e-6, format!("revenue {revenue}"))?;
+    let first = &found["cohorts"][0];
+    same("the first cohort", (first["month"].as_str(), first["size"].as_u64()), (Some("2025-01"), Some(781)))?;
+    same("after one month", first["ordering"][0].as_u64(), Some(124))?;
+    let customers = found["rfm"]["cells"].as_array().into_iter().flatten().filter_map(|cell| cell["customers"].as_u64());
+    same("customers in cells", customers.sum::<u64>(), 2357)?;
+    same("categories", found["categories"]["by_orders"].as_array().map(Vec::len), Some(2))?;
+    let text = project.affluent(&arguments).expect(0)?.stdout;
+    holds(text.contains("244,091.94 USD") && text.contains("the last order is"), text)?;
+    project.affluent(&["insights", "--as-of", "30.06.2026"]).expect(2)?.says("E0829")?;
+    Ok(())
+}
+
+fn the_page_stands_alone() -> Result<(), Failed> {
+    let project = project(day_of(LAST_DATE)?)?;
+    project.affluent(&["run", "--quiet"]).expect(0)?;
+    let page = project.path().join("page.html");
+
+    project
+        .affluent(&["insights", "--as-of", "2026-06-30", "--category", "currency", "--html", &page.to_string_lossy()])
+        .expect(0)?;
+
+    let html = project.read("page.html");
+    for part in ["At a glance", "Month by month", "Who comes back", "Recency and frequency", "What is bought", "Predictions"] {
+        holds(html.contains(part), format!("the page lacks `{part}`"))?;
+    }
+    holds(html.contains("<svg") && html.contains("prefers-color-scheme: dark"), "charts in light and dark")?;
+    let remote = ["http:", "https:", "<script", "<link", "@import", "url("].iter().find(|word| html.contains(**word));
+    same("remote or active parts", remote, None)
 }

@@ -72,6 +72,8 @@ pub(crate) enum Command {
     /// Looks at profiles
     #[command(subcommand)]
     Profile(ProfileCommand),
+    /// Shows purchase behaviour over all profiles: cohorts, RFM, categories, trend
+    Insights(InsightsArguments),
     /// Looks at segments
     #[command(subcommand)]
     Segment(SegmentCommand),
@@ -173,6 +175,34 @@ pub(crate) enum ProfileCommand {
     },
     /// Lists erasures and their receipts, newest first
     Erasures,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InsightsArguments {
+    /// The last day that is looked at; today when absent
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(crate) as_of: Option<String>,
+    /// Writes a page with charts to this file instead
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Bins of recency, frequency and value
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=9))]
+    pub(crate) bins: u8,
+    /// Counts orders of value zero too
+    #[arg(long)]
+    pub(crate) count_free_orders: bool,
+    /// Stream with the categories; order lines, or orders, with a column of a usual name when absent
+    #[arg(long, value_name = "STREAM")]
+    pub(crate) from: Option<String>,
+    /// SQL expression of a line's category
+    #[arg(long, value_name = "SQL")]
+    pub(crate) category: Option<String>,
+    /// SQL expression of a line's units
+    #[arg(long, value_name = "SQL")]
+    pub(crate) units: Option<String>,
+    /// SQL expression of a line's net value
+    #[arg(long, value_name = "SQL")]
+    pub(crate) revenue: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

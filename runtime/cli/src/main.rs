@@ -70,6 +70,7 @@ async fn dispatch(arguments: &Arguments, screen: &screen::Screen) -> Outcome {
         Command::Serve(serve) => commands::serve::run(shared, screen, serve).await,
         Command::Status => commands::status::run(shared, screen).await,
         Command::Profile(command) => commands::profile::run(shared, screen, command).await,
+        Command::Insights(insights) => commands::insights::run(shared, screen, insights).await,
         Command::Segment(command) => commands::segment::run(shared, screen, command).await,
         Command::DeadLetters(command) => commands::dead_letters::run(shared, screen, command).await,
         Command::Plugin(command) => commands::plugin::run(shared, screen, command).await,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use affluent_lake::{LakeQuery, LakeTable};
 use affluent_model::identity::ProfileId;
-use affluent_model::plan::{Measure, PredictPlan, PredictedValue, RepeatModel};
+use affluent_model::plan::Measure;
+use affluent_model::prediction::{PredictPlan, PredictedValue, RepeatModel};
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
 use affluent_profiles::order_rows::orders_query;

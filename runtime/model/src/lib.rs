@@ -18,6 +18,7 @@ pub mod normalize;
 pub mod pii;
 pub mod pipeline_test;
 pub mod plan;
+pub mod prediction;
 pub mod report;
 pub mod schema;
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use affluent_model::Result;
 use affluent_model::schema::FieldType;
 
+use crate::computed_traits::{columns_of_stream, stream_rows};
 use crate::purchases::orders::not_completed;
 use crate::source::TableSource;
-use crate::sql::{cast, literal, union_all};
+use crate::sql::{cast, literal, quoted, union_all};
 
 /// The query of all completed orders, over all sources with an order mapping; `None` when no source has one.
 ///
@@ -31,4 +32,88 @@ pub fn orders_query(sources: &[TableSource]) -> Result<Option<String>> {
     });
     let branches = branches.collect::<Result<Vec<String>>>()?;
     Ok((!branches.is_empty()).then(|| union_all(&branches)))
+}
+
+/// Which columns of which stream say what was bought; SQL expressions, safe inside parentheses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LineColumns {
+    /// A stream of order lines, or of orders themselves.
+    pub stream: String,
+    pub category: String,
+    /// Empty: one unit a line.
+    pub units: String,
+    /// Empty: nothing.
+    pub revenue: String,
+}
+
+/// Usual names of columns, the likeliest first.
+const CATEGORY_NAMES: [&str; 5] = ["category", "product_category", "product_type", "department", "collection"];
+const UNIT_NAMES: [&str; 3] = ["units", "quantity", "qty"];
+const REVENUE_NAMES: [&str; 4] = ["net", "total", "line_total", "amount"];
+
+/// Completes what was asked for by usual names: streams of order lines are looked at before orders. `None` when no stream
+/// has a column of categories.
+///
+/// # Errors
+/// `E0760` when the stream that is asked for is none, `E0762` types that do not fit in one column.
+pub fn find_line_columns(sources: &[TableSource], asked: LineColumns) -> Result<Option<LineColumns>> {
+    let is_lines = |source: &&TableSource| source.parent.is_some();
+    let candidates = sources.iter().filter(is_lines).chain(sources.iter().filter(|source| source.has_order));
+    let mut streams: Vec<String> = candidates.map(|source| source.stream.clone()).collect();
+    if !asked.stream.is_empty() {
+        streams = vec![asked.stream.clone()];
+    }
+    for stream in streams {
+        let columns = columns_of_stream(&stream, sources)?;
+        let named = |names: &[&str]| {
+            let name = names.iter().find(|name| columns.iter().any(|column| column.name == **name));
+            name.map_or_else(String::new, |name| quoted(name))
+        };
+        let or = |given: &str, names: &[&str]| if given.is_empty() { named(names) } else { given.to_owned() };
+        let found = LineColumns {
+            category: or(&asked.category, &CATEGORY_NAMES),
+            units: or(&asked.units, &UNIT_NAMES),
+            revenue: or(&asked.revenue, &REVENUE_NAMES),
+            stream,
+        };
+        if !found.category.is_empty() {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// The query of what was bought in completed orders: `profile`, `order` (text), `day`, `category` (text), `units` (float),
+/// `net` (decimal), over `assignments(node, profile)`.
+///
+/// # Errors
+/// `E0760`, `E0762`, `E0765`.
+pub fn lines_query(sources: &[TableSource], columns: &LineColumns) -> Result<String> {
+    let LineColumns { stream, category, units, revenue } = columns;
+    let known = columns_of_stream(stream, sources)?;
+    let has = |name: &str| known.iter().any(|column| column.name == name);
+    let key = sources.iter().filter(|source| source.stream == *stream).find_map(|source| source.parent.as_ref());
+    let order = match key {
+        Some(link) => quoted(&link.field),
+        None if has("id") => quoted("id"),
+        None => "\"at\"".to_owned(),
+    };
+    let or = |expression: &str, other: &str| if expression.is_empty() { other.to_owned() } else { format!("({expression})") };
+    let is_completed = if has("status") {
+        let states: Vec<String> = not_completed().iter().map(|state| literal(state)).collect();
+        format!(" WHERE lower(trim(coalesce(\"status\", ''))) NOT IN ({})", states.join(", "))
+    } else {
+        String::new()
+    };
+    Ok(format!(
+        "SELECT \"_profile\" AS \"profile\", {} AS \"order\", {} AS \"day\", {} AS \"category\", {} AS \"units\", {} AS \"net\" \
+         FROM ({}) AS {}{is_completed}",
+        cast(&order, FieldType::Text),
+        cast("\"at\"", FieldType::Date),
+        cast(&format!("({category})"), FieldType::Text),
+        cast(&or(units, "1"), FieldType::Float),
+        cast(&or(revenue, "0"), FieldType::Decimal),
+        stream_rows(stream, sources)?,
+        quoted(stream),
+    ))
 }

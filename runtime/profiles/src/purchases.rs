@@ -9,6 +9,7 @@ pub mod categories;
 pub mod cohorts;
 pub mod gate;
 pub mod holdout;
+pub mod insights;
 pub mod metrics;
 pub mod models;
 pub mod next_order;

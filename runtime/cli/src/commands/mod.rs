@@ -3,6 +3,7 @@
 pub(crate) mod dead_letters;
 pub(crate) mod explain;
 pub(crate) mod init;
+pub(crate) mod insights;
 pub(crate) mod keys;
 pub(crate) mod plan;
 pub(crate) mod plugin;

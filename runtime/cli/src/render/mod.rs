@@ -2,6 +2,9 @@
 
 pub(crate) mod contract;
 pub(crate) mod diagnostics;
+pub(crate) mod insights;
+pub(crate) mod insights_page;
+pub(crate) mod page;
 pub(crate) mod plugin;
 pub(crate) mod profile;
 pub(crate) mod progress;

@@ -1,6 +1,7 @@
 //! `profiles/traits.yaml` → [`ComputedTrait`]s.
 
-use affluent_model::plan::{ComputedTrait, Measure, PredictPlan, PredictedValue, RepeatModel};
+use affluent_model::plan::{ComputedTrait, Measure};
+use affluent_model::prediction::{PredictPlan, PredictedValue, RepeatModel};
 
 use super::expression;
 use super::profiles::check_column_name;

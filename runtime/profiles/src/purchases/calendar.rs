@@ -29,6 +29,12 @@ pub fn day_of(year: i32, month: u32, day: u32) -> Option<i32> {
     NaiveDate::from_ymd_opt(year, month, day).map(|date| date.to_epoch_days())
 }
 
+/// The day of a date as `2026-05-31`.
+#[must_use]
+pub fn parse_day(text: &str) -> Option<i32> {
+    NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(|date| date.to_epoch_days())
+}
+
 fn date_of(day: i32) -> Option<NaiveDate> {
     NaiveDate::from_epoch_days(day)
 }
