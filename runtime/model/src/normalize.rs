@@ -85,17 +85,19 @@ fn is_dotted_domain(domain: &str) -> bool {
 #[must_use]
 pub fn e164(value: &str, region: &str) -> Option<String> {
     let text = value.trim();
-    if let Some(digits) = text.strip_prefix('+')
-        && (8..=15).contains(&digits.len())
-        && digits.bytes().all(|byte| byte.is_ascii_digit())
-        && !digits.starts_with('0')
-    {
+    if is_e164(text) {
         return Some(text.to_owned());
     }
     if !text.bytes().any(|byte| byte.is_ascii_digit()) || text.len() > 40 {
         return None;
     }
+    if let Some(number) = plain_national(text, region) {
+        return Some(number);
+    }
     let text = text.strip_prefix("00").map_or_else(|| text.to_owned(), |rest| format!("+{rest}"));
+    if text.starts_with('+') && is_e164(&text) {
+        return Some(text);
+    }
     let country = region.to_ascii_uppercase().parse().ok();
     let number = phonenumber::parse(country, &text).ok()?;
     let formatted = number.format().mode(phonenumber::Mode::E164).to_string();
@@ -103,9 +105,47 @@ pub fn e164(value: &str, region: &str) -> Option<String> {
     (7..=15).contains(&digits).then_some(formatted)
 }
 
+fn is_e164(text: &str) -> bool {
+    text.strip_prefix('+').is_some_and(|digits| {
+        (8..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0')
+    })
+}
+
+/// A number as it is dialled inside a country whose numbers all have one length: what the library says of it, sooner by
+/// far. Of others, and of anything unusual, the library is asked.
+fn plain_national(text: &str, region: &str) -> Option<String> {
+    let (country, trunk, length) = match region {
+        "FR" => ("+33", "0", 9),
+        "US" | "CA" => ("+1", "", 10),
+        _ => return None,
+    };
+    let mut number = String::with_capacity(16);
+    number.push_str(country);
+    let mut digits = text.strip_prefix(trunk)?.bytes().filter(|byte| !matches!(byte, b' ' | b'.' | b'-' | b'/' | b'(' | b')'));
+    let first = digits
+        .next()
+        .filter(|first| if trunk.is_empty() { (b'2'..=b'9').contains(first) } else { (b'1'..=b'9').contains(first) })?;
+    number.push(char::from(first));
+    for digit in digits {
+        number.push(char::from(digit).is_ascii_digit().then(|| char::from(digit))?);
+    }
+    (number.len() == country.len() + length).then_some(number)
+}
+
 /// True when `pattern` matches the whole value; `*` stands for any text, letter case is ignored.
 #[must_use]
 pub fn matches_pattern(pattern: &str, value: &str) -> bool {
+    if pattern.is_ascii() && value.is_ascii() {
+        // Nearly all values end here: the text before the first star differs.
+        let first = pattern.split('*').next().unwrap_or_default();
+        match value.get(..first.len()) {
+            Some(start) if start.eq_ignore_ascii_case(first) => {}
+            _ => return false,
+        }
+        if first.len() == pattern.len() {
+            return first.len() == value.len();
+        }
+    }
     let pattern = pattern.to_lowercase();
     let value = value.to_lowercase();
     let mut parts = pattern.split('*');
@@ -166,6 +206,25 @@ mod tests {
         ];
         for (value, region, expected) in cases {
             assert_eq!(e164(value, region).as_deref(), expected, "{value:?} in {region:?}");
+        }
+    }
+
+    #[test]
+    fn a_plain_national_number_is_what_the_library_says() {
+        for (region, texts) in [
+            ("FR", ["06 12 34 56 78", "0123456789", "09.87.65.43.21", "07-11-22/33 44", "02 00 00 00 01"]),
+            ("US", ["(503) 846-1976", "917.883.3426", "248-870-3389", "2128675309", "646 555 0199"]),
+        ] {
+            for text in texts {
+                let parsed = phonenumber::parse(region.parse().ok(), text).unwrap();
+                let library = parsed.format().mode(phonenumber::Mode::E164).to_string();
+                assert_eq!(plain_national(text, region), Some(library), "{text} in {region}");
+            }
+        }
+        for (text, region) in
+            [("06 12 34 56 7", "FR"), ("06 12 34 56 78 x9", "FR"), ("1-503-846-1976", "US"), ("030 123456", "DE")]
+        {
+            assert_eq!(plain_national(text, region), None, "{text} in {region}");
         }
     }
 
