@@ -25,7 +25,7 @@ mod sources;
 mod yaml;
 
 pub use check::{Catalog, ExpressionPlanner, check, check_draft};
-pub use load::{Loaded, find_root, load, read_lock};
+pub use load::{Loaded, find_root, load, read_identity, read_lock};
 pub use plain::plain_yaml;
 pub use references::Inputs;
 pub use schemas::json_schemas;

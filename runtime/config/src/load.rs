@@ -16,6 +16,7 @@ use crate::file_kind::FileKind;
 use crate::links;
 use crate::lock::{LOCK_FILE, LOCK_HELP};
 use crate::lower;
+use crate::lower::profiles::Reader;
 use crate::mistake::{self, FileReport, finish};
 use crate::node::Node;
 use crate::prescan;
@@ -78,6 +79,21 @@ pub fn read_lock(root: &Path) -> Result<Lock, Vec<Diagnostic>> {
     loader.lock();
     let Loader { parts, sources, diagnostics, .. } = loader;
     if diagnostics.is_empty() { Ok(parts.lock) } else { Err(finish(diagnostics, &sources)) }
+}
+
+/// Reads rules of identity that belong to no project: those of `affluent resolve`.
+///
+/// # Errors
+/// Every mistake in the file, with its place.
+pub fn read_identity(file: &Path, inputs: &Inputs<'_>) -> Result<IdentityRules, Vec<Diagnostic>> {
+    let mut loader = Loader::new(Path::new(""), inputs, &[FileKind::Identity]);
+    loader.reader = Reader::Resolve;
+    loader.file(file, FileKind::Identity);
+    let Loader { parts, sources, diagnostics, .. } = loader;
+    match parts.identity {
+        Some(identity) if diagnostics.is_empty() => Ok(identity),
+        _ => Err(finish(diagnostics, &sources)),
+    }
 }
 
 /// The nearest folder at or above `start` that holds `affluent.yaml`.
@@ -148,6 +164,8 @@ struct Loader<'a> {
     parts: Parts,
     sources: Sources,
     diagnostics: Vec<Diagnostic>,
+    /// Who reads the rules of identity.
+    reader: Reader,
 }
 
 impl<'a> Loader<'a> {
@@ -159,6 +177,7 @@ impl<'a> Loader<'a> {
             parts: Parts::default(),
             sources: Sources::default(),
             diagnostics: Vec::new(),
+            reader: Reader::Project,
         }
     }
 
@@ -289,7 +308,7 @@ impl<'a> Loader<'a> {
                 }
             }
             FileKind::Identity => {
-                self.parts.identity = typed(&tree, report).map(|raw| lower::profiles::identity(&raw, report));
+                self.parts.identity = typed(&tree, report).map(|raw| lower::profiles::identity(&raw, self.reader, report));
                 self.keep(Subject::Identity, whole, report);
             }
             FileKind::Traits => {

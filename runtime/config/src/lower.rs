@@ -9,6 +9,7 @@ use crate::placed::{Named, Placed};
 pub(crate) mod connection;
 pub(crate) mod destination;
 pub(crate) mod lock;
+mod matching;
 pub(crate) mod pipeline;
 pub(crate) mod profiles;
 pub(crate) mod project;

@@ -7,6 +7,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod lock;
+pub(crate) mod matching;
 pub(crate) mod pipeline;
 pub(crate) mod profiles;
 pub(crate) mod project;

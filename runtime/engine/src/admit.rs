@@ -410,7 +410,7 @@ fn without_erased(
 /// The identifier's canonical form, unless it is blocked.
 fn usable(rule: &IdentifierRule, value: &str) -> Option<String> {
     let canonical = normalize::identifier(&rule.name, value, &rule.normalize)?;
-    let is_blocked = rule.blocked.iter().any(|pattern| normalize::matches_pattern(pattern, &canonical));
+    let is_blocked = rule.blocks(&canonical);
     (!is_blocked).then_some(canonical)
 }
 

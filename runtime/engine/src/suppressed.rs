@@ -72,6 +72,7 @@ mod tests {
             weak: false,
             normalize,
             blocked: Vec::new(),
+            presets: Vec::new(),
         }
     }
 

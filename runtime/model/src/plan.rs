@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::diagnostic::Location;
+use crate::junk::BlockPreset;
 use crate::lock::{Lock, PluginRules};
+use crate::matching::{AttributeRule, Comparison, ScoreRule, Veto};
+use crate::normalize::matches_pattern;
 use crate::pii::{PiiClass, PiiPolicy};
 use crate::pipeline_test::PipelineTest;
 use crate::prediction::PredictPlan;
@@ -340,11 +343,26 @@ pub struct ErrorPolicy {
 pub struct IdentityRules {
     /// In order of priority, best first.
     pub identifiers: Vec<IdentifierRule>,
+    /// What is compared besides identifiers; in the order of the file.
+    pub attributes: Vec<AttributeRule>,
     /// In order; empty = one rule per identifier.
     pub rules: Vec<MatchRule>,
+    /// `None` = contradicting names and dates keep nobody apart.
+    pub veto: Option<Veto>,
     pub limits: IdentityLimits,
+    /// How `affluent resolve` finds identifiers and attributes in a file.
+    pub records: RecordColumns,
     /// Attribute → strategy where it differs from `most_recent`.
     pub survivorship: BTreeMap<String, Survivorship>,
+}
+
+/// The columns of a file of records.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecordColumns {
+    /// The column that tells records apart; `None` = the first.
+    pub id: Option<String>,
+    /// Identifier or attribute → column, where they are not called the same.
+    pub columns: BTreeMap<String, String>,
 }
 
 /// One kind of identifier.
@@ -363,6 +381,17 @@ pub struct IdentifierRule {
     pub normalize: NormalizeOptions,
     /// Values that are never an edge; `*` matches any text.
     pub blocked: Vec<String>,
+    /// Shipped lists of such values.
+    pub presets: Vec<BlockPreset>,
+}
+
+impl IdentifierRule {
+    /// True when a canonical value is never an edge.
+    #[must_use]
+    pub fn blocks(&self, canonical: &str) -> bool {
+        self.presets.iter().any(|preset| preset.holds(&self.name, canonical))
+            || self.blocked.iter().any(|pattern| matches_pattern(pattern, canonical))
+    }
 }
 
 /// How a value becomes its canonical form.
@@ -376,11 +405,16 @@ pub struct NormalizeOptions {
     pub region: Option<String>,
 }
 
-/// Nodes that share all of these identifiers are one profile.
+/// Nodes that share all of these identifiers, and fit each other by all comparisons, are one profile.
 #[derive(Debug, Clone)]
 pub struct MatchRule {
     pub name: String,
+    /// Identifiers; may be empty where there are comparisons or a score.
     pub all: Vec<String>,
+    /// Tests that a pair of nodes must pass.
+    pub compare: Vec<Comparison>,
+    /// Evidence over attributes instead of identifiers and comparisons.
+    pub score: Option<ScoreRule>,
     pub at: Location,
 }
 

@@ -8,13 +8,17 @@ pub mod change;
 mod computed_traits;
 pub mod consent;
 mod events;
+pub mod evidence;
 pub mod explain;
 #[cfg(test)]
 mod lake_tests;
+pub mod measure;
 pub mod order_rows;
 pub mod purchases;
+pub mod records;
 pub mod resolve;
 pub mod segment;
 pub mod snapshot;
 pub mod source;
 mod sql;
+pub mod weigh;

@@ -5,7 +5,9 @@
 
 mod components;
 mod index;
+mod judge;
 mod labels;
+mod likely;
 #[cfg(test)]
 mod properties;
 mod propose;
@@ -13,13 +15,21 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use affluent_model::identity::{BlockedIdentifier, Edge, Link, LinkVerdict, NodeId, NodeKey, ProfileId};
 use affluent_model::plan::IdentityRules;
 
-use components::Components;
-use index::{NodeOrder, ValueIndex};
+use crate::evidence::Evidence;
+use crate::evidence::names::NameJudge;
+use crate::weigh::ScoreModel;
+
+use components::{Components, Guards, Join, Partition};
+use index::{NodeOrder, NodeRank, RankOfId, ValueIndex};
+use judge::Judge;
 use labels::label;
-use propose::{Proposal, propose};
+use likely::Field;
+use propose::{NO_VALUE, Proposal, propose};
 use rules::RuleSet;
 
 /// One node as the ledger knows it.
@@ -77,7 +87,34 @@ pub struct Resolution {
     pub touched: Vec<NodeId>,
 }
 
-/// Resolves a closed neighbourhood.
+/// What is known of the nodes besides their identifiers.
+#[derive(Clone, Copy, Default)]
+pub struct Knowledge<'a> {
+    /// A row per node, in the order of the nodes; `None` = rules over attributes propose nothing.
+    pub evidence: Option<&'a Evidence>,
+    /// Pairs that are one, whatever else is said: a person decided.
+    pub must_link: &'a [(NodeId, NodeId)],
+    /// Pairs that are never one, unless they must be.
+    pub cannot_link: &'a [(NodeId, NodeId)],
+}
+
+/// The nodes in groups, and what became of the links between them: resolution without ids that live on.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Grouping {
+    /// Position of a node in the input → number of its group.
+    pub group_of: Vec<u32>,
+    /// Groups, numbered from 0 without gaps.
+    pub groups: u32,
+    /// Rule → links that joined two groups, in the order of the rules.
+    pub joined: Vec<(String, u64)>,
+    /// Reason → links that were refused for it, by reason.
+    pub refused: Vec<(String, u64)>,
+    pub blocked: Vec<BlockedIdentifier>,
+    /// What was learnt for rules with a score.
+    pub models: Vec<ScoreModel>,
+}
+
+/// Resolves a closed neighbourhood by identifiers alone.
 ///
 /// Guarantees: the partition is the same for any order of the input, for any numbering of nodes, and for the whole
 /// at once as for neighbourhood by neighbourhood; resolving the result again changes nothing. A unique kind never has
@@ -87,24 +124,101 @@ pub struct Resolution {
 /// Costs one sort of the edges, then near-linear time.
 #[must_use]
 pub fn resolve(input: &ResolveInput<'_>) -> Resolution {
+    resolve_with(input, &Knowledge::default())
+}
+
+/// Resolves by identifiers, attributes and decisions of people. The guarantees are those of [`resolve`], but that the
+/// whole at once is the neighbourhood wherever a rule looks at attributes without an identifier.
+#[must_use]
+pub fn resolve_with(input: &ResolveInput<'_>, knowledge: &Knowledge<'_>) -> Resolution {
     let rules = RuleSet::compile(input.rules, input.kinds);
     let nodes = NodeOrder::new(input.nodes);
-    let (values, blocked) = ValueIndex::new(input, &rules, &nodes);
-    let mut components = Components::new(&rules, &values, nodes.len());
-    let proposals = propose(&rules, &values, &mut components);
-    let partition = components.into_partition();
-    let links = proposals.iter().map(|proposal| link(proposal, input, &rules, &nodes, &values)).collect();
-    drop((proposals, values));
-    let labels = label(input.nodes, &nodes, &partition);
+    let solved = solve(input, knowledge, &rules, &nodes);
+    let links = solved.proposals.iter().map(|proposal| link(proposal, input, &rules, &nodes, &solved.values)).collect();
+    let labels = label(input.nodes, &nodes, &solved.partition);
     Resolution {
         assignments: labels.assignments,
         created: labels.created,
         aliases: labels.aliases,
         splits: labels.splits,
         links,
-        blocked,
+        blocked: solved.blocked,
         touched: labels.touched,
     }
+}
+
+/// Groups nodes by identifiers, attributes and decisions of people; what they were before has no part in it.
+#[must_use]
+pub fn group(input: &ResolveInput<'_>, knowledge: &Knowledge<'_>) -> Grouping {
+    let rules = RuleSet::compile(input.rules, input.kinds);
+    let nodes = NodeOrder::new(input.nodes);
+    let Solved { proposals, partition, blocked, models, .. } = solve(input, knowledge, &rules, &nodes);
+    let mut group_of = vec![0; nodes.len()];
+    for (position, group) in nodes.positions().iter().zip(&partition.component_of) {
+        if let Some(slot) = group_of.get_mut(*position as usize) {
+            *slot = *group;
+        }
+    }
+    let mut joined: Vec<(String, u64)> = rules.rules.iter().map(|rule| (rule.name.clone(), 0)).collect();
+    joined.push((rules::MUST_LINK.to_owned(), 0));
+    let mut refused: BTreeMap<String, u64> = BTreeMap::new();
+    for proposal in &proposals {
+        match proposal.refusal {
+            Some(refusal) => *refused.entry(rules.reason(refusal)).or_default() += 1,
+            None => {
+                let at = usize::from(proposal.rule).min(rules.rules.len());
+                joined.get_mut(at).into_iter().for_each(|(_, links)| *links += 1);
+            }
+        }
+    }
+    if knowledge.must_link.is_empty() {
+        joined.pop();
+    }
+    Grouping { group_of, groups: partition.count, joined, refused: refused.into_iter().collect(), blocked, models }
+}
+
+struct Solved {
+    values: ValueIndex,
+    proposals: Vec<Proposal>,
+    partition: Partition,
+    blocked: Vec<BlockedIdentifier>,
+    models: Vec<ScoreModel>,
+}
+
+fn solve(input: &ResolveInput<'_>, knowledge: &Knowledge<'_>, rules: &RuleSet, nodes: &NodeOrder) -> Solved {
+    let (values, blocked) = ValueIndex::new(input, rules, nodes);
+    let names = NameJudge::new();
+    let evidence = knowledge.evidence.map(|evidence| evidence.reordered(nodes.positions()));
+    let judge = evidence.as_ref().map(|evidence| Judge::new(evidence, &names, rules.veto.as_ref()));
+    let field = evidence.as_ref().zip(judge.as_ref());
+    let field = field.map(|(evidence, judge)| Field { evidence, names: &names, judge });
+    let cannot_link = ranked(knowledge.cannot_link, input.nodes, nodes);
+    let guards = Guards { judge: judge.as_ref(), cannot_link: &cannot_link };
+    let mut components = Components::new(rules, &values, nodes.len(), guards);
+    let mut decided = Vec::new();
+    for (a, b) in ranked(knowledge.must_link, input.nodes, nodes) {
+        if components.force(a, b) == Join::Joined {
+            decided.push(Proposal { nodes: (a, b), value: NO_VALUE, rule: u16::MAX, refusal: None });
+        }
+    }
+    let (proposals, models) = propose(rules, &values, field, &mut components);
+    let partition = components.into_partition();
+    decided.extend(proposals);
+    Solved { values, proposals: decided, partition, blocked, models }
+}
+
+/// Pairs of nodes by rank, in canonical order; pairs with nodes that are not in the input are left out.
+fn ranked(pairs: &[(NodeId, NodeId)], nodes: &[ResolveNode], order: &NodeOrder) -> Vec<(NodeRank, NodeRank)> {
+    if pairs.is_empty() {
+        return Vec::new();
+    }
+    let rank_of_id = RankOfId::new(nodes, order);
+    let rank = |node: &NodeId| rank_of_id.find(*node);
+    let mut ranked: Vec<_> = pairs.iter().filter_map(|(a, b)| Some((rank(a)?, rank(b)?))).collect();
+    ranked.iter_mut().for_each(|(a, b)| (*a, *b) = ((*a).min(*b), (*a).max(*b)));
+    ranked.sort_unstable();
+    ranked.dedup();
+    ranked
 }
 
 fn link(proposal: &Proposal, input: &ResolveInput<'_>, rules: &RuleSet, nodes: &NodeOrder, values: &ValueIndex) -> Link {

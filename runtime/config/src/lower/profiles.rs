@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use affluent_model::matching::AttributeRule;
 use affluent_model::plan::{
     IdentifierRule, IdentityLimits, IdentityRules, MatchRule, NormalizeOptions, Segment, SegmentPriority, SizeAlert, Survivorship,
 };
 
-use super::{expression, texts};
+use super::{expression, matching, texts};
 use crate::mistake::{self, FileReport};
 use crate::near;
+use crate::node::Place;
 use crate::placed::{Named, Placed};
 use crate::raw::profiles::{RawIdentifier, RawIdentity, RawRule, RawSegment, RawSegments, RawStrip, RawSurvivorship};
 use crate::scalar;
@@ -17,7 +19,7 @@ use crate::scalar;
 const VALUES_MAX: u32 = 5;
 /// Members below which a change of size is not told, when the file does not say.
 const ALERT_MEMBERS_MIN: u64 = 100;
-/// A predicate on names that the design has for rules and this version refuses.
+/// A predicate on names that may be taken for an identifier.
 const NAMES_COMPATIBLE: &str = "names_compatible";
 
 /// Refuses names that would hide a column of the profiles table.
@@ -27,20 +29,59 @@ pub(crate) fn check_column_name(name: &Placed<String>, report: &mut FileReport) 
     }
 }
 
-pub(crate) fn identity(raw: &RawIdentity, report: &mut FileReport) -> IdentityRules {
+/// Whose rules a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// A project: records come sealed, attributes cannot be compared yet.
+    Project,
+    /// `affluent resolve`: the records lie in the clear.
+    Resolve,
+}
+
+pub(crate) fn identity(raw: &RawIdentity, reader: Reader, report: &mut FileReport) -> IdentityRules {
     let defaults = IdentityLimits::default();
     let limits = raw.limits.as_ref().map_or(defaults, |raw| IdentityLimits {
         profile_nodes_max: raw.profile_records.unwrap_or(defaults.profile_nodes_max),
         fanout_max: raw.identifier_fanout.unwrap_or(defaults.fanout_max),
     });
     let mut identifiers: Vec<IdentifierRule> = Vec::new();
-    for (name, identifier) in raw.identifiers.iter() {
+    if raw.identifiers.is_none() && (reader == Reader::Project || raw.attributes.is_none()) {
+        report.add(mistake::MISSING_KEY, Place::START, "`identifiers` is missing".to_owned());
+    }
+    for (name, identifier) in raw.identifiers.iter().flat_map(Named::iter) {
         let place_in_file = u32::try_from(identifiers.len() + 1).unwrap_or(u32::MAX);
         identifiers.push(identifier_rule(name.to_string(), identifier, place_in_file, limits));
     }
     identifiers.sort_by_key(|identifier| identifier.priority);
-    let rules = raw.rules.iter().flatten().map(|rule| match_rule(rule, &identifiers, report)).collect();
-    IdentityRules { rules, identifiers, limits, survivorship: survivorship(raw.survivorship.as_ref(), report) }
+    let attributes = matching::attributes(raw.attributes.as_ref(), report);
+    if reader == Reader::Project {
+        refuse_comparisons(raw, report);
+    }
+    let rules = raw.rules.iter().flatten().map(|rule| match_rule(rule, &identifiers, &attributes, report)).collect();
+    let veto = raw.veto.as_ref().map(|veto| matching::veto(veto, &attributes, report));
+    let known = identifiers.iter().map(|one| one.name.as_str()).chain(attributes.iter().map(|one| one.name.as_str()));
+    let records = matching::records(raw.records.as_ref(), &known.collect::<Vec<_>>(), report);
+    let survivorship = survivorship(raw.survivorship.as_ref(), report);
+    IdentityRules { identifiers, attributes, rules, veto, limits, records, survivorship }
+}
+
+/// A rule that compares would join by its identifiers alone, or not at all: nobody may find that out from the profiles.
+fn refuse_comparisons(raw: &RawIdentity, report: &mut FileReport) {
+    let mut refuse = |place, what: &str| {
+        let message = format!("{what} cannot be used in a project yet: its records are sealed");
+        let help = "develop such rules with `affluent resolve --rules FILE --in RECORDS.csv`, and keep them out of `profiles`";
+        report.add_help(mistake::LATER, place, message, help);
+    };
+    for rule in raw.rules.iter().flatten() {
+        if rule.compare.is_some() {
+            refuse(rule.name.place(), "a rule that compares attributes");
+        } else if rule.score.is_some() {
+            refuse(rule.name.place(), "a rule with a score");
+        }
+    }
+    if let Some(veto) = &raw.veto {
+        refuse(veto.place(), "a veto");
+    }
 }
 
 fn identifier_rule(name: String, raw: &RawIdentifier, place_in_file: u32, limits: IdentityLimits) -> IdentifierRule {
@@ -59,29 +100,53 @@ fn identifier_rule(name: String, raw: &RawIdentifier, place_in_file: u32, limits
             region: raw.region.as_ref().map(|region| region.to_string()),
         },
         blocked: texts(raw.block.as_ref()),
+        presets: matching::presets(raw.presets.as_ref()),
     }
 }
 
-fn match_rule(raw: &Placed<RawRule>, identifiers: &[IdentifierRule], report: &mut FileReport) -> MatchRule {
+fn match_rule(
+    raw: &Placed<RawRule>,
+    identifiers: &[IdentifierRule],
+    attributes: &[AttributeRule],
+    report: &mut FileReport,
+) -> MatchRule {
     let known: Vec<&str> = identifiers.iter().map(|identifier| identifier.name.as_str()).collect();
-    for name in &raw.all {
-        if known.contains(&name.as_str()) {
-            continue;
-        }
+    for name in raw.all.iter().flatten().filter(|name| !known.contains(&name.as_str())) {
         if name.as_str() == NAMES_COMPATIBLE {
-            let message = format!("`{NAMES_COMPATIBLE}` is not supported yet");
-            report.add_help(mistake::LATER, name.place(), message, format!("a rule may name {}", known.join(", ")));
+            let message = format!("`{NAMES_COMPATIBLE}` is not an identifier");
+            report.add_help(mistake::UNKNOWN_IDENTIFIER, name.place(), message, "write `compare: { names: compatible }`");
             continue;
         }
         let message = format!("unknown identifier `{}` in the rule `{}`", name.as_str(), raw.name.as_str());
         report.add_help(mistake::UNKNOWN_IDENTIFIER, name.place(), message, near::suggestion(name, "identifiers are", &known));
     }
-    let weak = |name: &Placed<String>| identifiers.iter().any(|identifier| identifier.weak && identifier.name == name.as_str());
-    if raw.all.iter().all(weak) && !raw.all.is_empty() {
-        let message = format!("the rule `{}` has only weak identifiers, which never join on their own", raw.name.as_str());
-        report.add(mistake::COMBINATION, raw.name.place(), message);
+    check_shape(raw, identifiers, report);
+    MatchRule {
+        name: raw.name.to_string(),
+        all: texts(raw.all.as_ref()),
+        compare: matching::comparisons(raw.compare.as_ref(), attributes, report),
+        score: raw.score.as_ref().map(|score| matching::score(score, attributes, report)),
+        at: report.location(raw.name.place()),
     }
-    MatchRule { name: raw.name.to_string(), all: texts(Some(&raw.all)), at: report.location(raw.name.place()) }
+}
+
+fn check_shape(raw: &RawRule, identifiers: &[IdentifierRule], report: &mut FileReport) {
+    let (place, name) = (raw.name.place(), raw.name.as_str());
+    let is_weak =
+        |name: &Placed<String>| identifiers.iter().any(|identifier| identifier.weak && identifier.name == name.as_str());
+    match (&raw.all, &raw.compare, &raw.score) {
+        (None, None, None) => {
+            report.add(mistake::COMBINATION, place, format!("the rule `{name}` has none of the keys all, compare, score"));
+        }
+        (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
+            report.add(mistake::COMBINATION, place, format!("the rule `{name}` has `score` beside other keys"));
+        }
+        (Some(all), None, None) if !all.is_empty() && all.iter().all(is_weak) => {
+            let message = format!("the rule `{name}` has only weak identifiers, which never join on their own");
+            report.add(mistake::COMBINATION, place, message);
+        }
+        _ => {}
+    }
 }
 
 fn survivorship(raw: Option<&Named<RawSurvivorship>>, report: &mut FileReport) -> BTreeMap<String, Survivorship> {

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::placed::{Named, Placed};
+use crate::raw::matching::{RawAttribute, RawPreset, RawRecords, RawScore, RawTest, RawVeto};
 
 /// What makes two records one profile.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -13,13 +14,22 @@ pub(crate) struct RawIdentity {
     #[serde(rename = "version")]
     #[schemars(extend("const" = 1))]
     pub(crate) _version: u64,
-    /// Kinds of identifiers; the order of the file is their priority where `priority` is absent.
+    /// Kinds of identifiers; the order of the file is their priority where `priority` is absent. May be absent where rules
+    /// compare attributes alone.
     #[schemars(extend("x-keys" = "name", "minProperties" = 1))]
-    pub(crate) identifiers: Named<RawIdentifier>,
-    /// Records that share all identifiers of a rule are one profile; one rule per identifier when absent.
+    pub(crate) identifiers: Option<Named<RawIdentifier>>,
+    /// What rules compare besides identifiers; only `affluent resolve` does so far.
+    #[schemars(extend("x-keys" = "name"))]
+    pub(crate) attributes: Option<Named<RawAttribute>>,
+    /// Records that share all identifiers of a rule and pass its comparisons are one profile; one rule per identifier when
+    /// absent.
     pub(crate) rules: Option<Vec<Placed<RawRule>>>,
+    /// Keeps records apart that contradict each other; only `affluent resolve` does so far.
+    pub(crate) veto: Option<Placed<RawVeto>>,
     /// Guard rails.
     pub(crate) limits: Option<RawIdentityLimits>,
+    /// Columns of the files that `affluent resolve` reads.
+    pub(crate) records: Option<RawRecords>,
     /// Attribute → which value a profile shows; `default` for all others.
     #[schemars(extend("x-keys" = "name"))]
     pub(crate) survivorship: Option<Named<RawSurvivorship>>,
@@ -49,6 +59,8 @@ pub(crate) struct RawIdentifier {
     /// Values that join nothing; `*` stands for any text: `noreply@*`.
     #[schemars(extend("items" = { "type": "string", "x-affluent": "filled" }))]
     pub(crate) block: Option<Vec<Placed<String>>>,
+    /// Shipped lists of values that join nothing.
+    pub(crate) presets: Option<Vec<RawPreset>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -73,9 +85,14 @@ pub(crate) struct RawRule {
     /// Shown where a profile is explained.
     #[schemars(extend("x-affluent" = "words"))]
     pub(crate) name: Placed<String>,
-    /// Identifiers that must all be equal.
+    /// Identifiers that must all be equal; may be absent beside `compare`, and is beside `score`.
     #[schemars(extend("minItems" = 1))]
-    pub(crate) all: Vec<Placed<String>>,
+    pub(crate) all: Option<Vec<Placed<String>>>,
+    /// `names` (given and family name together) or an attribute → what a pair must show.
+    #[schemars(extend("x-keys" = "name", "minProperties" = 1))]
+    pub(crate) compare: Option<Named<RawTest>>,
+    /// Attributes weighed together, instead of `all` and `compare`.
+    pub(crate) score: Option<Placed<RawScore>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

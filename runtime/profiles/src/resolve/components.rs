@@ -1,9 +1,11 @@
 //! Components that grow link by link under guard rails: a union-find whose sets also know their identifier values. The
 //! values of all nodes lie in one arena, ascending per node; a join that brings new values appends the merged list.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::index::{NodeRank, ValueIndex, ValueRank, narrow};
+use super::judge::Judge;
 use super::rules::{Refusal, RuleSet};
 
 /// A part of the arena.
@@ -14,7 +16,6 @@ struct Slice {
 }
 
 /// A growing partition of the nodes.
-#[derive(Debug)]
 pub(super) struct Components<'a> {
     rules: &'a RuleSet,
     /// Kind rank → its values.
@@ -26,6 +27,19 @@ pub(super) struct Components<'a> {
     values: Vec<Slice>,
     arena: Vec<ValueRank>,
     merged: Vec<ValueRank>,
+    guards: Guards<'a>,
+    /// Node → the next of its component, in a ring; empty where nobody asks for the members.
+    next: Vec<NodeRank>,
+    /// Root → nodes that its component must never hold.
+    enemies: HashMap<NodeRank, Vec<NodeRank>>,
+}
+
+/// What keeps components apart besides identifiers.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Guards<'a> {
+    pub(super) judge: Option<&'a Judge<'a>>,
+    /// Nodes that a person said are never one.
+    pub(super) cannot_link: &'a [(NodeRank, NodeRank)],
 }
 
 /// What a join did.
@@ -38,8 +52,13 @@ pub(super) enum Join {
 
 impl<'a> Components<'a> {
     /// Every node for itself.
-    pub(super) fn new(rules: &'a RuleSet, index: &'a ValueIndex, nodes: usize) -> Self {
+    pub(super) fn new(rules: &'a RuleSet, index: &'a ValueIndex, nodes: usize, guards: Guards<'a>) -> Self {
         let (values, arena) = values_by_node(index, nodes);
+        let mut enemies: HashMap<NodeRank, Vec<NodeRank>> = HashMap::new();
+        for (one, other) in guards.cannot_link {
+            enemies.entry(*one).or_default().push(*other);
+            enemies.entry(*other).or_default().push(*one);
+        }
         Self {
             rules,
             kind_values: index.kind_values(),
@@ -48,6 +67,9 @@ impl<'a> Components<'a> {
             values,
             arena,
             merged: Vec::new(),
+            next: if guards.judge.is_some() { (0..).take(nodes).collect() } else { Vec::new() },
+            guards,
+            enemies,
         }
     }
 
@@ -65,15 +87,58 @@ impl<'a> Components<'a> {
         if size > self.rules.profile_nodes_max {
             return Join::Refused(Refusal::Nodes);
         }
+        if self.are_enemies(a, b) {
+            return Join::Refused(Refusal::CannotLink);
+        }
         if let Some(refusal) = self.merge_values(a, b) {
             return Join::Refused(refusal);
         }
+        if self.guards.judge.is_some_and(|judge| judge.keeps_apart(self.members(a), self.members(b))) {
+            return Join::Refused(Refusal::Veto);
+        }
+        self.unite(a, b);
+        Join::Joined
+    }
+
+    /// Joins the components of two nodes whatever the guard rails say: a person decided.
+    pub(super) fn force(&mut self, a: NodeRank, b: NodeRank) -> Join {
+        let (a, b) = (self.root(a), self.root(b));
+        if a == b {
+            return Join::AlreadyOne;
+        }
+        // Only the merged values count here, not what they would forbid.
+        let _ = self.merge_values(a, b);
+        self.unite(a, b);
+        Join::Joined
+    }
+
+    /// The nodes of a node's component, itself first; itself alone where the members are not kept.
+    pub(super) fn members(&self, node: NodeRank) -> impl Iterator<Item = NodeRank> + Clone + '_ {
+        let after = move |member: &NodeRank| get(&self.next, *member).filter(|next| *next != node);
+        std::iter::successors(Some(node), after)
+    }
+
+    fn are_enemies(&mut self, a: NodeRank, b: NodeRank) -> bool {
+        let Some(enemies) = self.enemies.get(&a) else { return false };
+        let enemies = enemies.clone();
+        enemies.into_iter().any(|enemy| self.root(enemy) == b)
+    }
+
+    /// Makes two roots one; the merged values are those of the two.
+    fn unite(&mut self, a: NodeRank, b: NodeRank) {
+        let size = self.size(a).saturating_add(self.size(b));
         let (root, child) = if self.size(a) >= self.size(b) { (a, b) } else { (b, a) };
         let values = self.store_merged(a, b);
         set(&mut self.parents, child, root);
         set(&mut self.sizes, root, size);
         set(&mut self.values, root, values);
-        Join::Joined
+        if let Some((after_root, after_child)) = get(&self.next, root).zip(get(&self.next, child)) {
+            set(&mut self.next, root, after_child);
+            set(&mut self.next, child, after_root);
+        }
+        if let Some(mut enemies) = self.enemies.remove(&child) {
+            self.enemies.entry(root).or_default().append(&mut enemies);
+        }
     }
 
     /// Node rank → component number, numbered by their smallest node.

@@ -38,6 +38,11 @@ impl NodeOrder {
         self.positions.len()
     }
 
+    /// Rank → position in the input.
+    pub(super) fn positions(&self) -> &[u32] {
+        &self.positions
+    }
+
     pub(super) fn get<'a>(&self, nodes: &'a [ResolveNode], rank: NodeRank) -> Option<&'a ResolveNode> {
         nodes.get(*self.positions.get(rank as usize)? as usize)
     }
@@ -48,7 +53,7 @@ impl NodeOrder {
 }
 
 /// Finds the rank of a node id.
-enum RankOfId {
+pub(super) enum RankOfId {
     /// Indexed by id minus the smallest; `NodeRank::MAX` = no such node.
     Dense { first: i64, ranks: Vec<NodeRank> },
     /// Sorted by id.
@@ -56,7 +61,7 @@ enum RankOfId {
 }
 
 impl RankOfId {
-    fn new(nodes: &[ResolveNode], order: &NodeOrder) -> Self {
+    pub(super) fn new(nodes: &[ResolveNode], order: &NodeOrder) -> Self {
         let ids = (0..).take(order.len()).map(|rank: NodeRank| (order.id(nodes, rank).0, rank));
         let first = nodes.iter().map(|node| node.node.0).min().unwrap_or(0);
         let last = nodes.iter().map(|node| node.node.0).max().unwrap_or(0);
@@ -75,7 +80,7 @@ impl RankOfId {
         Self::Dense { first, ranks }
     }
 
-    fn find(&self, node: NodeId) -> Option<NodeRank> {
+    pub(super) fn find(&self, node: NodeId) -> Option<NodeRank> {
         match self {
             Self::Dense { first, ranks } => {
                 let at = usize::try_from(node.0.checked_sub(*first)?).ok()?;
@@ -189,10 +194,10 @@ impl ValueIndex {
         self.carriers.len()
     }
 
-    /// The ledger's kind number and the blind index of a value.
+    /// The ledger's kind number and the blind index of a value; a kind that no ledger has where there is none.
     pub(super) fn identifier(&self, edges: &[Edge], value: ValueRank) -> (u16, BlindIndex) {
         let edge = self.samples.get(value as usize).and_then(|edge| edges.get(*edge as usize));
-        edge.map_or((0, [0; 17]), |edge| (edge.kind, edge.value))
+        edge.map_or((u16::MAX, [0; 17]), |edge| (edge.kind, edge.value))
     }
 }
 

@@ -23,6 +23,8 @@ fn any_rules() -> impl Strategy<Value = IdentityRules> {
     let rule = |name: &str, all: &[&str]| MatchRule {
         name: name.to_owned(),
         all: all.iter().map(|kind| (*kind).to_owned()).collect(),
+        compare: Vec::new(),
+        score: None,
         at: Location::file_start("profiles/identity.yaml"),
     };
     let named = vec![rule("account", &["user_id"]), rule("pair", &["email", "device"]), rule("phone", &["phone"])];

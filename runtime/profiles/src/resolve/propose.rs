@@ -4,7 +4,9 @@
 
 use super::components::{Components, Join};
 use super::index::{NodeRank, ValueIndex, ValueRank, narrow};
+use super::likely::{Field, propose_checked, propose_scored};
 use super::rules::{KindRank, Refusal, Rule, RuleSet};
+use crate::weigh::ScoreModel;
 
 /// Centres tried for one node within one value, so that a value shared by many strangers costs linear time.
 const CENTRES_MAX: usize = 16;
@@ -16,34 +18,58 @@ const COMBINATIONS_PER_NODE_MAX: usize = 1_000;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Proposal {
     pub(super) nodes: (NodeRank, NodeRank),
-    /// Shared by both; of the best kind of the rule.
+    /// Shared by both, of the best kind of the rule; [`NO_VALUE`] where none is.
     pub(super) value: ValueRank,
-    /// Position in the rule set.
+    /// Position in the rule set; past its end: a person made the link.
     pub(super) rule: u16,
     /// `None` = joined.
     pub(super) refusal: Option<Refusal>,
 }
 
-/// Tries all links of all rules; tells those that joined two components and those that were refused.
-pub(super) fn propose(rules: &RuleSet, index: &ValueIndex, components: &mut Components<'_>) -> Vec<Proposal> {
+/// In place of a value where no identifier is shared: the link stands on attributes alone, or a person made it.
+pub(super) const NO_VALUE: ValueRank = ValueRank::MAX;
+
+/// Tries all links of all rules; tells those that joined two components and those that were refused. Rules over attributes
+/// propose nothing where there are none.
+pub(super) fn propose(
+    rules: &RuleSet,
+    index: &ValueIndex,
+    field: Option<Field<'_>>,
+    components: &mut Components<'_>,
+) -> (Vec<Proposal>, Vec<ScoreModel>) {
     let mut proposals = Vec::new();
+    let mut models = Vec::new();
     for (rule_at, rule) in (0..).zip(&rules.rules) {
-        match rule.kinds.as_slice() {
-            [kind] => {
-                for value in index.values_of(*kind) {
-                    link_star(index.carriers(value), (rule_at, value), components, &mut proposals);
-                }
+        match (&rule.score, field) {
+            (Some(score), Some(field)) => {
+                models.push(propose_scored((rule_at, rule), score, field, components, &mut proposals));
             }
-            _ => {
-                for group in shared_by_all_kinds(rule, index).chunk_by(|a, b| a.group == b.group) {
-                    let carriers: Vec<NodeRank> = group.iter().map(|member| member.node).collect();
-                    let Some(first) = group.first() else { continue };
-                    link_star(&carriers, (rule_at, first.value), components, &mut proposals);
-                }
+            (None, Some(field)) if !rule.checks.is_empty() => {
+                propose_checked((rule_at, rule), index, field, components, &mut proposals);
             }
+            (None, _) if rule.checks.is_empty() => {
+                groups(rule, index, |carriers, value| link_star(carriers, (rule_at, value), components, &mut proposals));
+            }
+            _ => {}
         }
     }
-    proposals
+    (proposals, models)
+}
+
+/// The nodes that share a value of every kind of the rule, group by group, with the value of the best kind.
+pub(super) fn groups(rule: &Rule, index: &ValueIndex, mut each: impl FnMut(&[NodeRank], ValueRank)) {
+    if let [kind] = rule.kinds.as_slice() {
+        for value in index.values_of(*kind) {
+            each(index.carriers(value), value);
+        }
+        return;
+    }
+    for group in shared_by_all_kinds(rule, index).chunk_by(|a, b| a.group == b.group) {
+        let carriers: Vec<NodeRank> = group.iter().map(|member| member.node).collect();
+        if let Some(first) = group.first() {
+            each(&carriers, first.value);
+        }
+    }
 }
 
 fn link_star(

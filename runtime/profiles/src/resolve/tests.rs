@@ -20,6 +20,7 @@ pub(super) fn rules() -> IdentityRules {
         weak: name == "device",
         normalize: Default::default(),
         blocked: Vec::new(),
+        presets: Vec::new(),
     });
     let limits = IdentityLimits { profile_nodes_max: 8, fanout_max: 6 };
     IdentityRules { identifiers: identifiers.collect(), limits, ..IdentityRules::default() }
@@ -29,6 +30,8 @@ fn with_rules(named: &[(&str, &[&str])]) -> IdentityRules {
     let rule = |(name, all): &(&str, &[&str])| MatchRule {
         name: (*name).to_owned(),
         all: all.iter().map(|kind| (*kind).to_owned()).collect(),
+        compare: Vec::new(),
+        score: None,
         at: Location::file_start("profiles/identity.yaml"),
     };
     IdentityRules { rules: named.iter().map(rule).collect(), ..rules() }

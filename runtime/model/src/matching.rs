@@ -1,0 +1,96 @@
+//! How rules of identity look at what people write about themselves: names, dates, addresses. These attributes never
+//! identify anybody alone; a rule compares them beside identifiers, or weighs them together.
+
+/// A column that rules compare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttributeRule {
+    pub name: String,
+    pub form: AttributeForm,
+}
+
+/// What an attribute is: it decides its normal form, how alike two values are, and by which parts likely pairs are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttributeForm {
+    GivenName,
+    FamilyName,
+    /// A calendar date, written in this order.
+    Date(DateOrder),
+    /// House number and street in one line.
+    Street,
+    /// A postcode, a house number, a number of an authority: letters and digits count, one slip of the hand is near.
+    Code,
+    Email,
+    /// A place, a company: words.
+    Text,
+}
+
+/// The order of day, month and year in a source's dates. ISO dates and eight digits are read under each of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DateOrder {
+    YearFirst,
+    DayFirst,
+    MonthFirst,
+}
+
+/// One test of a rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    pub subject: Subject,
+    pub test: Test,
+}
+
+/// What a test looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// The first given name and the first family name of the rules, also where a source swapped them.
+    Names,
+    /// An attribute by name.
+    Attribute(String),
+}
+
+/// What a pair of nodes must show. Unless said otherwise, both must have a value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Test {
+    /// Equal normal forms.
+    Exact,
+    /// Nothing contradicts. Where one of two nodes has no value at all, an identifier that both carry joins them only if
+    /// no two of its carriers contradict each other: a value that a household shares says nothing of the nameless.
+    Compatible,
+    /// Nothing contradicts and something agrees, if only an initial.
+    Agree,
+    /// Of names: given and family name agree, one of them may be an initial. Else as `Agree`.
+    Same,
+    /// Jaro-Winkler similarity of at least this, 0 to 1; of streets: equal house numbers and similar streets.
+    JaroWinkler(f64),
+    /// At most so many inserted, lost, changed or swapped letters.
+    Damerau(u32),
+    /// Equal, or one is a nickname of the other.
+    Nickname,
+    /// Equal, or one is the initial of the other.
+    Initial,
+    /// Equal, or of dates: equal with day and month swapped; of names: equal with given and family name swapped.
+    Swapped,
+    /// At most so many days apart.
+    WithinDays(u32),
+}
+
+/// Fellegi-Sunter evidence: each attribute's agreement weighs what it tells, by how often it occurs among matches and
+/// among strangers. Both are learnt from the records themselves, by expectation maximisation, without labels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoreRule {
+    /// Attributes that are weighed; empty = all.
+    pub attributes: Vec<String>,
+    /// Two nodes are one profile from this probability on, above 0 and below 1.
+    pub probability_min: f64,
+}
+
+/// Keeps profiles apart whose members contradict each other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Veto {
+    /// Names of two persons contradict.
+    pub is_by_names: bool,
+    /// Attributes whose values contradict where they are not even similar.
+    pub attributes: Vec<String>,
+    /// A join is refused when more than this share of the pairs across the two sides contradicts, 0 to 1.
+    pub share_max: f64,
+}

@@ -1,0 +1,174 @@
+//! Rows of a file → nodes, edges and evidence for [`crate::resolve::group`]: the way to develop rules without a project.
+//! It reads no file; whoever does hands over row by row. Values are kept as digests and normal forms, record ids as they
+//! are.
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+use affluent_model::identity::{BlindIndex, Edge, NodeId};
+use affluent_model::normalize;
+use affluent_model::plan::{IdentifierRule, IdentityRules};
+use sha2::{Digest, Sha256};
+
+use crate::evidence::Evidence;
+use crate::resolve::{Grouping, Knowledge, ResolveInput, ResolveNode, group};
+
+/// First byte of a digest, where a blind index has its version.
+const DIGEST_VERSION: u8 = 1;
+
+/// Records on their way to be grouped.
+pub struct Records<'a> {
+    rules: &'a IdentityRules,
+    kinds: Vec<String>,
+    columns: Columns,
+    /// All ids, one after the other; where each ends.
+    ids: String,
+    id_ends: Vec<u32>,
+    nodes: Vec<ResolveNode>,
+    edges: Vec<Edge>,
+    evidence: Option<Evidence>,
+}
+
+/// Where things stand in a row.
+struct Columns {
+    id: usize,
+    /// By identifier rule.
+    identifiers: Vec<usize>,
+    /// By attribute rule.
+    attributes: Vec<usize>,
+}
+
+/// What rules name and the file has not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingColumn {
+    /// Identifier, attribute or `id`.
+    pub name: String,
+    pub column: String,
+}
+
+impl<'a> Records<'a> {
+    /// No records yet; `header` names the columns of the rows to come.
+    ///
+    /// # Errors
+    /// Every column that the rules need and the header has not.
+    pub fn new(rules: &'a IdentityRules, header: &[&str]) -> Result<Self, Vec<MissingColumn>> {
+        let mut missing = Vec::new();
+        let mut find = |name: &str, column: &str| {
+            let found = header.iter().position(|title| title.trim() == column);
+            if found.is_none() {
+                missing.push(MissingColumn { name: name.to_owned(), column: column.to_owned() });
+            }
+            found.unwrap_or(0)
+        };
+        let id = rules.records.id.as_ref().map_or(0, |column| find("id", column));
+        let mut column_of = |name: &String| find(name, rules.records.columns.get(name).unwrap_or(name));
+        let identifiers = rules.identifiers.iter().map(|rule| column_of(&rule.name)).collect();
+        let attributes: Vec<usize> = rules.attributes.iter().map(|rule| column_of(&rule.name)).collect();
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        Ok(Self {
+            rules,
+            kinds: rules.identifiers.iter().map(|rule| rule.name.clone()).collect(),
+            evidence: (!attributes.is_empty()).then(|| Evidence::new(&rules.attributes)),
+            columns: Columns { id, identifiers, attributes },
+            ids: String::new(),
+            id_ends: Vec::new(),
+            nodes: Vec::new(),
+            edges: Vec::new(),
+        })
+    }
+
+    /// Adds one row; `field` gives the text of a column, empty where the row has none.
+    pub fn push<'r>(&mut self, field: impl Fn(usize) -> &'r str) {
+        let id = field(self.columns.id).trim();
+        let node = NodeId(i64::try_from(self.nodes.len()).unwrap_or(i64::MAX));
+        self.nodes.push(ResolveNode { node, key: digest(u16::MAX, id), first_seen_ms: 0, profile: None });
+        self.ids.push_str(id);
+        self.id_ends.push(u32::try_from(self.ids.len()).unwrap_or(u32::MAX));
+        for ((kind, rule), column) in (0..).zip(&self.rules.identifiers).zip(&self.columns.identifiers) {
+            if let Some(canonical) = usable(rule, field(*column)) {
+                self.edges.push(Edge { node, kind, value: digest(kind, &canonical), seen_at_us: 0 });
+            }
+        }
+        if let Some(evidence) = &mut self.evidence {
+            evidence.push(self.columns.attributes.iter().map(|column| field(*column)));
+        }
+    }
+
+    /// Records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// True when there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// The ids of the records, in the order they came.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        let starts = std::iter::once(&0).chain(&self.id_ends);
+        starts.zip(&self.id_ends).map(|(start, end)| self.ids.get(*start as usize..*end as usize).unwrap_or_default())
+    }
+
+    /// True when two records have the same id.
+    #[must_use]
+    pub fn has_repeated_id(&self) -> bool {
+        let mut keys: Vec<u64> = self.nodes.iter().map(|node| key_prefix(&node.key)).collect();
+        keys.sort_unstable();
+        if !keys.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
+            return false;
+        }
+        let mut keys: Vec<BlindIndex> = self.nodes.iter().map(|node| node.key).collect();
+        keys.sort_unstable();
+        keys.windows(2).any(|pair| matches!(pair, [a, b] if a == b))
+    }
+
+    /// The nodes of records by their ids; `None` where there is no such record.
+    pub fn find(&self, ids: &[&str]) -> Vec<Option<NodeId>> {
+        let mut keys: Vec<(BlindIndex, NodeId)> = self.nodes.iter().map(|node| (node.key, node.node)).collect();
+        keys.sort_unstable();
+        let find = |id: &&str| {
+            let key = digest(u16::MAX, id.trim());
+            let at = keys.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+            keys.get(at).map(|(_, node)| *node)
+        };
+        ids.iter().map(find).collect()
+    }
+
+    /// Groups the records.
+    #[must_use]
+    pub fn group(&self, must_link: &[(NodeId, NodeId)], cannot_link: &[(NodeId, NodeId)]) -> Grouping {
+        let input = ResolveInput { rules: self.rules, kinds: &self.kinds, nodes: &self.nodes, edges: &self.edges, blocked: &[] };
+        group(&input, &Knowledge { evidence: self.evidence.as_ref(), must_link, cannot_link })
+    }
+}
+
+fn usable(rule: &IdentifierRule, value: &str) -> Option<String> {
+    if value.is_empty() {
+        return None;
+    }
+    normalize::identifier(&rule.name, value, &rule.normalize).filter(|canonical| !rule.blocks(canonical))
+}
+
+/// Sixteen bytes of SHA-256 after a version: no two values meet by chance, and their order has nothing to do with what
+/// they are.
+fn digest(kind: u16, value: &str) -> BlindIndex {
+    let mut hash = Sha256::new();
+    hash.update(kind.to_be_bytes());
+    hash.update(value.as_bytes());
+    let mut digest = [DIGEST_VERSION; 17];
+    digest.iter_mut().skip(1).zip(hash.finalize()).for_each(|(slot, byte)| *slot = byte);
+    digest
+}
+
+/// Eight bytes after the version.
+fn key_prefix(key: &BlindIndex) -> u64 {
+    let [_, a, b, c, d, e, f, g, h, ..] = *key;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
