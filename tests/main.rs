@@ -19,6 +19,7 @@ mod plugin_author;
 mod provenance;
 mod purchases;
 mod quickstart;
+mod resolve;
 mod segments;
 mod structure;
 mod support;
@@ -36,6 +37,7 @@ fn main() {
     trials.extend(segments::trials());
     trials.extend(erase::trials());
     trials.extend(keys::trials());
+    trials.extend(resolve::trials());
     trials.extend(bad_input::trials());
     trials.extend(crash::trials());
     trials.extend(pipeline_tests::trials());

@@ -69,6 +69,8 @@ pub(crate) enum Command {
     Serve(ServeArguments),
     /// Shows runs, streams, segments and what waits
     Status,
+    /// Groups the records of files by rules of identity, without a project: the way to develop rules
+    Resolve(ResolveArguments),
     /// Looks at profiles
     #[command(subcommand)]
     Profile(ProfileCommand),
@@ -130,6 +132,28 @@ pub(crate) struct PipelineTestArguments {
     /// Runs only tests whose name holds this text
     #[arg(long, value_name = "TEXT")]
     pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResolveArguments {
+    /// Rules, in the form of profiles/identity.yaml
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: PathBuf,
+    /// Records as CSV with a header; may be repeated
+    #[arg(long = "in", value_name = "FILE", required = true)]
+    pub(crate) records: Vec<PathBuf>,
+    /// Where to write the group of each record, as CSV
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Who the records are, as CSV: the first column is the id, the last the person
+    #[arg(long, value_name = "FILE")]
+    pub(crate) truth: Option<PathBuf>,
+    /// Pairs of ids that are one profile, as CSV
+    #[arg(long, value_name = "FILE")]
+    pub(crate) must_link: Option<PathBuf>,
+    /// Pairs of ids that are never one profile, as CSV
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cannot_link: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

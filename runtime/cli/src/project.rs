@@ -90,7 +90,7 @@ fn root(shared: &Shared) -> Result<PathBuf, Failure> {
     Ok(absolute)
 }
 
-fn variables(shared: &Shared) -> Result<BTreeMap<String, String>, Failure> {
+pub(crate) fn variables(shared: &Shared) -> Result<BTreeMap<String, String>, Failure> {
     let mut variables = BTreeMap::new();
     for given in &shared.variables {
         let (name, value) = given

@@ -8,6 +8,7 @@ pub(crate) mod keys;
 pub(crate) mod plan;
 pub(crate) mod plugin;
 pub(crate) mod profile;
+pub(crate) mod resolve;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod segment;

@@ -9,4 +9,5 @@ pub(crate) mod plugin;
 pub(crate) mod profile;
 pub(crate) mod progress;
 pub(crate) mod report;
+pub(crate) mod resolve;
 pub(crate) mod screen;
