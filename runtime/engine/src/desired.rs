@@ -12,7 +12,7 @@ use affluent_model::plan::{DestinationPlan, Expression, IdentifierRule};
 use affluent_model::report::ActivationReport;
 use affluent_model::schema::{Field, FieldType, PII_KEY};
 use affluent_model::{Error, Result};
-use affluent_profiles::consent::consent_sql;
+use affluent_profiles::consent::{consent_sql, is_granted};
 use affluent_profiles::source::TableSource;
 use affluent_vault::{BlindIndexer, Purpose};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
@@ -277,19 +277,13 @@ impl Consent {
         Ok(Self { said, indexers })
     }
 
-    /// Granted for at least one of the identifiers that the destination is matched by, and denied for none.
+    /// Granted for each of the identifiers that the destination is matched by.
     fn allows(&self, matches: &[ArrayRef], row: usize) -> bool {
-        let mut is_granted = false;
-        for (column, indexer) in matches.iter().zip(&self.indexers) {
-            let Some((rule, indexer)) = indexer else { continue };
-            let value = normalize::identifier(&rule.name, column.as_string::<i32>().value(row), &rule.normalize);
-            match value.and_then(|value| self.said.get(&indexer.index(value.as_bytes()))) {
-                Some(true) => is_granted = true,
-                Some(false) => return false,
-                None => {}
-            }
-        }
-        is_granted
+        let used = matches.iter().zip(&self.indexers).filter_map(|(column, indexer)| Some((column, indexer.as_ref()?)));
+        is_granted(used.map(|(column, (rule, indexer))| {
+            let value = normalize::identifier(&rule.name, column.as_string::<i32>().value(row), &rule.normalize)?;
+            self.said.get(&indexer.index(value.as_bytes())).copied()
+        }))
     }
 }
 

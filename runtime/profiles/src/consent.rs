@@ -30,6 +30,20 @@ pub fn consent_sql(purpose: &str, kind: &str, sources: &[TableSource]) -> String
     )
 }
 
+/// True when consent was granted for every identifier that a destination uses (delivery.md §7, strictest): nothing said
+/// about one of them (`None`) is no grant, and neither is no identifier at all.
+#[must_use]
+pub fn is_granted(said: impl IntoIterator<Item = Option<bool>>) -> bool {
+    let mut is_any = false;
+    for word in said {
+        if word != Some(true) {
+            return false;
+        }
+        is_any = true;
+    }
+    is_any
+}
+
 /// What the current records of one table say: `value`, `granted`, `at` in microseconds.
 fn statements(purpose: &str, kind: &str, source: &TableSource) -> String {
     let value = quoted(&format!("_id_{kind}"));
