@@ -1,0 +1,145 @@
+//! How a column is stored: kept, sealed under the key of its person, or as a blind index; and the columns of the system.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use affluent_model::pii::PiiPolicy;
+use affluent_model::plan::Plan;
+use affluent_model::schema::{Field, FieldType, PII_KEY, ParentStream, SEALED_KEY};
+use affluent_model::{Error, Result};
+use affluent_vault::{FieldContext, Padding, Vault};
+use arrow::array::{Array, ArrayRef, BinaryArray};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
+
+use super::Person;
+use crate::epoch::Epoch;
+use crate::mapping::{self, CompiledMapping};
+use crate::rows;
+use crate::streams::policy_of;
+
+/// Arrow metadata key on the column of a child stream that holds its parent's key: the parent stream's name.
+pub(crate) const PARENT_KEY: &str = "affluent.parent";
+/// Bytes a sealed value is longer than its plaintext, for sizing buffers.
+const SEALED_OVERHEAD_BYTES: usize = 48;
+
+/// What happens to a column.
+pub(super) struct ColumnPlan {
+    pub(super) name: String,
+    pub(super) action: Action,
+}
+
+pub(super) enum Action {
+    Keep,
+    Seal {
+        kind: FieldType,
+        context: FieldContext,
+    },
+    /// Text becomes the blind index of the identifier at this place.
+    Index(usize),
+}
+
+/// Whether a column of the input is personal and not kept in the clear.
+pub(super) fn is_sealed(plan: &Plan, schema: &SchemaRef, name: &str) -> bool {
+    let class = schema.field_with_name(name).ok().and_then(Field::from_arrow).and_then(|field| field.pii);
+    class.is_some_and(|class| policy_of(plan, class) != PiiPolicy::Clear)
+}
+
+/// What becomes of one column; `None` = it is not kept.
+pub(super) fn plan_column(
+    plan: &Plan,
+    vault: &Vault,
+    table: &str,
+    mapping: Option<&CompiledMapping>,
+    field: &ArrowField,
+) -> Result<Option<ColumnPlan>> {
+    let name = field.name().clone();
+    if name == mapping::SUBJECT {
+        return Ok(None);
+    }
+    let place =
+        mapping.and_then(|mapping| mapping.identifiers.iter().position(|rule| mapping::identifier_column(&rule.name) == name));
+    if let Some(place) = place {
+        return Ok(Some(ColumnPlan { name, action: Action::Index(place) }));
+    }
+    let Some(known) = Field::from_arrow(field) else {
+        return Err(Error::configuration(
+            "E0300",
+            format!("column `{name}` has a type that cannot be stored: {}", field.data_type()),
+        ));
+    };
+    let action = match known.pii.map(|class| (class, policy_of(plan, class))) {
+        Some((_, PiiPolicy::Drop)) => return Ok(None),
+        Some((class, PiiPolicy::Seal)) => {
+            let padding = if class.is_low_cardinality() { Padding::To32Bytes } else { Padding::None };
+            Action::Seal { kind: known.kind, context: vault.field_context(table, &name, padding)? }
+        }
+        Some((_, PiiPolicy::Clear)) | None => Action::Keep,
+    };
+    Ok(Some(ColumnPlan { name, action }))
+}
+
+pub(super) fn output_schema(mapped: &SchemaRef, columns: &[ColumnPlan], parent: Option<&ParentStream>) -> SchemaRef {
+    let mut fields: Vec<ArrowField> = Vec::with_capacity(columns.len() + 6);
+    for plan in columns {
+        let Ok(field) = mapped.field_with_name(&plan.name) else { continue };
+        let mut stored = match &plan.action {
+            Action::Keep => field.clone().with_nullable(true),
+            Action::Index(_) => ArrowField::new(&plan.name, DataType::Binary, true),
+            Action::Seal { kind, .. } => sealed_field(field, *kind),
+        };
+        if let Some(parent) = parent.filter(|parent| parent.field == plan.name) {
+            let mut metadata = stored.metadata().clone();
+            metadata.insert(PARENT_KEY.to_owned(), parent.stream.clone());
+            stored = stored.with_metadata(metadata);
+        }
+        fields.push(stored);
+    }
+    fields.extend(system_fields());
+    Arc::new(Schema::new(fields))
+}
+
+fn sealed_field(field: &ArrowField, kind: FieldType) -> ArrowField {
+    let stored = if kind == FieldType::Decimal { FieldType::Text } else { kind };
+    let mut metadata = HashMap::from([(SEALED_KEY.to_owned(), stored.as_str().to_owned())]);
+    if let Some(class) = field.metadata().get(PII_KEY) {
+        metadata.insert(PII_KEY.to_owned(), class.clone());
+    }
+    ArrowField::new(field.name(), DataType::Binary, true).with_metadata(metadata)
+}
+
+fn system_fields() -> [ArrowField; 6] {
+    [
+        ArrowField::new("_seq", DataType::Int64, false),
+        ArrowField::new("_epoch", DataType::Int64, false),
+        ArrowField::new("_pk", DataType::Utf8, false),
+        ArrowField::new("_deleted", DataType::Boolean, false),
+        ArrowField::new("_node", DataType::Int64, true),
+        ArrowField::new("_at", FieldType::Timestamp.to_arrow(), false),
+    ]
+}
+
+/// Seals one column, each row under the key of its person.
+pub(super) fn seal_column(
+    array: &ArrayRef,
+    kind: FieldType,
+    context: &FieldContext,
+    keys: &[String],
+    people: &[Person],
+    epoch: &mut Epoch,
+) -> Result<ArrayRef> {
+    let (array, kind) = rows::sealable(array, kind)?;
+    let mut data: Vec<u8> = Vec::with_capacity(array.get_buffer_memory_size() + array.len() * SEALED_OVERHEAD_BYTES);
+    let mut offsets: Vec<i32> = Vec::with_capacity(array.len() + 1);
+    offsets.push(0);
+    for (row, (key, person)) in keys.iter().zip(people).enumerate() {
+        if let Some(value) = rows::field_value(&array, kind, row) {
+            let (field_key, random) = epoch.key_and_random(person.key)?;
+            field_key.seal_into(&mut data, value, context, key, random)?;
+        }
+        offsets.push(i32::try_from(data.len()).map_err(|_| Error::bug("a sealed column of one page is over 2 GiB"))?);
+    }
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+    let sealed = BinaryArray::try_new(offsets, data.into(), array.nulls().cloned());
+    Ok(Arc::new(sealed.map_err(|error| Error::bug(format!("a sealed column is malformed: {error}")))?))
+}
