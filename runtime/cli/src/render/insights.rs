@@ -1,6 +1,6 @@
 //! `affluent insights` as text.
 
-use affluent_profiles::purchases::insights::{CategoryLine, Insights};
+use affluent_profiles::purchases::insights::{CategoryLine, CohortLine, Insights};
 
 use crate::render::profile::model_card;
 use crate::render::screen::{number, table};
@@ -67,14 +67,17 @@ fn months(insights: &Insights) -> String {
     rows.to_string()
 }
 
-fn cohorts(insights: &Insights) -> String {
-    let skipped = insights.cohorts.len().saturating_sub(LINES_MAX);
+/// The newest cohorts, how many of their months are shown, and the head of their table.
+pub(super) fn newest_cohorts(insights: &Insights, cohorts_max: usize) -> (&[CohortLine], usize, Vec<String>) {
+    let skipped = insights.cohorts.len().saturating_sub(cohorts_max);
     let shown = insights.cohorts.get(skipped..).unwrap_or_default();
     let months = shown.iter().map(|one| one.ordering.len()).max().unwrap_or(0).min(COHORT_MONTHS_MAX);
-    let head: Vec<String> = ["first order".to_owned(), "buyers".to_owned()]
-        .into_iter()
-        .chain((1..=months).map(|month| format!("+{month}")))
-        .collect();
+    let named = ["first order".to_owned(), "buyers".to_owned()];
+    (shown, months, named.into_iter().chain((1..=months).map(|month| format!("+{month}"))).collect())
+}
+
+fn cohorts(insights: &Insights) -> String {
+    let (shown, months, head) = newest_cohorts(insights, LINES_MAX);
     let head: Vec<&str> = head.iter().map(String::as_str).collect();
     let mut rows = table(&head);
     for one in shown {

@@ -1,16 +1,14 @@
 //! `affluent insights --html`: purchase behaviour as a page to hand around.
 
-use affluent_profiles::purchases::insights::{Categories, CategoryLine, Insights};
+use affluent_profiles::purchases::insights::{Categories, CategoryLine, CohortLine, Insights};
 use maud::{Markup, html};
 
-use crate::render::insights::{amount, fact_lines, percent};
+use crate::render::insights::{amount, fact_lines, newest_cohorts, percent};
 use crate::render::page::chart::{self, Cell};
 use crate::render::page::{Page, Section, facts, list, table};
 use crate::render::profile::model_card;
 use crate::render::screen::number;
 
-/// Months of a cohort that are shown.
-const COHORT_MONTHS_MAX: usize = 12;
 /// Buyers of a cohort that the scale of colours goes by: in a smaller one, one buyer is a large part.
 const COHORT_SIZE_MIN: u64 = 30;
 /// Cohorts that are shown, the newest.
@@ -84,18 +82,12 @@ fn trend(insights: &Insights) -> Section {
 }
 
 fn cohorts(insights: &Insights) -> Section {
-    let skipped = insights.cohorts.len().saturating_sub(COHORTS_MAX);
-    let shown = insights.cohorts.get(skipped..).unwrap_or_default();
-    let months = shown.iter().map(|one| one.ordering.len()).max().unwrap_or(0).min(COHORT_MONTHS_MAX);
-    let head: Vec<String> = ["first order".to_owned(), "buyers".to_owned()]
-        .into_iter()
-        .chain((1..=months).map(|month| format!("+{month}")))
-        .collect();
+    let (shown, months, head) = newest_cohorts(insights, COHORTS_MAX);
     let largest = shown.iter().map(|one| one.size).max().unwrap_or(0);
     let telling = shown.iter().filter(|one| one.size >= COHORT_SIZE_MIN.min(largest));
     let strongest = telling.flat_map(|one| one.ordering.iter().take(months).map(|members| share(*members, one.size)));
     let strongest = strongest.fold(0.0, f64::max);
-    let map = |of: fn(&affluent_profiles::purchases::insights::CohortLine) -> &Vec<u64>, strongest: f64| {
+    let map = |of: fn(&CohortLine) -> &Vec<u64>, strongest: f64| {
         let rows: Vec<(Vec<String>, Vec<Option<Cell>>)> = shown
             .iter()
             .map(|one| {
