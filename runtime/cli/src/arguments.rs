@@ -185,7 +185,8 @@ pub(crate) enum ProfileCommand {
         /// Profile id, `email:ann@x.test` or `shop/1234`
         profile: String,
     },
-    /// Erases a person for good: keys, traces, list of who stays out, receipts of destinations; noted in the audit
+    /// Erases a person: destroys the keys, keeps the person out, takes receipts of destinations; noted in the audit. Columns
+    /// that were stored in the clear stay in the lake
     Erase {
         /// Profile id, `email:ann@x.test` or `shop/1234`; with --resume, none
         #[arg(required_unless_present = "resume")]
