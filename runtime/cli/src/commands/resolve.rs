@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -13,7 +12,7 @@ use affluent_model::{Error, Result};
 use affluent_profiles::measure::{Scores, score};
 use affluent_profiles::records::Records;
 use affluent_profiles::resolve::Grouping;
-use csv::{ReaderBuilder, StringRecord, Trim};
+use csv::{ReaderBuilder, StringRecord, Trim, WriterBuilder};
 
 use crate::arguments::{ResolveArguments, Shared};
 use crate::failure::{Exit, Failure, Outcome};
@@ -132,19 +131,23 @@ fn links(file: Option<&Path>, records: &Records<'_>) -> Result<Vec<(NodeId, Node
 }
 
 fn write_groups(out: &Path, id_column: &str, records: &Records<'_>, grouping: &Grouping) -> Result<()> {
-    let cannot =
-        |error: std::io::Error| Error::external("E0814", format!("`{}` cannot be written: {}", out.display(), error.kind()));
-    let mut file = BufWriter::with_capacity(BUFFER_BYTES, File::create(out).map_err(cannot)?);
-    writeln!(file, "{},profile", quoted(id_column)).map_err(cannot)?;
+    let cannot = |why: String| Error::external("E0814", format!("`{}` cannot be written: {why}", out.display()));
+    let file = File::create(out).map_err(|error| cannot(error.kind().to_string()))?;
+    let mut writer = WriterBuilder::new().buffer_capacity(BUFFER_BYTES).from_writer(file);
+    let unwritten = |error: csv::Error| cannot(io_kind(&error));
+    writer.write_record([id_column, "profile"]).map_err(unwritten)?;
     for (id, group) in records.ids().zip(&grouping.group_of) {
-        writeln!(file, "{},{group}", quoted(id)).map_err(cannot)?;
+        writer.write_record([id, group.to_string().as_str()]).map_err(unwritten)?;
     }
-    file.flush().map_err(cannot)
+    writer.flush().map_err(|error| cannot(error.kind().to_string()))
 }
 
-/// A value as it stands in a file of comma-separated values.
-fn quoted(value: &str) -> std::borrow::Cow<'_, str> {
-    if value.contains([',', '"', '\n', '\r']) { format!("\"{}\"", value.replace('"', "\"\"")).into() } else { value.into() }
+/// Why a file could not be written, without any text of its records.
+fn io_kind(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::Io(error) => error.kind().to_string(),
+        _ => "a record does not fit".to_owned(),
+    }
 }
 
 /// Compares with the truth: its first column is the id of a record, its last the person.
