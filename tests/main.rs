@@ -12,6 +12,7 @@ mod bad_input;
 mod commands;
 mod contract;
 mod crash;
+mod decisions;
 mod erase;
 mod keys;
 mod pipeline_tests;
@@ -35,6 +36,7 @@ fn main() {
     trials.extend(commands::trials());
     trials.extend(quickstart::trials());
     trials.extend(segments::trials());
+    trials.extend(decisions::trials());
     trials.extend(erase::trials());
     trials.extend(keys::trials());
     trials.extend(resolve::trials());

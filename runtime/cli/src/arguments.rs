@@ -1,11 +1,13 @@
 //! The command line, as clap reads it. Names and order are those of the documentation.
 
+mod decision;
 mod plugin;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use decision::{DecisionCommand, StewardArguments};
 pub(crate) use plugin::{
     AddArguments, Language, NewPluginArguments, NewPluginKind, PackArguments, PluginCommand, SignArguments, TestArguments,
 };
@@ -200,6 +202,8 @@ pub(crate) enum ProfileCommand {
     },
     /// Lists erasures and their receipts, newest first
     Erasures,
+    #[command(flatten)]
+    Decide(DecisionCommand),
 }
 
 #[derive(Debug, Args)]

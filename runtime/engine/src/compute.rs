@@ -84,11 +84,12 @@ fn new_file(file: LakeFile, sequence: i64) -> NewFile {
     NewFile { table: PROFILES.to_owned(), name: file.name, rows: file.rows, bytes: file.bytes, sequence }
 }
 
-/// Of everything a snapshot is computed by: rules, traits, segments and mappings.
+/// Of everything a snapshot is computed by: rules, traits, segments, mappings, and what people decided about profiles.
 pub(crate) fn definition_hash(engine: &Engine) -> Result<String> {
     let plan = &engine.plan;
     let mappings = plan.pipelines.values().map(|pipeline| &pipeline.destination).collect::<Vec<_>>();
-    let text = format!("{:?}{:?}{:?}{mappings:?}", plan.identity, plan.traits, plan.segments);
+    let decided = engine.ledger.decision_changes()?;
+    let text = format!("{:?}{:?}{:?}{mappings:?}{decided}", plan.identity, plan.traits, plan.segments);
     let hash = engine.vault.blind_indexer("definition")?.index(text.as_bytes());
     Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -2,7 +2,7 @@
 
 use affluent_lake::LakeQuery;
 use affluent_ledger::NodeRow;
-use affluent_model::identity::{LinkVerdict, NodeId, ProfileId};
+use affluent_model::identity::{BlindIndex, LinkVerdict, NodeId, ProfileId};
 use affluent_model::{Error, Result, normalize};
 use affluent_profiles::explain::explain;
 use affluent_profiles::purchases::card::ModelCard;
@@ -12,6 +12,7 @@ use arrow::datatypes::DataType;
 use serde::Serialize;
 
 use crate::compute::current_snapshot;
+use crate::decisions::masked;
 use crate::engine::Engine;
 use crate::opener::{AttributeOpener, Lineage};
 use crate::unify::kind_names;
@@ -83,17 +84,22 @@ impl Engine {
         }
     }
 
+    /// The kind and the blind index of a reference that is an identifier of usable form.
+    pub(crate) fn identifier(&self, reference: &str) -> Result<Option<(u16, BlindIndex)>> {
+        let Some((kind, value)) = reference.split_once(':') else { return Ok(None) };
+        let rule = self.plan.identity.identifiers.iter().find(|rule| rule.name == kind);
+        let Some(canonical) = rule.and_then(|rule| normalize::identifier(kind, value, &rule.normalize)) else { return Ok(None) };
+        let value = self.vault.blind_indexer(kind)?.index(canonical.as_bytes());
+        let number = self.ledger.identifier_kinds(&[kind.to_owned()])?.first().copied().unwrap_or_default();
+        Ok(Some((number, value)))
+    }
+
     /// The nodes that a reference means.
-    fn find_nodes(&self, reference: &str) -> Result<Vec<NodeRow>> {
+    pub(crate) fn find_nodes(&self, reference: &str) -> Result<Vec<NodeRow>> {
         if let Some(id) = ProfileId::parse(reference) {
             return self.ledger.nodes_of(self.ledger.resolve_alias(id)?);
         }
-        if let Some((kind, value)) = reference.split_once(':')
-            && let Some(rule) = self.plan.identity.identifiers.iter().find(|rule| rule.name == kind)
-        {
-            let Some(canonical) = normalize::identifier(kind, value, &rule.normalize) else { return Ok(Vec::new()) };
-            let value = self.vault.blind_indexer(kind)?.index(canonical.as_bytes());
-            let number = self.ledger.identifier_kinds(&[kind.to_owned()])?.first().copied().unwrap_or_default();
+        if let Some((number, value)) = self.identifier(reference)? {
             let around = self.ledger.neighbourhood(&[], &[(number, value)])?;
             let carries =
                 |node: NodeId| around.edges.iter().any(|edge| edge.node == node && edge.kind == number && edge.value == value);
@@ -229,7 +235,7 @@ impl Engine {
         let steps = chain.into_iter().map(|link| WhyStep {
             rule: link.rule.clone(),
             identifier: names.get(usize::from(link.kind)).cloned().unwrap_or_default(),
-            value: link.value.iter().skip(1).take(3).map(|byte| format!("{byte:02x}")).collect(),
+            value: masked(&link.value),
             from: describe(link.node_a),
             to: describe(link.node_b),
             since_us: [link.node_a, link.node_b].into_iter().filter_map(named).map(|row| row.first_seen_us).max().unwrap_or(0),

@@ -8,6 +8,7 @@ mod attempts;
 mod breaker;
 mod compute;
 mod credentials;
+mod decisions;
 mod deliver;
 mod desired;
 mod engine;
@@ -37,6 +38,7 @@ mod transforms;
 mod unify;
 
 pub use credentials::{IsDead, SealedCredentials};
+pub use decisions::{DecisionOutcome, DecisionView, Steward};
 pub use engine::{Clock, Engine, Event, Observer, SilentObserver};
 pub use erase::{ErasureView, PersonExport, ReceiptView, Recipient, Stay};
 pub use insights::{InsightsOptions, LineOptions};

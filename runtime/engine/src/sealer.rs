@@ -22,6 +22,8 @@ pub(crate) enum Place {
     DeadLetter,
     OutboxPayload,
     OutboxMatch,
+    /// Why a steward decided.
+    DecisionReason,
 }
 
 impl Place {
@@ -30,6 +32,7 @@ impl Place {
             Self::DeadLetter => ("dead_letters", "payload"),
             Self::OutboxPayload => ("outbox", "payload"),
             Self::OutboxMatch => ("outbox", "match"),
+            Self::DecisionReason => ("decision", "reason"),
         }
     }
 }

@@ -5,15 +5,16 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use affluent_lake::{LakeQuery, LakeTable};
-use affluent_ledger::{FileRow, Lease, Neighbourhood, NodeRow, ResolutionCommit};
+use affluent_ledger::{DecisionChange, FileRow, Lease, Neighbourhood, NodeRow, ResolutionCommit};
 use affluent_model::identity::{BlindIndex, Edge, LinkVerdict, NodeId};
 use affluent_model::report::ProfilesReport;
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
-use affluent_profiles::resolve::{Resolution, ResolveInput, ResolveNode, resolve};
+use affluent_profiles::resolve::{Resolution, ResolveInput, ResolveNode, resolve_with};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 
+use crate::decisions::{Reviewed, Standing};
 use crate::engine::{Engine, Event, cancelled};
 use crate::mapping::identifier_column;
 use crate::rows;
@@ -81,28 +82,56 @@ async fn resolve_files(
     report: &mut ProfilesReport,
 ) -> Result<()> {
     let kinds = kind_numbers(engine)?;
-    let mut found = read_identifiers(engine, files, &kinds).await?;
+    let found = read_identifiers(engine, files, &kinds).await?;
+    engine.notice(Event::Unifying { records: u64::try_from(found.nodes.len()).unwrap_or(0) });
+    resolve_part(engine, lease, Part { files, found, is_whole, change: None }, report)
+}
+
+/// What is resolved at once.
+pub(crate) struct Part<'a> {
+    /// They are resolved after it.
+    pub(crate) files: &'a [FileRow],
+    pub(crate) found: Found,
+    /// With everything that the ledger knows, not only what can be touched.
+    pub(crate) is_whole: bool,
+    /// What a person decided, of which it follows.
+    pub(crate) change: Option<DecisionChange>,
+}
+
+/// Resolves what was found together with everything it can touch, in one transaction.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) fn resolve_part(engine: &Engine, lease: &Lease, part: Part<'_>, report: &mut ProfilesReport) -> Result<()> {
+    let Part { files, mut found, is_whole, change } = part;
     let erased = engine.ledger.erased_nodes()?;
     let is_erased = |node: NodeId| erased.binary_search(&node).is_ok();
     if !erased.is_empty() {
         found.nodes.retain(|node| !is_erased(*node));
         found.edges.retain(|edge| !is_erased(edge.node));
     }
-    engine.notice(Event::Unifying { records: u64::try_from(found.nodes.len()).unwrap_or(0) });
-    let around =
-        if is_whole { engine.ledger.whole_graph()? } else { engine.ledger.neighbourhood(&found.nodes, &found.values())? };
+    let around = if is_whole {
+        engine.ledger.whole_graph()?
+    } else {
+        Reviewed::of_plan(engine)?.add_partners(&mut found.nodes);
+        engine.ledger.neighbourhood(&found.nodes, &found.values())?
+    };
     let Neighbourhood { nodes, edges: mut known, blocked } = around;
     let nodes: Vec<ResolveNode> = nodes.into_iter().filter(|row| !is_erased(row.node)).map(resolve_node).collect();
     report.nodes_new += u64::try_from(nodes.iter().filter(|node| node.profile.is_none()).count()).unwrap_or(0);
-    let edges = if known.is_empty() {
+    let mut edges = if known.is_empty() {
         Cow::Borrowed(found.edges.as_slice())
     } else {
         known.extend_from_slice(&found.edges);
         Cow::Owned(known)
     };
+    let standing = Standing::around(engine, &nodes, change.as_ref())?;
+    if standing.detaches() {
+        edges.to_mut().retain(|edge| standing.joins(edge));
+    }
     let names = kind_names(engine)?;
     let input = ResolveInput { rules: &engine.plan.identity, kinds: &names, nodes: &nodes, edges: &edges, blocked: &blocked };
-    let resolution = resolve(&input);
+    let resolution = resolve_with(&input, &standing.knowledge());
     drop(edges);
     count(report, &resolution, &nodes);
     let commit = ResolutionCommit {
@@ -116,16 +145,18 @@ async fn resolve_files(
         links: resolution.links,
         blocked: resolution.blocked,
         unblocked: Vec::new(),
+        decision: change,
         now_us: engine.now_us(),
     };
     engine.ledger.commit_resolution(lease, &commit)
 }
 
-/// What the new files say about who is who.
+/// What new files say about who is who, and the nodes that somebody decided about.
 #[derive(Default)]
-struct Found {
-    nodes: Vec<NodeId>,
-    edges: Vec<Edge>,
+pub(crate) struct Found {
+    /// Sorted.
+    pub(crate) nodes: Vec<NodeId>,
+    pub(crate) edges: Vec<Edge>,
 }
 
 impl Found {

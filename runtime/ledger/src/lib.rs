@@ -12,6 +12,7 @@ pub use contract::audit::{Audit, AuditRow};
 pub use contract::computed::{Computed, Membership, SegmentSize, SnapshotCommit, SnapshotRow};
 pub use contract::credentials::{CredentialClaim, CredentialClaimed, CredentialRow, Credentials};
 pub use contract::dead_letters::{DeadLetterCount, DeadLetterFilter, DeadLetterRow, DeadLetters, NewDeadLetter, Stage};
+pub use contract::decisions::{Decided, DecisionChange, DecisionRow, Decisions, NewDecision};
 pub use contract::erasures::{ErasureRow, Erasures, NewErasure, NewReceipt, ReceiptRow, ReceiptState, SentRow};
 pub use contract::identity::{FoundNode, Identity, Neighbourhood, NodeRow, ResolutionCommit};
 pub use contract::ingest::{Checkpoint, EpochCommit, FileRow, Ingest, NewFile, NewNode};

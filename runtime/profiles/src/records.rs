@@ -145,7 +145,7 @@ impl<'a> Records<'a> {
     #[must_use]
     pub fn group(&self, must_link: &[(NodeId, NodeId)], cannot_link: &[(NodeId, NodeId)]) -> Grouping {
         let input = ResolveInput { rules: self.rules, kinds: &self.kinds, nodes: &self.nodes, edges: &self.edges, blocked: &[] };
-        group(&input, &Knowledge { evidence: self.evidence.as_ref(), must_link, cannot_link })
+        group(&input, &Knowledge { evidence: self.evidence.as_ref(), must_link, cannot_link, former: &[] })
     }
 }
 

@@ -28,6 +28,7 @@ use components::{Components, Guards, Join, Partition};
 use index::{NodeOrder, NodeRank, RankOfId, ValueIndex};
 use judge::Judge;
 use labels::label;
+pub use labels::own_id;
 use likely::Field;
 use propose::{NO_VALUE, Proposal, propose};
 use rules::RuleSet;
@@ -96,6 +97,9 @@ pub struct Knowledge<'a> {
     pub must_link: &'a [(NodeId, NodeId)],
     /// Pairs that are never one, unless they must be.
     pub cannot_link: &'a [(NodeId, NodeId)],
+    /// Ids of profiles that were merged away, sorted: where the node that founded one is parted from the survivor, its
+    /// profile has its old id again.
+    pub former: &'a [ProfileId],
 }
 
 /// The nodes in groups, and what became of the links between them: resolution without ids that live on.
@@ -135,7 +139,7 @@ pub fn resolve_with(input: &ResolveInput<'_>, knowledge: &Knowledge<'_>) -> Reso
     let nodes = NodeOrder::new(input.nodes);
     let solved = solve(input, knowledge, &rules, &nodes);
     let links = solved.proposals.iter().map(|proposal| link(proposal, input, &rules, &nodes, &solved.values)).collect();
-    let labels = label(input.nodes, &nodes, &solved.partition);
+    let labels = label(input.nodes, &nodes, &solved.partition, knowledge.former);
     Resolution {
         assignments: labels.assignments,
         created: labels.created,

@@ -1,4 +1,4 @@
-//! `affluent profile show`, `why`, `export`, `erase` and `erasures`.
+//! `affluent profile show`, `why`, `export`, `erase` and `erasures`; decisions of stewards are in `decide`.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -7,6 +7,7 @@ use affluent_engine::{Engine, SilentObserver};
 use affluent_model::Error;
 
 use crate::arguments::{Output, ProfileCommand, Shared};
+use crate::commands::decide;
 use crate::failure::{Exit, Outcome};
 use crate::project;
 use crate::render::profile;
@@ -41,6 +42,7 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, command: &ProfileComma
             let erasures = wired.engine.erasures()?;
             screen.result(&erasures, || profile::erasures(&erasures))?;
         }
+        ProfileCommand::Decide(command) => return decide::run(&wired.engine, screen, command).await,
     }
     Ok(Exit::Done)
 }

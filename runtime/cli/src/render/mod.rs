@@ -1,6 +1,7 @@
 //! What people see. Results go to stdout, talk to stderr.
 
 pub(crate) mod contract;
+pub(crate) mod decisions;
 pub(crate) mod diagnostics;
 pub(crate) mod insights;
 pub(crate) mod insights_page;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use affluent_model::Result;
 use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, Link, NodeId, NodeKey, ProfileId};
 
+use super::decisions::DecisionChange;
 use super::runs::Lease;
 
 /// A node that a key led to.
@@ -61,6 +62,8 @@ pub struct ResolutionCommit {
     pub blocked: Vec<BlockedIdentifier>,
     /// Values that are an edge again.
     pub unblocked: Vec<(u16, BlindIndex)>,
+    /// What a person decided, of which all this follows; noted in the audit.
+    pub decision: Option<DecisionChange>,
     pub now_us: i64,
 }
 
@@ -121,6 +124,12 @@ pub trait Identity {
     /// # Errors
     /// Those of the store.
     fn resolve_alias(&self, profile: ProfileId) -> Result<ProfileId>;
+
+    /// Those of the ids, sorted, that were profiles and were merged away.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn former_profiles(&self, ids: &[ProfileId]) -> Result<Vec<ProfileId>>;
 
     /// Nodes of a profile, by node. Aliases are not followed.
     ///

@@ -11,6 +11,7 @@ pub(crate) mod audit;
 pub(crate) mod computed;
 pub(crate) mod credentials;
 pub(crate) mod dead_letters;
+pub(crate) mod decisions;
 pub(crate) mod erasures;
 pub(crate) mod identity;
 pub(crate) mod ingest;
@@ -28,6 +29,7 @@ pub trait Ledger:
     + computed::Computed
     + outbox::Outbox
     + dead_letters::DeadLetters
+    + decisions::Decisions
     + erasures::Erasures
     + plugin_values::PluginValues
     + credentials::Credentials

@@ -5,7 +5,7 @@ use affluent_model::{Error, Result};
 use rusqlite::{Connection, params};
 
 use super::computed::{profile_bytes, profile_of};
-use super::{SqliteLedger, collect, require_lease, word_number};
+use super::{SqliteLedger, collect, decisions, require_lease, word_number};
 use crate::contract::erasures::{ErasureRow, Erasures, NewErasure, ReceiptRow, ReceiptState, SentRow};
 use crate::contract::runs::Lease;
 use crate::error::StoreResult;
@@ -39,6 +39,7 @@ impl Erasures for SqliteLedger {
         self.write_keys(|transaction| {
             require_lease(transaction, lease)?;
             forget_nodes(transaction, &erasure.nodes)?;
+            decisions::forget_nodes(transaction, &erasure.nodes)?;
             let profile = profile_bytes(erasure.profile);
             for receipt in erasure.receipts.iter().filter(|receipt| receipt.state != ReceiptState::Requested) {
                 let sync = word_number(transaction, &receipt.pipeline)?;

@@ -74,6 +74,21 @@ impl Identity for SqliteLedger {
         })
     }
 
+    fn former_profiles(&self, ids: &[ProfileId]) -> Result<Vec<ProfileId>> {
+        self.read(|connection| {
+            let mut former = Vec::new();
+            if connection.prepare_cached("SELECT 1 FROM profile_alias LIMIT 1")?.exists([])? {
+                let mut find = connection.prepare_cached("SELECT 1 FROM profile_alias WHERE old = ?1")?;
+                for id in ids.iter().copied().collect::<BTreeSet<_>>() {
+                    if find.exists([profile_bytes(id)])? {
+                        former.push(id);
+                    }
+                }
+            }
+            Ok(former)
+        })
+    }
+
     fn nodes_of(&self, profile: ProfileId) -> Result<Vec<NodeRow>> {
         self.read(|connection| {
             let sql = format!(

@@ -7,6 +7,7 @@ mod codec;
 mod computed;
 mod credentials;
 mod dead_letters;
+mod decisions;
 mod erasures;
 mod graph;
 mod identity;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::bulk::{self, Insert};
 use super::computed::profile_bytes;
-use super::{signed, word_number};
+use super::{decisions, signed, word_number};
 use crate::contract::identity::ResolutionCommit;
 use crate::error::StoreResult;
 
@@ -23,7 +23,10 @@ pub(super) fn commit(connection: &Connection, resolution: &ResolutionCommit) -> 
     for file in &resolution.resolved_files {
         resolved.execute([file])?;
     }
-    Ok(())
+    match &resolution.decision {
+        Some(change) => decisions::change(connection, change, resolution.now_us),
+        None => Ok(()),
+    }
 }
 
 /// Edges in the order of both look-ups. New ones are the rule and are only inserted; a second pass, over all, widens the

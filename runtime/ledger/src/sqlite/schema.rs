@@ -7,7 +7,7 @@
 pub(super) const APPLICATION_ID: i64 = 0x4166_666C;
 
 /// Step n brings a file of version n to version n + 1.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 const VERSION_1: &str = "
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -170,4 +170,18 @@ CREATE TABLE suppression (
     kind TEXT NOT NULL, hash BLOB NOT NULL, added_at_us INTEGER NOT NULL,
     PRIMARY KEY (kind, hash)
 ) STRICT, WITHOUT ROWID;
+";
+
+const VERSION_4: &str = "
+-- What people decided about who is one person. verdict: link, split, detach; kind and value are those of a detached
+-- identifier. The first node of a split is the one that was split off. undone_at_us NULL: it stands.
+CREATE TABLE decision (
+    decision INTEGER PRIMARY KEY AUTOINCREMENT, verdict TEXT NOT NULL, kind INTEGER, value BLOB, decided_by TEXT NOT NULL,
+    reason_sealed BLOB, decided_at_us INTEGER NOT NULL, undone_by TEXT, undone_at_us INTEGER
+) STRICT;
+CREATE TABLE decision_node (
+    decision INTEGER NOT NULL, place INTEGER NOT NULL, node INTEGER NOT NULL,
+    PRIMARY KEY (decision, place)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX decision_by_node ON decision_node (node);
 ";

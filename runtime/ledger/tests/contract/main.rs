@@ -6,6 +6,8 @@ mod computed;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
+mod decisions;
+#[cfg(test)]
 mod erasures;
 #[cfg(test)]
 mod graph;

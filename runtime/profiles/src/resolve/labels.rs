@@ -1,5 +1,6 @@
 //! Which profile each component is: ids live on where they can. A component keeps the oldest of the profiles that are
-//! its own; a profile whose nodes fell apart stays with the node that founded it, the other parts get ids of their own.
+//! or were its own; a profile whose nodes fell apart stays with the node that founded it, the other parts get ids of their
+//! own, which are younger. So what is parted and joined again has the id that it had.
 
 use affluent_model::identity::{NodeId, ProfileId};
 
@@ -28,11 +29,12 @@ struct Heir {
 }
 
 /// Gives every component its profile and tells what changed.
-pub(super) fn label(nodes: &[ResolveNode], order: &NodeOrder, partition: &Partition) -> Labels {
+pub(super) fn label(nodes: &[ResolveNode], order: &NodeOrder, partition: &Partition, former: &[ProfileId]) -> Labels {
     let heirs = heirs(nodes, order, partition);
+    let returning = returning(nodes, order, partition, &heirs, former);
     let mut labels = Labels::default();
     let mut profile_of = vec![NONE; partition.count as usize];
-    for heir in &heirs {
+    for heir in heirs.iter().chain(&returning) {
         if let Some(profile) = profile_of.get_mut(heir.component as usize) {
             *profile = heir.profile.min(*profile);
         }
@@ -43,6 +45,9 @@ pub(super) fn label(nodes: &[ResolveNode], order: &NodeOrder, partition: &Partit
             labels.aliases.push((heir.profile, survivor));
         }
     }
+    labels
+        .created
+        .extend(returning.iter().filter(|heir| get(&profile_of, heir.component) == heir.profile).map(|heir| heir.profile));
     create_profiles(nodes, order, partition, &heirs, &mut profile_of, &mut labels.created);
     tell_changes(nodes, order, partition, &heirs, &profile_of, &mut labels);
     labels
@@ -64,6 +69,17 @@ fn heirs(nodes: &[ResolveNode], order: &NodeOrder, partition: &Partition) -> Vec
         .collect()
 }
 
+/// Profiles that were merged away, each with the component of its founder.
+fn returning(nodes: &[ResolveNode], order: &NodeOrder, partition: &Partition, heirs: &[Heir], former: &[ProfileId]) -> Vec<Heir> {
+    if former.is_empty() {
+        return Vec::new();
+    }
+    let is_former = |id: &ProfileId| former.binary_search(id).is_ok();
+    let is_alive = |id: &ProfileId| heirs.binary_search_by_key(id, |heir| heir.profile).is_ok();
+    let founders = ranked(nodes, order, partition).map(|(node, component)| Heir { profile: own_id(node), component });
+    founders.filter(|heir| is_former(&heir.profile) && !is_alive(&heir.profile)).collect()
+}
+
 fn create_profiles(
     nodes: &[ResolveNode],
     order: &NodeOrder,
@@ -73,25 +89,44 @@ fn create_profiles(
     created: &mut Vec<ProfileId>,
 ) {
     let is_labelled: Vec<bool> = profile_of.iter().map(|profile| *profile != NONE).collect();
+    let older = profiles_left(nodes, order, partition);
     for (node, component) in ranked(nodes, order, partition) {
+        let (own, left) = (own_id(node), get(&older, component));
         if is_labelled.get(component as usize) == Some(&false)
+            && (left == NONE || own > left)
             && let Some(profile) = profile_of.get_mut(component as usize)
         {
-            *profile = own_id(node).min(*profile);
+            *profile = own.min(*profile);
         }
     }
-    for (profile, is_labelled) in profile_of.iter_mut().zip(&is_labelled) {
+    for (component, (profile, is_labelled)) in (0..).zip(profile_of.iter_mut().zip(&is_labelled)) {
         if *is_labelled {
             continue;
         }
+        // Without a younger founder the id is made up; few components are so.
+        let is_made_up = *profile == NONE;
+        if is_made_up {
+            *profile = ProfileId(get(&older, component).0.wrapping_add(1));
+        }
         // An id in use belongs to its founder's component, so it can only be taken here if the founder's assignment
         // was lost.
-        while heirs.binary_search_by_key(profile, |heir| heir.profile).is_ok() {
+        while heirs.binary_search_by_key(profile, |heir| heir.profile).is_ok() || (is_made_up && created.contains(profile)) {
             *profile = ProfileId(profile.0.wrapping_add(1));
         }
         created.push(*profile);
     }
     created.sort_unstable();
+}
+
+/// The youngest profile that nodes of each component have; `NONE` where all are new.
+fn profiles_left(nodes: &[ResolveNode], order: &NodeOrder, partition: &Partition) -> Vec<ProfileId> {
+    let mut left = vec![NONE; partition.count as usize];
+    for (node, component) in ranked(nodes, order, partition) {
+        if let (Some(before), Some(slot)) = (node.profile, left.get_mut(component as usize)) {
+            *slot = if *slot == NONE { before } else { before.max(*slot) };
+        }
+    }
+    left
 }
 
 fn tell_changes(
@@ -133,7 +168,8 @@ fn tell_changes(
 }
 
 /// The id that a profile founded by this node has; older nodes have smaller ones.
-fn own_id(node: &ResolveNode) -> ProfileId {
+#[must_use]
+pub fn own_id(node: &ResolveNode) -> ProfileId {
     ProfileId::of_node(node.first_seen_ms, &node.key)
 }
 

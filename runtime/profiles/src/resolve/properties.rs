@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use affluent_model::diagnostic::Location;
-use affluent_model::identity::{BlockedIdentifier, Edge, LinkVerdict, NodeId, NodeKey, ProfileId};
+use affluent_model::identity::{BlockedIdentifier, Edge, Link, LinkVerdict, NodeId, NodeKey, ProfileId};
 use affluent_model::plan::{IdentityRules, MatchRule};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::tests::{apply, edge, node, rules, run};
-use super::{Resolution, ResolveNode};
+use super::tests::{KINDS, apply, edge, node, rules, run, value};
+use super::{Knowledge, Resolution, ResolveInput, ResolveNode, own_id, resolve_with};
 use crate::explain::explain;
 
 const NODES: u8 = 14;
@@ -79,6 +79,142 @@ fn resolved_in_batches(rules: &IdentityRules, batches: &[Vec<Edge>]) -> Vec<Reso
         blocked.extend(resolution.blocked);
     }
     nodes
+}
+
+/// What a steward decided.
+#[derive(Debug, Clone)]
+enum Decision {
+    /// The first is one with none of the others of its profile.
+    SplitOff(NodeId),
+    Split(NodeId, NodeId),
+    Link(NodeId, NodeId),
+    /// The value joins none of the nodes of this node's profile.
+    Detach(NodeId, u16, u8),
+}
+
+fn any_decision() -> impl Strategy<Value = Decision> {
+    let any = || (1..=i64::from(NODES)).prop_map(NodeId);
+    prop_oneof![
+        any().prop_map(Decision::SplitOff),
+        (any(), any()).prop_map(|(a, b)| Decision::Split(a, b)),
+        (any(), any()).prop_map(|(a, b)| Decision::Link(a, b)),
+        (any(), 0..4u16, 0..7u8).prop_map(|(node, kind, number)| Decision::Detach(node, kind, number)),
+    ]
+}
+
+/// A ledger of decisions: resolves under all that stand, as the engine does, and keeps the ids that were merged away.
+struct Stewarded {
+    nodes: Vec<ResolveNode>,
+    former: BTreeSet<ProfileId>,
+    links: Vec<Link>,
+}
+
+impl Stewarded {
+    fn resolve(&mut self, rules: &IdentityRules, edges: &[Edge], decisions: &[Given]) {
+        let (mut must_link, mut cannot_link, mut detached) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for decision in decisions {
+            must_link.extend(&decision.must_link);
+            cannot_link.extend(&decision.cannot_link);
+            detached.extend(decision.detached.iter().copied());
+        }
+        let standing = edges.iter().filter(|edge| !detached.contains(&(edge.node, edge.kind, edge.value)));
+        let edges: Vec<Edge> = standing.copied().collect();
+        let kinds = KINDS.map(str::to_owned);
+        let former: Vec<ProfileId> = self.former.iter().copied().collect();
+        let input = ResolveInput { rules, kinds: &kinds, nodes: &self.nodes, edges: &edges, blocked: &[] };
+        let knowledge = Knowledge { evidence: None, must_link: &must_link, cannot_link: &cannot_link, former: &former };
+        let resolution = resolve_with(&input, &knowledge);
+        apply(&mut self.nodes, &resolution);
+        self.former.extend(resolution.aliases.iter().map(|(old, _)| *old));
+        self.former.retain(|id| !resolution.created.contains(id));
+        self.links = resolution.links;
+    }
+
+    fn state(&self) -> (Vec<ResolveNode>, Vec<Link>) {
+        (self.nodes.clone(), self.links.clone())
+    }
+}
+
+/// A decision as resolution gets it.
+#[derive(Debug, Clone, Default)]
+struct Given {
+    must_link: Vec<(NodeId, NodeId)>,
+    cannot_link: Vec<(NodeId, NodeId)>,
+    detached: Vec<(NodeId, u16, NodeKey)>,
+}
+
+/// What the decision says of the profiles as they are.
+fn given(decision: &Decision, nodes: &[ResolveNode]) -> Given {
+    let profile = |id: NodeId| nodes.iter().find(|node| node.node == id).and_then(|node| node.profile);
+    let members = |id: NodeId| nodes.iter().filter(move |node| node.profile == profile(id)).map(|node| node.node);
+    match decision {
+        Decision::SplitOff(node) => {
+            let others = members(*node).filter(|other| other != node).map(|other| (*node, other));
+            Given { cannot_link: others.collect(), ..Given::default() }
+        }
+        Decision::Split(a, b) => Given { cannot_link: vec![(*a, *b)], ..Given::default() },
+        Decision::Link(a, b) => Given { must_link: vec![(*a, *b)], ..Given::default() },
+        Decision::Detach(node, kind, number) => {
+            Given { detached: members(*node).map(|member| (member, *kind, value(*number))).collect(), ..Given::default() }
+        }
+    }
+}
+
+/// `AFFLUENT_CASES=10000` is the long form.
+fn cases() -> u32 {
+    std::env::var("AFFLUENT_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(400)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn decisions_that_were_taken_back_leave_partition_ids_and_links_as_they_were(
+        rules in any_rules(),
+        edges in edges(),
+        decisions in prop::collection::vec(any_decision(), 1..4),
+        lifo in any::<bool>(),
+    ) {
+        let mut steward = Stewarded { nodes: all_nodes(), former: BTreeSet::new(), links: Vec::new() };
+        steward.resolve(&rules, &edges, &[]);
+        let before = steward.state();
+
+        let mut standing: Vec<Given> = Vec::new();
+        for decision in &decisions {
+            standing.push(given(decision, &steward.nodes));
+            steward.resolve(&rules, &edges, &standing);
+            let again = steward.state();
+            steward.resolve(&rules, &edges, &standing);
+            prop_assert_eq!(again, steward.state());
+        }
+        while !standing.is_empty() {
+            standing.remove(if lifo { standing.len() - 1 } else { 0 });
+            steward.resolve(&rules, &edges, &standing);
+        }
+
+        prop_assert_eq!(steward.state(), before);
+    }
+
+    #[test]
+    fn what_was_decided_holds(rules in any_rules(), edges in edges(), decision in any_decision()) {
+        let mut steward = Stewarded { nodes: all_nodes(), former: BTreeSet::new(), links: Vec::new() };
+        steward.resolve(&rules, &edges, &[]);
+        let given = given(&decision, &steward.nodes);
+
+        steward.resolve(&rules, &edges, std::slice::from_ref(&given));
+
+        let profile = |id: NodeId| steward.nodes.iter().find(|node| node.node == id).and_then(|node| node.profile);
+        prop_assert!(given.must_link.iter().all(|(a, b)| profile(*a) == profile(*b)));
+        prop_assert!(given.cannot_link.iter().all(|(a, b)| a == b || profile(*a) != profile(*b)));
+        for (node, kind, value) in given.detached {
+            let through = |link: &Link| [link.node_a, link.node_b].contains(&node) && (link.kind, link.value) == (kind, value);
+            prop_assert!(!steward.links.iter().any(through));
+        }
+        for node in &steward.nodes {
+            let has_founder = steward.nodes.iter().any(|other| other.profile == node.profile && node.profile == Some(own_id(other)));
+            prop_assert!(has_founder, "a profile is named after one of its nodes");
+        }
+    }
 }
 
 proptest! {

@@ -1,0 +1,51 @@
+//! What stewards decided, as text.
+
+use affluent_engine::{DecisionOutcome, DecisionView};
+
+/// What one decision did.
+pub(crate) fn outcome(outcome: &DecisionOutcome) -> String {
+    let is_same = outcome.before.len() == outcome.profiles.len();
+    let mut lines = vec![match (outcome.before.len(), outcome.profiles.len()) {
+        (before, now) if is_same => {
+            format!(
+                "decision {}: {} before and after; `affluent profile why` says what joins or parts them",
+                outcome.decision,
+                profiles(before.max(now))
+            )
+        }
+        (before, now) => format!("decision {}: {} became {now}", outcome.decision, profiles(before)),
+    }];
+    for (profile, records) in &outcome.profiles {
+        lines.push(format!("  {profile}  {}", records.join(", ")));
+    }
+    lines.push("traits, segments and destinations follow at the next run".to_owned());
+    lines.join("\n")
+}
+
+fn profiles(count: usize) -> String {
+    if count == 1 { "1 profile".to_owned() } else { format!("{count} profiles") }
+}
+
+/// All decisions.
+pub(crate) fn list(rows: &[DecisionView]) -> String {
+    if rows.is_empty() {
+        return "nobody decided anything about profiles".to_owned();
+    }
+    rows.iter().map(decision).collect::<Vec<_>>().join("\n")
+}
+
+fn decision(row: &DecisionView) -> String {
+    let what = match (&row.identifier, row.verdict.as_str(), row.records.split_first()) {
+        (Some(identifier), _, _) => format!("{identifier} joins none of {}", row.records.join(", ")),
+        (None, "split", Some((first, others))) => format!("{first} is not {}", others.join(", ")),
+        _ => row.records.join(" is "),
+    };
+    let mut text = format!("{:>4}  {}  by {}, {}", row.decision, what, row.by, row.decided_at);
+    if let Some(reason) = &row.reason {
+        text.push_str(&format!(": {reason}"));
+    }
+    if let (Some(by), Some(at)) = (&row.undone_by, &row.undone_at) {
+        text.push_str(&format!("\n      taken back by {by}, {at}"));
+    }
+    text
+}
