@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use affluent_model::consent::{ConsentNeed, ConsentTerms};
 use affluent_model::diagnostic::{Diagnostic, Location};
 use affluent_model::plan::{Pipeline, PipelineDestination, PipelineSource, ProfileMapping, Survivorship};
 
@@ -63,9 +64,10 @@ impl<'a> Links<'a> {
             PipelineDestination::Connection(plan) => {
                 let at = self.sources.locate(&subject, ["destination", "connection"]);
                 self.connection(&plan.connection, at);
-                if let Some(purpose) = &plan.purpose {
+                if let Some(need) = &plan.consent {
                     let at = self.sources.locate(&subject, ["destination", "purpose"]);
-                    self.purpose(purpose, at);
+                    self.purpose(&need.purpose, at);
+                    self.reach(&subject, need);
                 }
             }
         }
@@ -106,6 +108,13 @@ impl<'a> Links<'a> {
             self.found
                 .push(Diagnostic::error(mistake::UNKNOWN_IDENTIFIER, format!("unknown identifier `{name}`"), at).help(help));
         }
+        let own: Vec<&str> = mapping.identifiers.iter().map(|identifier| identifier.name.as_str()).collect();
+        for row in &mapping.consent {
+            let Some(about) = row.terms.identifier.as_ref().filter(|about| !own.contains(&about.as_str())) else { continue };
+            let at = self.sources.locate(subject, ["destination", "profiles", stream, "consent", &row.name, "identifier"]);
+            let message = format!("`{stream}` does not give the identifier `{about}`");
+            self.add(mistake::UNKNOWN_IDENTIFIER, message, at, near::suggestion(about, "it gives", &own));
+        }
     }
 
     fn mapped_stream(&mut self, pipeline: &Pipeline, stream: &str, at: &Location) {
@@ -119,13 +128,34 @@ impl<'a> Links<'a> {
 
     fn purpose(&mut self, purpose: &str, at: Location) {
         let mapped: BTreeSet<&str> =
-            self.mappings().flat_map(|mapping| &mapping.consent).map(|consent| consent.purpose.as_str()).collect();
+            self.mappings().flat_map(|mapping| &mapping.consent).map(|consent| consent.terms.purpose.as_str()).collect();
         if mapped.contains(purpose) || self.parts.declared.incomplete.contains(&FileKind::Pipeline) {
             return;
         }
         let known: Vec<&str> = mapped.into_iter().collect();
         let help = near::suggestion(purpose, "pipelines map consent for", &known);
         self.add(mistake::UNKNOWN_PURPOSE, format!("no pipeline maps consent for the purpose `{purpose}`"), at, help);
+    }
+
+    /// Some mapping must say something that reaches the destination's scope and channel.
+    fn reach(&mut self, subject: &Subject, need: &ConsentNeed) {
+        if self.parts.declared.incomplete.contains(&FileKind::Pipeline) {
+            return;
+        }
+        for (key, needed) in [("channel", &need.channel), ("scope", &need.scope)] {
+            let Some(needed) = needed else { continue };
+            let of_terms =
+                |terms: &'a ConsentTerms| if key == "channel" { terms.channel.as_deref() } else { terms.scope.as_deref() };
+            let rows = self.mappings().flat_map(|mapping| &mapping.consent).filter(|row| row.terms.purpose == need.purpose);
+            let said: Vec<Option<&str>> = rows.map(|row| of_terms(&row.terms)).collect();
+            if said.is_empty() || said.iter().any(|word| word.is_none_or(|word| word == needed)) {
+                continue;
+            }
+            let known: Vec<&str> = said.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect();
+            let at = self.sources.locate(subject, ["destination", key]);
+            let message = format!("no pipeline maps consent to `{}` for the {key} `{needed}`", need.purpose);
+            self.add(mistake::UNKNOWN_PURPOSE, message, at, near::suggestion(needed, "there is consent for", &known));
+        }
     }
 
     fn mappings(&self) -> impl Iterator<Item = &'a ProfileMapping> {

@@ -7,6 +7,7 @@ use crate::mistake::FileReport;
 use crate::placed::{Named, Placed};
 
 pub(crate) mod connection;
+mod consent;
 pub(crate) mod destination;
 pub(crate) mod lock;
 mod matching;

@@ -25,6 +25,7 @@ pub(crate) fn check(kind: &str, text: &str) -> Result<(), (String, String)> {
         "address" => (address(text), "such as `127.0.0.1:8080`, `10.1.2.3` or `10.0.0.0/8:443`"),
         "files" => (file_pattern(text), "such as `exports/*.csv`"),
         "region" => (region(text), "two capital letters, such as `FR`"),
+        "jurisdiction" => (jurisdiction(text), "an ISO 3166 code, such as `FR` or `US-CA`"),
         "secret" => (secret_path(text), "names joined by `/`, such as `shop/token`"),
         "environment" => (environment(text), "letters, digits and `_`, such as `SHOP_TOKEN`"),
         "plugin" => (plugin_name(text), "a name or `owner/name`, such as `acme/order-tagger`"),
@@ -44,6 +45,14 @@ fn require(holds: bool, wrong: &str) -> Result<(), String> {
 
 fn filled(text: &str) -> Result<(), String> {
     require(!text.trim().is_empty(), "is empty")
+}
+
+/// `FR` or `US-CA`.
+fn jurisdiction(text: &str) -> Result<(), String> {
+    let (country, part) = text.split_once('-').unwrap_or((text, "AA"));
+    let is_country = country.len() == 2 && country.chars().all(|c| c.is_ascii_uppercase());
+    let is_part = (1..=3).contains(&part.len()) && part.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
+    require(is_country && is_part, "is not a place")
 }
 
 /// `[a-z0-9_-]{1,64}`.

@@ -108,7 +108,9 @@ pub(crate) fn depends_on_time(engine: &Engine) -> Result<bool> {
         one.window_ms.is_some() || by_itself
     });
     let in_segments = engine.plan.segments.iter().any(|segment| reads_clock(&segment.condition.text));
-    Ok(in_traits || in_segments || PreparedSegments::of_plan(engine)?.has_window())
+    let segments = PreparedSegments::of_plan(engine)?;
+    // A grant ends by time, and one from a day to come begins by time.
+    Ok(in_traits || in_segments || segments.has_window() || segments.asks_consent())
 }
 
 /// Which node is which profile, as a table of the query.

@@ -12,6 +12,7 @@ use arrow::datatypes::DataType;
 use serde::Serialize;
 
 use crate::compute::current_snapshot;
+use crate::consent_rows::ConsentRow;
 use crate::decisions::masked;
 use crate::engine::Engine;
 use crate::opener::{AttributeOpener, Lineage};
@@ -28,6 +29,8 @@ pub struct ProfileView {
     pub records: Vec<(String, i64)>,
     /// Identifier kind → number of values.
     pub identifiers: Vec<(String, u64)>,
+    /// What its records say of consent.
+    pub consent: Vec<ConsentRow>,
     /// Links that were refused: rule and reason.
     pub refused: Vec<(String, String)>,
     /// What is to be known of predicted traits, by trait.
@@ -143,6 +146,8 @@ impl Engine {
         view.cards = self.model_cards()?;
         let ids: Vec<NodeId> = nodes.iter().map(|node| node.node).collect();
         view.identifiers = self.identifier_counts(&ids)?;
+        let purpose = reveal.then_some(Purpose::ProfileShow);
+        view.consent = person::records_of(self, &ids, purpose).await?.into_iter().flat_map(|one| one.record.consent).collect();
         for link in self.ledger.links_of(&ids)? {
             if let LinkVerdict::Refused(reason) = link.verdict {
                 view.refused.push((link.rule, reason));

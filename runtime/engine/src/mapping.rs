@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use affluent_lake::{Applied, Expressions, RowProgram, RowStep};
+use affluent_model::consent::{ConsentMapping, SaidBy};
 use affluent_model::plan::{Expression, IdentifierRule, IdentityRules, NamedExpression, ProfileMapping};
 use affluent_model::{Error, Result};
 use arrow::array::RecordBatch;
@@ -50,11 +51,7 @@ impl CompiledMapping {
                 None => implied.push((attribute_column(name), format!("\"{}\"", identifier_column(name)))),
             }
         }
-        for one in &mapping.consent {
-            set.push((consent_column(&one.purpose), one.granted.text.clone()));
-            let at = one.at.as_ref().map_or("NULL", |at| at.text.as_str());
-            set.push((consent_at_column(&one.purpose), format!("TRY_CAST({at} AS TIMESTAMP)")));
-        }
+        set.extend(mapping.consent.iter().flat_map(consent_columns));
         if let Some(order) = &mapping.order {
             let typed = |text: &str, kind: &str| format!("TRY_CAST({text} AS {kind})");
             set.push(("_order_id".to_owned(), typed(&order.id.text, "VARCHAR")));
@@ -76,6 +73,30 @@ impl CompiledMapping {
     pub(crate) fn output_schema(&self) -> SchemaRef {
         self.program.output_schema()
     }
+}
+
+/// The columns of a consent row.
+fn consent_columns(row: &ConsentMapping) -> Vec<(String, String)> {
+    let name = &row.name;
+    let time = |text: &str| format!("TRY_CAST({text} AS TIMESTAMP)");
+    let mut columns = Vec::new();
+    match &row.said {
+        SaidBy::Granted(granted) => columns.push((consent_column(name), granted.text.clone())),
+        SaidBy::Status(status) => {
+            let word = format!("lower(trim(CAST(({}) AS VARCHAR)))", status.text);
+            columns.push((consent_column(name), format!("({word} = 'granted')")));
+            columns.push((consent_status_column(name), word));
+        }
+    }
+    columns.push((consent_at_column(name), time(row.at.as_ref().map_or("NULL", |at| at.text.as_str()))));
+    columns.extend(row.expires_at.iter().map(|until| (consent_until_column(name), time(&until.text))));
+    let texts = [(consent_in_column(name), &row.jurisdiction), (consent_evidence_column(name), &row.evidence)];
+    columns.extend(
+        texts
+            .into_iter()
+            .filter_map(|(column, text)| text.as_ref().map(|text| (column, format!("TRY_CAST(({}) AS VARCHAR)", text.text)))),
+    );
+    columns
 }
 
 fn text_or_null(expression: Option<&Expression>) -> String {
@@ -112,10 +133,26 @@ pub(crate) fn attribute_column(name: &str) -> String {
     format!("_attr_{name}")
 }
 
-pub(crate) fn consent_column(purpose: &str) -> String {
-    format!("_consent_{purpose}")
+pub(crate) fn consent_column(name: &str) -> String {
+    format!("_consent_{name}")
 }
 
-pub(crate) fn consent_at_column(purpose: &str) -> String {
-    format!("_consent_at_{purpose}")
+pub(crate) fn consent_at_column(name: &str) -> String {
+    format!("_consent_at_{name}")
+}
+
+pub(crate) fn consent_status_column(name: &str) -> String {
+    format!("_consentstatus_{name}")
+}
+
+pub(crate) fn consent_until_column(name: &str) -> String {
+    format!("_consentuntil_{name}")
+}
+
+pub(crate) fn consent_in_column(name: &str) -> String {
+    format!("_consentin_{name}")
+}
+
+pub(crate) fn consent_evidence_column(name: &str) -> String {
+    format!("_consentevidence_{name}")
 }

@@ -11,6 +11,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use serde::Serialize;
 
+use crate::consent_rows::{ConsentRow, SEALED, consent_rows};
 use crate::engine::Engine;
 use crate::opener::{AttributeOpener, Lineage};
 use crate::rows;
@@ -30,17 +31,8 @@ pub struct PersonRecord {
     pub at: String,
     /// Column → value; what has no value is left out.
     pub fields: BTreeMap<String, String>,
-    /// What it says of consent: purpose, and since when where it tells.
-    pub consent: Vec<SaidConsent>,
-}
-
-/// What one record says of a purpose.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct SaidConsent {
-    pub purpose: String,
-    pub granted: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub at: Option<String>,
+    /// What it says of consent.
+    pub consent: Vec<ConsentRow>,
 }
 
 /// A record with the values of its identifiers, by kind.
@@ -49,17 +41,18 @@ pub(crate) struct HeldRecord {
     pub(crate) identifiers: Vec<(String, String)>,
 }
 
-/// The current records of these nodes in every table that takes part in profiles, by table and key.
+/// The current records of these nodes in every table that takes part in profiles, by table and key; sealed values are opened
+/// for `purpose`, and left out without one.
 ///
 /// # Errors
 /// What lake, ledger and vault report.
-pub(crate) async fn records_of(engine: &Engine, nodes: &[NodeId], purpose: Purpose) -> Result<Vec<HeldRecord>> {
-    let mut opener = AttributeOpener::new(engine, purpose);
+pub(crate) async fn records_of(engine: &Engine, nodes: &[NodeId], purpose: Option<Purpose>) -> Result<Vec<HeldRecord>> {
+    let mut opener = AttributeOpener::new(engine, purpose.unwrap_or(Purpose::ProfileShow));
     let mut found = Vec::new();
     for table in profile_tables(engine).await? {
         let mut newest: BTreeMap<String, (i64, Option<HeldRecord>)> = BTreeMap::new();
         for part in nodes.chunks(NODES_PER_QUERY) {
-            let query = query(engine, &table, part);
+            let query = query(engine, &table, part, purpose.is_some());
             let mut take = |batch: RecordBatch| take_records(&table.source, &batch, &mut opener, &mut newest);
             engine.lake.stream(query, &mut take).await?;
         }
@@ -68,8 +61,9 @@ pub(crate) async fn records_of(engine: &Engine, nodes: &[NodeId], purpose: Purpo
     Ok(found)
 }
 
-fn query(engine: &Engine, table: &ProfileTable, nodes: &[NodeId]) -> LakeQuery {
+fn query(engine: &Engine, table: &ProfileTable, nodes: &[NodeId], opens: bool) -> LakeQuery {
     let lineages: String = sealed_columns(&table.table)
+        .filter(|_| opens)
         .map(|(place, name)| {
             format!(
                 ", named_struct('table', '{}', 'record', \"_pk\", 'node', \"_node\", 'field', '{}', 'at', \"_at\") AS \"_from_{place}\"",
@@ -118,6 +112,7 @@ fn take_records(
             let Some(array) = batch.columns().get(place).filter(|array| array.is_valid(row)) else { continue };
             let value = match lineages.get(&place) {
                 Some([lineage]) => opened(opener, array, lineage, row)?,
+                None if field.name().starts_with("_id_") => Some(SEALED.to_owned()),
                 None if matches!(array.data_type(), DataType::Binary | DataType::Struct(_)) => None,
                 None => Some(rows::as_text(&array.slice(row, 1))?.as_string::<i32>().value(0).to_owned()),
             };
@@ -153,12 +148,8 @@ fn held(source: &TableSource, key: String, at: String, mut values: BTreeMap<Stri
         let given = source.attributes.iter().find(|given| given.name == *kind)?;
         Some((kind.clone(), values.get(&given.column)?.clone()))
     });
-    let identifiers = identifiers.collect();
-    let consent = source.consent.iter().filter_map(|purpose| {
-        let granted = values.get(&format!("_consent_{purpose}"))? == "true";
-        Some(SaidConsent { purpose: purpose.clone(), granted, at: values.get(&format!("_consent_at_{purpose}")).cloned() })
-    });
-    let consent = consent.collect();
+    let identifiers: Vec<(String, String)> = identifiers.collect();
+    let consent = consent_rows(source, &identifiers, &at, &values);
     let given: BTreeMap<String, String> =
         values.iter().filter_map(|(name, value)| Some((name.strip_prefix("_attr_")?.to_owned(), value.clone()))).collect();
     values.retain(|name, _| !name.starts_with('_'));

@@ -9,6 +9,7 @@ mod stage;
 use affluent_lake::{LakeQuery, LakeTable};
 use affluent_ledger::DeadLetterFilter;
 use affluent_model::batch::RowOperation;
+use affluent_model::consent::{ConsentNeed, ConsentWord};
 use affluent_model::identity::ProfileId;
 use affluent_model::pipeline_test::{ExpectedDeadLetters, ExpectedDelivery, ExpectedProfile, PipelineTest, PlacedValue};
 use affluent_model::plan::{PipelineDestination, PipelineSource};
@@ -18,7 +19,7 @@ use affluent_profiles::consent::consent_sql;
 use affluent_profiles::source::TableSource;
 use serde::Serialize;
 
-use crate::desired::take_consent;
+use crate::consent::take_consent;
 use crate::engine::Engine;
 use crate::run::{RunOptions, order_of_pipelines};
 use crate::tables::profile_tables;
@@ -164,11 +165,11 @@ impl Engine {
         Ok(found)
     }
 
-    /// What was last said about a purpose for these identifiers: denied for one is denied.
+    /// What was said about a purpose for these identifiers: the strictest of them.
     async fn consent(&self, purpose: &str, identifiers: &[PlacedValue]) -> Result<&'static str> {
         let (sources, tables): (Vec<TableSource>, Vec<LakeTable>) =
             profile_tables(self).await?.into_iter().map(|one| (one.source, one.table)).unzip();
-        let mut word = "unknown";
+        let mut strictest: Option<ConsentWord> = None;
         for identifier in identifiers {
             let rule = self.plan.identity.identifiers.iter().find(|rule| rule.name == identifier.name);
             let text = compare::text_of(&identifier.value);
@@ -177,17 +178,14 @@ impl Engine {
             else {
                 continue;
             };
-            let sql = consent_sql(purpose, &rule.name, &sources);
+            let sql = consent_sql(&ConsentNeed::of_purpose(purpose), &rule.name, &sources);
             let query = LakeQuery { sql, tables: tables.clone(), memory: Vec::new(), fold: None, now_us: self.now_us() };
             let mut said = std::collections::HashMap::new();
             self.lake.stream(query, &mut |batch| take_consent(&batch, &mut said)).await?;
-            match said.get(&self.vault.blind_indexer(&rule.name)?.index(value.as_bytes())) {
-                Some(false) => return Ok("denied"),
-                Some(true) => word = "granted",
-                None => {}
-            }
+            let word = said.get(&self.vault.blind_indexer(&rule.name)?.index(value.as_bytes()));
+            strictest = strictest.max(word.copied());
         }
-        Ok(word)
+        Ok(strictest.map_or("unknown", ConsentWord::as_str))
     }
 
     /// Each refused record is expected, and each expected one is there.

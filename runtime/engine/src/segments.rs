@@ -96,6 +96,11 @@ impl PreparedSegments {
         self.calls.iter().any(|call| matches!(call, SegmentCall::Did { window_ms: Some(_), .. }))
     }
 
+    /// True when some condition asks for a consent.
+    pub(crate) fn asks_consent(&self) -> bool {
+        self.calls.iter().any(|call| matches!(call, SegmentCall::Consent { .. }))
+    }
+
     fn reads_records(&self) -> bool {
         self.calls.iter().any(|call| !matches!(call, SegmentCall::InSegment { .. }))
     }
@@ -268,7 +273,7 @@ impl Engine {
             PipelineDestination::Profiles { streams, .. } => Some(streams.values()),
             PipelineDestination::Connection(_) => None,
         });
-        mappings.flatten().flat_map(|mapping| &mapping.consent).map(|consent| consent.purpose.as_str()).collect()
+        mappings.flatten().flat_map(|mapping| &mapping.consent).map(|consent| consent.terms.purpose.as_str()).collect()
     }
 }
 

@@ -5,15 +5,20 @@ use std::sync::Arc;
 
 use affluent_lake::LakeTable;
 use affluent_model::Result;
+use affluent_model::consent::{ConsentMapping, SaidBy};
 use affluent_model::plan::{Pipeline, PipelineDestination, PipelineSource, ProfileMapping};
 use affluent_model::schema::{Field, FieldType, SEALED_KEY};
+use affluent_profiles::consent::ConsentSource;
 use affluent_profiles::source::{AttributeSource, ParentTable, TableColumn, TableSource};
 use arrow::datatypes::{Field as ArrowField, SchemaRef};
 
 use crate::admit::PARENT_KEY;
 use crate::engine::Engine;
 use crate::ingest::Lane;
-use crate::mapping::{attribute_column, attributes_of, consent_column, identifier_column};
+use crate::mapping::{
+    attribute_column, attributes_of, consent_column, consent_in_column, consent_status_column, consent_until_column,
+    identifier_column,
+};
 use crate::streams::{streams_of, table_name};
 
 /// A table of the lake with what profiles take from it.
@@ -141,8 +146,15 @@ fn source_of(
         attributes,
         identifiers: identifiers.filter(|kind| has(&identifier_column(kind))).collect(),
         consent: mapping.map_or_else(Vec::new, |mapping| {
-            let present = mapping.consent.iter().filter(|one| has(&consent_column(&one.purpose)));
-            present.map(|one| one.purpose.clone()).collect()
+            let present = mapping.consent.iter().filter(|one| has(&consent_column(&one.name)));
+            let source = |one: &ConsentMapping| ConsentSource {
+                name: one.name.clone(),
+                terms: one.terms.clone(),
+                has_status: matches!(one.said, SaidBy::Status(_)) && has(&consent_status_column(&one.name)),
+                has_expiry: one.expires_at.is_some() && has(&consent_until_column(&one.name)),
+                has_jurisdiction: one.jurisdiction.is_some() && has(&consent_in_column(&one.name)),
+            };
+            present.map(source).collect()
         }),
         has_order: has("_order_id"),
         parent,

@@ -28,7 +28,8 @@ pub enum SegmentCall {
     /// `did_sequence('7d', 'carts', 'orders')`: true when each step came later than the one before, and the last no more
     /// than the window after the first.
     Sequence { steps: Vec<EventStep>, window_ms: u64 },
-    /// `consent('email_marketing')`: `granted`, `denied` or `unknown`; denied for one of the profile's identifiers is denied.
+    /// `consent('email_marketing')`: `granted`, `expired`, `pending`, `denied` or `unknown`: the strictest of what
+    /// was said about the profile's identifiers.
     Consent { purpose: String },
     /// `in_segment('vip')`: true for members.
     InSegment { segment: String },

@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod connector;
+pub mod consent;
 pub mod credential;
 pub mod diagnostic;
 pub mod duration;

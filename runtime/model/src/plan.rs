@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::consent::{ConsentMapping, ConsentNeed};
 use crate::diagnostic::Location;
 use crate::junk::BlockPreset;
 use crate::lock::{Lock, PluginRules};
@@ -252,15 +253,6 @@ pub struct ProfileMapping {
     pub at: Location,
 }
 
-/// A purpose and when it was granted or denied.
-#[derive(Debug, Clone)]
-pub struct ConsentMapping {
-    pub purpose: String,
-    /// True = granted, false = denied, null = nothing said.
-    pub granted: Expression,
-    pub at: Option<Expression>,
-}
-
 /// The canonical columns of an order.
 #[derive(Debug, Clone)]
 pub struct OrderMapping {
@@ -280,8 +272,8 @@ pub struct OrderMapping {
 pub struct DestinationPlan {
     pub connection: String,
     pub object: String,
-    /// No grant for this purpose = the person is not in the diff.
-    pub purpose: Option<String>,
+    /// Whoever did not grant this is not in the diff.
+    pub consent: Option<ConsentNeed>,
     /// Field of the destination → identifier or expression.
     pub match_by: Vec<NamedExpression>,
     pub mode: WriteMode,

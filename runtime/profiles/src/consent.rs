@@ -1,57 +1,140 @@
-//! SQL of consent: what was last said about a purpose for each value of an identifier. The subject is the identifier
-//! value on the record that says it, not the profile, so a merge cannot spread a grant to another address.
+//! SQL of consent (delivery.md §7). The subject of a row is an identifier value on the record that says it, not the
+//! profile, so a merge cannot spread a grant to another address.
+//!
+//! Rows with different scopes or channels do not replace each other: of each scope and channel the latest row counts, and
+//! of those that reach the destination the strictest. At the same time, denied wins over pending, pending over expired,
+//! expired over granted.
 
+use affluent_model::consent::{ConsentNeed, ConsentTerms, ConsentWord};
 use affluent_model::schema::FieldType;
 
 use crate::source::TableSource;
-use crate::sql::{cast, null, quoted, union_all};
+use crate::sql::{any_of, cast, literal, null, quoted, union_all};
 
-/// The query with columns `value` (Binary, blind index) and `granted` (Boolean), one row per value of identifier `kind`
-/// for which a current record says something about `purpose`. The latest word counts (`_at` where it has no time of its
-/// own); at the same time, denied wins.
-#[must_use]
-pub fn consent_sql(purpose: &str, kind: &str, sources: &[TableSource]) -> String {
-    let speaks = |source: &&TableSource| {
-        source.consent.iter().any(|known| known == purpose) && source.identifiers.iter().any(|known| known == kind)
-    };
-    let said: Vec<String> = sources.iter().filter(speaks).map(|source| statements(purpose, kind, source)).collect();
-    if said.is_empty() {
-        return format!(
-            "SELECT {} AS \"value\", {} AS \"granted\" WHERE false",
-            null(FieldType::Binary),
-            null(FieldType::Boolean)
-        );
+/// A row that records of a table say; which columns beside `_consent_<name>` and `_consent_at_<name>` the table has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConsentSource {
+    pub name: String,
+    pub terms: ConsentTerms,
+    /// `_consentstatus_<name>`.
+    pub has_status: bool,
+    /// `_consentuntil_<name>`.
+    pub has_expiry: bool,
+    /// `_consentin_<name>`.
+    pub has_jurisdiction: bool,
+}
+
+impl ConsentSource {
+    /// True when it may say something about identifiers of this kind.
+    #[must_use]
+    pub fn is_about(&self, kind: &str) -> bool {
+        self.terms.identifier.as_deref().is_none_or(|about| about == kind)
     }
-    // One number per statement, later ones greater and, at the same time, denied greater than granted: a plain maximum.
+
+    /// True when what it says reaches a destination with this need.
+    fn reaches(&self, need: &ConsentNeed) -> bool {
+        let meets = |own: &Option<String>, needed: &Option<String>| own.is_none() || needed.is_none() || own == needed;
+        self.terms.purpose == need.purpose && meets(&self.terms.scope, &need.scope) && meets(&self.terms.channel, &need.channel)
+    }
+
+    /// What was said, as text: the status where there is one, else by the truth value.
+    fn said(&self) -> String {
+        let granted = format!("r.{}", quoted(&format!("_consent_{}", self.name)));
+        let by_truth = format!("CASE WHEN {granted} THEN 'granted' WHEN NOT {granted} THEN 'denied' END");
+        if self.has_status {
+            format!("coalesce(r.{}, {by_truth})", quoted(&format!("_consentstatus_{}", self.name)))
+        } else {
+            by_truth
+        }
+    }
+
+    /// When it was said, microseconds.
+    fn at(&self) -> String {
+        let at = cast(&format!("r.{}", quoted(&format!("_consent_at_{}", self.name))), FieldType::Timestamp);
+        format!("coalesce(CAST({at} AS BIGINT), CAST(r.\"_at\" AS BIGINT), 0)")
+    }
+
+    /// Conditions each of which ends a grant by time.
+    fn expiries(&self) -> Vec<String> {
+        let until = self.has_expiry.then(|| {
+            let until = cast(&format!("r.{}", quoted(&format!("_consentuntil_{}", self.name))), FieldType::Timestamp);
+            format!("coalesce(CAST({until} AS BIGINT) <= {NOW_US}, false)")
+        });
+        let after = self.terms.expires_after_ms.map(|ms| format!("{} + {} <= {NOW_US}", self.at(), ms.saturating_mul(1_000)));
+        until.into_iter().chain(after).collect()
+    }
+
+    /// Conditions each of which keeps a person out for where the law is of.
+    fn exclusions(&self, need: &ConsentNeed) -> Vec<String> {
+        if need.not_in.is_empty() {
+            return Vec::new();
+        }
+        if !self.has_jurisdiction {
+            return vec!["true".to_owned()];
+        }
+        let place = format!("upper(trim(r.{}))", quoted(&format!("_consentin_{}", self.name)));
+        let within = need.not_in.iter().map(|place_out| {
+            let place_out = place_out.to_uppercase();
+            format!("({place} = {} OR starts_with({place}, {}))", literal(&place_out), literal(&format!("{place_out}-")))
+        });
+        std::iter::once(format!("coalesce({place}, '') = ''")).chain(within).collect()
+    }
+
+    /// How strict what it says is, by [`ConsentWord::rank`]; null where it does not count.
+    fn rank(&self, need: &ConsentNeed) -> String {
+        let counts = need.legal_bases.is_empty() || self.terms.legal_basis.is_some_and(|own| need.legal_bases.contains(&own));
+        let [granted, expired, pending, denied] = ConsentWord::ALL.map(ConsentWord::rank);
+        let of_grant = if counts {
+            format!(
+                "CASE WHEN {} THEN {denied} WHEN {} THEN {expired} WHEN {} > {NOW_US} THEN {pending} ELSE {granted} END",
+                any_of(&self.exclusions(need)),
+                any_of(&self.expiries()),
+                self.at()
+            )
+        } else {
+            "NULL".to_owned()
+        };
+        let said = self.said();
+        format!("CASE {said} WHEN 'granted' THEN {of_grant} WHEN 'pending' THEN {pending} ELSE {denied} END")
+    }
+}
+
+/// The time of the query, microseconds.
+const NOW_US: &str = "CAST(arrow_cast(now(), 'Timestamp(Microsecond, Some(\"UTC\"))') AS BIGINT)";
+
+/// The query with columns `value` (Binary, blind index) and `word` (Int64, [`ConsentWord::rank`]), one row per value of
+/// identifier `kind` about which a current record says something that counts for `need`.
+#[must_use]
+pub fn consent_sql(need: &ConsentNeed, kind: &str, sources: &[TableSource]) -> String {
+    let of_kind = sources.iter().filter(|source| source.identifiers.iter().any(|known| known == kind));
+    let speaks = |source: &TableSource| {
+        let rows = source.consent.iter().filter(|row| row.is_about(kind) && row.reaches(need));
+        rows.map(|row| statements(need, kind, source, row)).collect::<Vec<_>>()
+    };
+    let said: Vec<String> = of_kind.flat_map(speaks).collect();
+    if said.is_empty() {
+        return format!("SELECT {} AS \"value\", {} AS \"word\" WHERE false", null(FieldType::Binary), null(FieldType::Integer));
+    }
+    // One number per row, later ones greater and, at the same time, stricter ones: a plain maximum finds the last word.
     format!(
-        "SELECT \"value\", max(\"at\" * 2 + CASE WHEN \"granted\" THEN 0 ELSE 1 END) % 2 = 0 AS \"granted\" FROM ({}) AS s \
-         GROUP BY \"value\"",
+        "SELECT \"value\", max(\"last\" & 3) AS \"word\" FROM (\
+         SELECT \"value\", \"scope\", \"channel\", max(\"at\" * 4 + \"rank\") AS \"last\" FROM ({}) AS s \
+         GROUP BY \"value\", \"scope\", \"channel\") AS l GROUP BY \"value\"",
         union_all(&said)
     )
 }
 
-/// True when consent was granted for every identifier that a destination uses (delivery.md §7, strictest): nothing said
-/// about one of them (`None`) is no grant, and neither is no identifier at all.
-#[must_use]
-pub fn is_granted(said: impl IntoIterator<Item = Option<bool>>) -> bool {
-    let mut is_any = false;
-    for word in said {
-        if word != Some(true) {
-            return false;
-        }
-        is_any = true;
-    }
-    is_any
-}
-
-/// What the current records of one table say: `value`, `granted`, `at` in microseconds.
-fn statements(purpose: &str, kind: &str, source: &TableSource) -> String {
+/// What the current records of one table say: `value`, `scope`, `channel`, `at` in microseconds, `rank`.
+fn statements(need: &ConsentNeed, kind: &str, source: &TableSource, row: &ConsentSource) -> String {
     let value = quoted(&format!("_id_{kind}"));
-    let granted = quoted(&format!("_consent_{purpose}"));
-    let at = cast(&format!("r.{}", quoted(&format!("_consent_at_{purpose}"))), FieldType::Timestamp);
+    let text = |word: &Option<String>| literal(word.as_deref().unwrap_or_default());
+    let (said, rank) = (row.said(), row.rank(need));
     format!(
-        "SELECT r.{value} AS \"value\", r.{granted} AS \"granted\", coalesce(CAST({at} AS BIGINT), CAST(r.\"_at\" AS BIGINT), 0) AS \"at\" \
-         {} AND r.{value} IS NOT NULL AND r.{granted} IS NOT NULL",
+        "SELECT * FROM (SELECT r.{value} AS \"value\", {} AS \"scope\", {} AS \"channel\", {} AS \"at\", \
+         CAST({rank} AS BIGINT) AS \"rank\" {} AND r.{value} IS NOT NULL AND {said} IS NOT NULL) AS t WHERE \"rank\" IS NOT NULL",
+        text(&row.terms.scope),
+        text(&row.terms.channel),
+        row.at(),
         source.current_versions()
     )
 }

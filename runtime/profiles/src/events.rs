@@ -2,6 +2,7 @@
 //! over the same stream share one pass.
 
 use affluent_model::Result;
+use affluent_model::consent::{ConsentNeed, ConsentWord};
 use affluent_model::expression::{EventStep, SegmentCall};
 use affluent_model::schema::FieldType;
 
@@ -133,9 +134,9 @@ fn sequence(place: usize, steps: &[EventStep], window_ms: u64, sources: &[TableS
     Ok(Answers { query, columns: vec![(name, "false".to_owned())] })
 }
 
-/// What was last said about a purpose for the identifiers of each profile: denied for one of them is denied.
+/// What was said about a purpose for the identifiers of each profile: the strictest of them counts.
 fn consent(place: usize, purpose: &str, sources: &[TableSource]) -> Answers {
-    let name = call_column(place);
+    let (name, need) = (call_column(place), ConsentNeed::of_purpose(purpose));
     let mut kinds: Vec<&String> = sources.iter().flat_map(|source| &source.identifiers).collect();
     kinds.sort_unstable();
     kinds.dedup();
@@ -148,18 +149,18 @@ fn consent(place: usize, purpose: &str, sources: &[TableSource]) -> Answers {
             });
             let carriers = union_all(&carriers.collect::<Vec<_>>());
             format!(
-                "SELECT v.\"_node\", c.\"granted\" FROM ({}) AS c JOIN ({carriers}) AS v ON c.\"value\" = v.\"value\"",
-                consent_sql(purpose, kind, sources)
+                "SELECT v.\"_node\", c.\"word\" FROM ({}) AS c JOIN ({carriers}) AS v ON c.\"value\" = v.\"value\"",
+                consent_sql(&need, kind, sources)
             )
         })
         .collect();
-    let denied = literal("denied");
-    let granted = literal("granted");
+    let words: String =
+        ConsentWord::ALL.iter().map(|word| format!(" WHEN {} THEN {}", word.rank(), literal(word.as_str()))).collect();
     let query = if said.is_empty() {
-        format!("SELECT \"profile\", {granted} AS \"{name}\" FROM \"profiles\" WHERE false")
+        format!("SELECT \"profile\", {} AS \"{name}\" FROM \"profiles\" WHERE false", literal("unknown"))
     } else {
         format!(
-            "SELECT a.\"profile\", CASE WHEN bool_and(s.\"granted\") THEN {granted} ELSE {denied} END AS \"{name}\" \
+            "SELECT a.\"profile\", CASE max(s.\"word\"){words} END AS \"{name}\" \
              FROM \"assignments\" AS a JOIN ({}) AS s ON a.\"node\" = s.\"_node\" GROUP BY a.\"profile\"",
             union_all(&said)
         )

@@ -4,6 +4,7 @@
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
 
+use crate::consent::ConsentSource;
 use crate::sql::quoted;
 
 /// One column of a lake table.
@@ -54,8 +55,8 @@ pub struct TableSource {
     pub attributes: Vec<AttributeSource>,
     /// Identifier kinds for which the table has an `_id_<kind>` column.
     pub identifiers: Vec<String>,
-    /// Purposes for which the table has `_consent_<purpose>` and `_consent_at_<purpose>` columns.
-    pub consent: Vec<String>,
+    /// What its records say of consent.
+    pub consent: Vec<ConsentSource>,
     /// The table has `_order_*` columns.
     pub has_order: bool,
     pub parent: Option<ParentTable>,

@@ -1,8 +1,10 @@
 //! Mappings into profiles: their expressions and types, and the attributes that all pipelines together give to profiles.
 
+use affluent_model::consent::{ConsentMapping, SaidBy};
 use affluent_model::pii::{PiiClass, PiiPolicy};
-use affluent_model::plan::{NamedExpression, OrderMapping, ProfileMapping};
+use affluent_model::plan::{Expression, NamedExpression, OrderMapping, ProfileMapping};
 use affluent_model::schema::FieldType;
+use arrow::datatypes::Schema;
 
 use super::columns::{Columns, common_kind};
 use super::streams::Ingest;
@@ -33,15 +35,14 @@ impl Checker<'_> {
         }
         let schema = ingest.columns.schema();
         let keys = mapping.subject.iter().chain(mapping.identifiers.iter().map(|identifier| &identifier.expression));
-        let consent = mapping.consent.iter().map(|consent| (&consent.granted, Want::Boolean));
-        let consent_at = mapping.consent.iter().filter_map(|consent| Some((consent.at.as_ref()?, Want::Time)));
+        let consent = mapping.consent.iter().flat_map(consent_expressions);
         let order = mapping.order.iter().flat_map(|order| {
             let optional = [order.currency.as_ref(), order.status.as_ref()].into_iter().flatten();
             [(&order.id, Want::Key), (&order.at, Want::Time), (&order.net, Want::Number)]
                 .into_iter()
                 .chain(optional.map(|text| (text, Want::Text)))
         });
-        let wanted: Vec<_> = keys.map(|key| (key, Want::Key)).chain(consent).chain(consent_at).chain(order).collect();
+        let wanted: Vec<_> = keys.map(|key| (key, Want::Key)).chain(consent).chain(order).collect();
         for (expression, want) in wanted {
             if self.row(expression, &schema, want).is_none()
                 && mapping.identifiers.iter().any(|identifier| identifier.expression == *expression)
@@ -49,6 +50,7 @@ impl Checker<'_> {
                 attributes.incomplete = true;
             }
         }
+        self.clear_consent(mapping, &schema);
         for attribute in &mapping.attributes {
             match self.row(&attribute.expression, &schema, Want::Anything) {
                 Some(checked) => {
@@ -64,6 +66,23 @@ impl Checker<'_> {
             let Some(kind) = FieldType::from_arrow(&planned.data_type) else { continue };
             let class = self.planner.class(&identifier.expression.text, &schema);
             self.attribute(identifier, kind, class, attributes);
+        }
+    }
+
+    /// What consent is decided by must be readable: it may not be sealed.
+    fn clear_consent(&mut self, mapping: &ProfileMapping, schema: &Schema) {
+        for row in &mapping.consent {
+            let (SaidBy::Granted(said) | SaidBy::Status(said)) = &row.said;
+            for expression in
+                [Some(said), row.at.as_ref(), row.expires_at.as_ref(), row.jurisdiction.as_ref()].into_iter().flatten()
+            {
+                let class = self.planner.class(&expression.text, schema);
+                if self.is_sealed(class) {
+                    let message = format!("the consent `{}` would be decided by a sealed value", row.name);
+                    let help = "classify the field as `none`, or use what is not personal";
+                    self.add(mistake::PERSONAL_USE, message, expression.at.clone(), help);
+                }
+            }
         }
     }
 
@@ -116,4 +135,15 @@ impl Checker<'_> {
         self.add(mistake::UNKNOWN_STREAM, message, at, near::suggestion(lines, &offer, &children));
         self.is_partial = true;
     }
+}
+
+/// The expressions of a consent row and what each must yield.
+fn consent_expressions(row: &ConsentMapping) -> impl Iterator<Item = (&Expression, Want)> {
+    let said = match &row.said {
+        SaidBy::Granted(granted) => (granted, Want::Boolean),
+        SaidBy::Status(status) => (status, Want::Text),
+    };
+    let times = [row.at.as_ref(), row.expires_at.as_ref()].into_iter().flatten().map(|time| (time, Want::Time));
+    let texts = [row.jurisdiction.as_ref(), row.evidence.as_ref()].into_iter().flatten().map(|text| (text, Want::Text));
+    std::iter::once(said).chain(times).chain(texts)
 }

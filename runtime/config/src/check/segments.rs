@@ -111,7 +111,7 @@ fn purposes(plan: &Plan) -> Vec<&str> {
         PipelineDestination::Profiles { streams, .. } => Some(streams.values()),
         PipelineDestination::Connection(_) => None,
     });
-    let purposes = mappings.flatten().flat_map(|mapping| &mapping.consent).map(|consent| consent.purpose.as_str());
+    let purposes = mappings.flatten().flat_map(|mapping| &mapping.consent).map(|consent| consent.terms.purpose.as_str());
     purposes.collect::<BTreeSet<_>>().into_iter().collect()
 }
 

@@ -126,7 +126,8 @@ impl<'a> Checker<'a> {
         let mut purposes: Vec<&str> = Vec::new();
         for pipeline in plan.pipelines.values() {
             if let PipelineDestination::Profiles { streams, .. } = &pipeline.destination {
-                purposes.extend(streams.values().flat_map(|mapping| &mapping.consent).map(|consent| consent.purpose.as_str()));
+                purposes
+                    .extend(streams.values().flat_map(|mapping| &mapping.consent).map(|consent| consent.terms.purpose.as_str()));
             }
         }
         purposes.sort_unstable();

@@ -1,11 +1,11 @@
 //! `destination` of a pipeline → [`PipelineDestination`].
 
 use affluent_model::plan::{
-    ConsentMapping, DestinationPlan, Guard, NamedExpression, OrderMapping, PipelineDestination, ProfileMapping, WriteMode,
+    DestinationPlan, Guard, NamedExpression, OrderMapping, PipelineDestination, ProfileMapping, WriteMode,
 };
 
 use super::pipeline::Inline;
-use super::{expression, expressions, texts};
+use super::{consent, expression, expressions, texts};
 use crate::mistake::{self, FileReport};
 use crate::near;
 use crate::node::Place;
@@ -53,6 +53,9 @@ fn keys_of_connections(raw: &RawDestination) -> Vec<(&'static str, Place)> {
     let places = [
         ("object", raw.object.as_ref().map(Placed::place)),
         ("purpose", raw.purpose.as_ref().map(Placed::place)),
+        ("channel", raw.channel.as_ref().map(Placed::place)),
+        ("scope", raw.scope.as_ref().map(Placed::place)),
+        ("require", raw.require.as_ref().map(Placed::place)),
         ("match", raw.match_by.as_ref().map(Placed::place)),
         ("mode", raw.mode.as_ref().map(Placed::place)),
         ("list", raw.list.as_ref().map(Placed::place)),
@@ -72,16 +75,13 @@ fn mapping(name: &Placed<String>, raw: &RawMapping, report: &mut FileReport) -> 
     for (attribute, _) in raw.attributes.iter().flat_map(Named::iter) {
         super::profiles::check_column_name(attribute, report);
     }
-    let consent = raw.consent.iter().flat_map(Named::iter).map(|(purpose, raw)| ConsentMapping {
-        purpose: purpose.to_string(),
-        granted: expression(&raw.granted, report),
-        at: raw.at.as_ref().map(|at| expression(at, report)),
-    });
+    let consent = raw.consent.iter().flat_map(Named::iter).filter_map(|(name, raw)| consent::mapping(name, raw, report));
+    let consent = consent.collect();
     ProfileMapping {
         subject: raw.subject.as_ref().map(|subject| expression(subject, report)),
         identifiers: expressions(raw.identifiers.as_ref(), report),
         attributes: expressions(raw.attributes.as_ref(), report),
-        consent: consent.collect(),
+        consent,
         order: raw.order.as_ref().map(|raw| order(raw, report)),
         at: report.location(name.place()),
     }
@@ -116,7 +116,7 @@ fn plan(
     Some(DestinationPlan {
         connection,
         object: object.to_string(),
-        purpose: raw.purpose.as_ref().map(|purpose| purpose.to_string()),
+        consent: consent::need(raw, report),
         match_by,
         mode,
         list: raw.list.as_ref().map(|list| list.name.to_string()),

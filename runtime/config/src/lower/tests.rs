@@ -99,6 +99,8 @@ fn named_counts(raw: &RawCounts) -> [(&'static str, Option<u64>); 9] {
 fn profile(raw: &Placed<RawExpectedProfile>, report: &FileReport) -> ExpectedProfile {
     let word = |word: &RawConsentWord| match word {
         RawConsentWord::Granted => "granted",
+        RawConsentWord::Expired => "expired",
+        RawConsentWord::Pending => "pending",
         RawConsentWord::Denied => "denied",
         RawConsentWord::Unknown => "unknown",
     };

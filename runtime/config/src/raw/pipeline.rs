@@ -1,5 +1,6 @@
 //! `pipelines/*.yaml`.
 
+use affluent_model::consent::LegalBasis;
 use affluent_model::schema::SyncMode;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -219,6 +220,14 @@ pub(crate) struct RawDestination {
     pub(crate) object: Option<Placed<String>>,
     /// Purpose of the consent without which nobody is sent.
     pub(crate) purpose: Option<Placed<String>>,
+    /// Channel of that consent: what was said about another does not count; about any does when absent.
+    #[schemars(extend("x-affluent" = "name"))]
+    pub(crate) channel: Option<Placed<String>>,
+    /// Scope of that consent: what was said about another does not count; about any does when absent.
+    #[schemars(extend("x-affluent" = "name"))]
+    pub(crate) scope: Option<Placed<String>>,
+    /// What else that consent must be.
+    pub(crate) require: Option<Placed<RawRequire>>,
     /// Field of the destination → identifier or expression that finds the record there.
     #[serde(rename = "match")]
     #[schemars(extend("additionalProperties" = { "type": "string", "x-affluent": "filled" }))]
@@ -255,7 +264,7 @@ pub(crate) struct RawMapping {
     /// Attribute → value.
     #[schemars(extend("x-keys" = "name", "additionalProperties" = { "type": "string", "x-affluent": "filled" }))]
     pub(crate) attributes: Option<Named<Placed<String>>>,
-    /// Purpose → when it was granted or denied.
+    /// Purpose → what was decided, when and how; or any name → the same, with `purpose`.
     #[schemars(extend("x-keys" = "name"))]
     pub(crate) consent: Option<Named<RawConsent>>,
     /// The record is an order.
@@ -265,12 +274,54 @@ pub(crate) struct RawMapping {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawConsent {
-    /// True = granted, false = denied, null = nothing said.
+    /// True = granted, false = denied, null = nothing said; `granted` or `status`.
     #[schemars(extend("x-affluent" = "filled"))]
-    pub(crate) granted: Placed<String>,
+    pub(crate) granted: Option<Placed<String>>,
+    /// `granted`, `denied`, `revoked`, or `pending` (a double opt-in that was not confirmed); any other word is no grant,
+    /// null = nothing said.
+    #[schemars(extend("x-affluent" = "filled"))]
+    pub(crate) status: Option<Placed<String>>,
     /// When it was said; when the record changed, if absent.
     #[schemars(extend("x-affluent" = "filled"))]
     pub(crate) at: Option<Placed<String>>,
+    /// The purpose; the name of this row when absent.
+    #[schemars(extend("x-affluent" = "name"))]
+    pub(crate) purpose: Option<Placed<String>>,
+    /// The identifier it was said about; every identifier of the record when absent.
+    pub(crate) identifier: Option<Placed<String>>,
+    /// The channel it is for, such as `email` or `sms`; every channel when absent.
+    #[schemars(extend("x-affluent" = "name"))]
+    pub(crate) channel: Option<Placed<String>>,
+    /// What it reaches, such as a brand; everything when absent.
+    #[schemars(extend("x-affluent" = "name"))]
+    pub(crate) scope: Option<Placed<String>>,
+    /// Basis in law (GDPR article 6).
+    pub(crate) legal_basis: Option<LegalBasis>,
+    /// Expression of the place whose law counts: ISO 3166, `FR` or `US-CA`.
+    #[schemars(extend("x-affluent" = "filled"))]
+    pub(crate) jurisdiction: Option<Placed<String>>,
+    /// Expression of the time at which a grant ends.
+    #[schemars(extend("x-affluent" = "filled"))]
+    pub(crate) expires_at: Option<Placed<String>>,
+    /// A grant ends so long after it was given: `730d`.
+    #[schemars(extend("x-affluent" = "duration"))]
+    pub(crate) expires_after: Option<Placed<String>>,
+    /// Expression of where the proof lies: the address of a form, the number of a document.
+    #[schemars(extend("x-affluent" = "filled"))]
+    pub(crate) evidence: Option<Placed<String>>,
+}
+
+/// What the consent that a destination needs must be.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
+pub(crate) struct RawRequire {
+    /// Grants on another basis do not count.
+    #[schemars(extend("minItems" = 1))]
+    pub(crate) legal_basis: Option<Vec<LegalBasis>>,
+    /// Persons of these places are not sent, nor persons of an unknown one: ISO 3166, `US` or `US-CA`.
+    #[schemars(extend("minItems" = 1, "items" = { "type": "string", "x-affluent": "jurisdiction" }))]
+    pub(crate) not_in: Option<Vec<Placed<String>>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

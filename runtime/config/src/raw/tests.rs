@@ -82,6 +82,8 @@ pub(crate) struct RawExpectedProfile {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RawConsentWord {
     Granted,
+    Expired,
+    Pending,
     Denied,
     Unknown,
 }

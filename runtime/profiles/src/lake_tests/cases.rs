@@ -2,9 +2,10 @@
 //! null, a time is a day (`day 3` is written 3). `_epoch` is 1, `_deleted` is false and `_at` the day of `_seq` unless the
 //! table says otherwise.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use affluent_lake::{EmbeddedLake, Lake, LakeOptions, LakeQuery};
+use affluent_model::consent::ConsentTerms;
 use affluent_model::fold::Fold;
 use affluent_model::schema::{Field, FieldType};
 use arrow::array::{
@@ -13,6 +14,7 @@ use arrow::array::{
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
+use crate::consent::ConsentSource;
 use crate::snapshot::{PreparedMeasure, PreparedTrait, SnapshotQuery};
 use crate::source::{AttributeSource, ParentTable, TableColumn, TableSource};
 
@@ -59,7 +61,7 @@ fn column(head: &str) -> TableColumn {
         "_deleted" => FieldType::Boolean,
         "_order_net" => FieldType::Decimal,
         "_at" | "_order_at" => FieldType::Timestamp,
-        _ if name.starts_with("_consent_at_") => FieldType::Timestamp,
+        _ if name.starts_with("_consent_at_") || name.starts_with("_consentuntil_") => FieldType::Timestamp,
         _ if name.starts_with("_consent_") => FieldType::Boolean,
         _ if name.starts_with("_id_") => FieldType::Binary,
         _ => FieldType::from_word(word).unwrap_or(FieldType::Text),
@@ -80,9 +82,26 @@ fn source(name: &str, columns: &[TableColumn]) -> TableSource {
         has_one_version: false,
         attributes: Vec::new(),
         identifiers: after("_id_").collect(),
-        consent: after("_consent_").filter(|purpose| !purpose.starts_with("at_")).collect(),
+        consent: after("_consent_").filter(|name| !name.starts_with("at_")).map(|name| consent(name, columns)).collect(),
         has_order: columns.iter().any(|column| column.name == "_order_id"),
         parent: None,
+    }
+}
+
+/// `_consent_news` is about the purpose `news`; `_consent_news-sms` about its channel `sms`, `_consent_news-sms-shop` about
+/// the scope `shop` of that.
+fn consent(name: String, columns: &[TableColumn]) -> ConsentSource {
+    let has = |prefix: &str| columns.iter().any(|column| column.name == format!("{prefix}{name}"));
+    let mut words = name.split('-').map(str::to_owned);
+    let purpose = words.next().unwrap_or_default();
+    let mut optional = || words.next().filter(|word| !word.is_empty());
+    let (channel, scope) = (optional(), optional());
+    ConsentSource {
+        terms: ConsentTerms { purpose, channel, scope, ..ConsentTerms::default() },
+        has_status: has("_consentstatus_"),
+        has_expiry: has("_consentuntil_"),
+        has_jurisdiction: has("_consentin_"),
+        name,
     }
 }
 
@@ -166,13 +185,23 @@ fn run_query(sql: &str, fold: Option<Fold>, cases: &[Case]) -> Vec<String> {
     rows
 }
 
+/// One lake for all queries: its tables are in memory and come with each query, and what costs is to open it.
+fn lake() -> &'static EmbeddedLake {
+    static LAKE: OnceLock<(tempfile::TempDir, EmbeddedLake)> = OnceLock::new();
+    let (_, lake) = LAKE.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let options =
+            LakeOptions { dir: dir.path().join("lake"), memory_bytes: 64 << 20, memory_bytes_max: 64 << 20, partitions: 2 };
+        let lake = EmbeddedLake::open(options).unwrap();
+        (dir, lake)
+    });
+    lake
+}
+
 fn rows_of(sql: String, fold: Option<Fold>, memory: Vec<Table>) -> Vec<String> {
-    let dir = tempfile::tempdir().unwrap();
-    let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes: 64 << 20, memory_bytes_max: 64 << 20, partitions: 2 };
-    let lake = EmbeddedLake::open(options).unwrap();
     let query = LakeQuery { sql, tables: Vec::new(), memory, fold, now_us: TODAY * DAY_US };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let batches = runtime.block_on(lake.query(query)).unwrap();
+    let batches = runtime.block_on(lake().query(query)).unwrap();
     batches.iter().flat_map(text_rows).collect()
 }
 

@@ -199,45 +199,61 @@ fn expected_members(segments: &[PreparedSegment], score: i64, least: &[i64]) -> 
     (0..segments.len()).map(|place| is_member(place, segments, score, least, &mut known)).collect()
 }
 
+/// Sets of segments in one query: what costs is the query, not what is in it.
+const SETS: u32 = 10;
+
+/// Queries; `AFFLUENT_CASES=10000` sets is the long form.
+fn queries_count() -> u32 {
+    let sets = std::env::var("AFFLUENT_CASES").ok().and_then(|count| count.parse::<u32>().ok()).unwrap_or(100);
+    sets.div_ceil(SETS)
+}
+
+/// The segments of a set, with the least score of each; names and lists carry the number of the set.
+fn set_of(number: usize, random: &[(u8, Option<u8>, Vec<usize>)]) -> (Vec<PreparedSegment>, Vec<i64>) {
+    let mut segments = Vec::new();
+    for (place, (score, list, excluded)) in random.iter().enumerate() {
+        // Whoever stands in a list excludes nobody of a list, and others only those after them.
+        let excluded: Vec<String> = excluded
+            .iter()
+            .filter(|other| **other > place && random.get(**other).is_some_and(|(_, list, _)| list.is_none()))
+            .map(|other| format!("s{number}x{other}"))
+            .collect();
+        let names: Vec<&str> = excluded.iter().map(String::as_str).collect();
+        let mut one = segment(&format!("s{number}x{place}"), &format!("\"score\" >= {score}")).excluding(&names);
+        if let Some(list) = list {
+            one = one.at(&format!("l{number}x{list}"), random.len() - place);
+        }
+        segments.push(one);
+    }
+    (segments, random.iter().map(|(score, _, _)| i64::from(*score)).collect())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases_count()))]
+    #![proptest_config(ProptestConfig::with_cases(queries_count()))]
 
     #[test]
-    fn memberships_of_a_list_never_overlap(random in random_segments()) {
-        let mut segments = Vec::new();
-        let mut least = Vec::new();
-        for (place, (score, list, excluded)) in random.iter().enumerate() {
-            // Whoever stands in a list excludes nobody of a list, and others only those after them.
-            let excluded: Vec<String> = excluded
-                .iter()
-                .filter(|other| **other > place && random.get(**other).is_some_and(|(_, list, _)| list.is_none()))
-                .map(|other| format!("s{other}"))
-                .collect();
-            let names: Vec<&str> = excluded.iter().map(String::as_str).collect();
-            let mut one = segment(&format!("s{place}"), &format!("\"score\" >= {score}")).excluding(&names);
-            if let Some(list) = list {
-                one = one.at(&format!("l{list}"), random.len() - place);
-            }
-            segments.push(one);
-            least.push(i64::from(*score));
-        }
+    fn memberships_of_a_list_never_overlap(random in proptest::collection::vec(random_segments(), SETS as usize)) {
+        let sets: Vec<(Vec<PreparedSegment>, Vec<i64>)> =
+            random.iter().enumerate().map(|(number, random)| set_of(number, random)).collect();
+        let all: Vec<PreparedSegment> = sets.iter().flat_map(|(segments, _)| segments.clone()).collect();
         let rows: String = (0..6).map(|score| format!("\n0 P{score} {score}")).collect();
         let people = profiles(&format!("_seq profile score:integer{rows}"));
 
-        let found = members(&segments, &[], &[people]);
+        let found = members(&all, &[], &[people]);
 
         for (score, row) in (0_i64..).zip(&found) {
-            let is_member: Vec<bool> = row.split('|').skip(1).map(|cell| cell == "true").collect();
-            prop_assert_eq!(&is_member, &expected_members(&segments, score, &least));
-            for list in ["l0", "l1"] {
-                let of_list = segments.iter().zip(&is_member).filter(|(one, _)| one.priority.as_ref().is_some_and(|(name, _)| name == list));
-                prop_assert!(of_list.filter(|(_, member)| **member).count() <= 1);
+            let cells: Vec<bool> = row.split('|').skip(1).map(|cell| cell == "true").collect();
+            let mut cells = cells.as_slice();
+            for (number, (segments, least)) in sets.iter().enumerate() {
+                let (is_member, rest) = cells.split_at(segments.len());
+                cells = rest;
+                prop_assert_eq!(is_member, &expected_members(segments, score, least));
+                for list in [format!("l{number}x0"), format!("l{number}x1")] {
+                    let in_list = |one: &PreparedSegment| one.priority.as_ref().is_some_and(|(name, _)| *name == list);
+                    let of_list = segments.iter().zip(is_member).filter(|(one, _)| in_list(one));
+                    prop_assert!(of_list.filter(|(_, member)| **member).count() <= 1);
+                }
             }
         }
     }
-}
-
-/// `AFFLUENT_CASES=10000` is the long form.
-fn cases_count() -> u32 {
-    std::env::var("AFFLUENT_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(24)
 }
