@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod commands;
+mod consent;
 mod contract;
 mod crash;
 mod decisions;
@@ -38,6 +39,7 @@ fn main() {
     trials.extend(segments::trials());
     trials.extend(decisions::trials());
     trials.extend(erase::trials());
+    trials.extend(consent::trials());
     trials.extend(keys::trials());
     trials.extend(resolve::trials());
     trials.extend(bad_input::trials());

@@ -187,8 +187,8 @@ pub(crate) enum ProfileCommand {
         /// Profile id, `email:ann@x.test` or `shop/1234`
         profile: String,
     },
-    /// Erases a person: destroys the keys, keeps the person out, takes receipts of destinations; noted in the audit. Columns
-    /// that were stored in the clear stay in the lake
+    /// Erases a person: destroys the keys, keeps the person out, empties refused records, takes receipts of destinations; noted
+    /// in the audit. Columns that were stored in the clear stay in the lake
     Erase {
         /// Profile id, `email:ann@x.test` or `shop/1234`; with --resume, none
         #[arg(required_unless_present = "resume")]
@@ -202,6 +202,16 @@ pub(crate) enum ProfileCommand {
     },
     /// Lists erasures and their receipts, newest first
     Erasures,
+    /// Keeps a person out of every delivery without erasing; noted in the audit
+    Suppress {
+        /// Profile id, `email:ann@x.test` (known or not) or `shop/1234`
+        profile: String,
+    },
+    /// Lets a suppressed person be delivered again; noted in the audit
+    Unsuppress {
+        /// Profile id, `email:ann@x.test` (known or not) or `shop/1234`
+        profile: String,
+    },
     #[command(flatten)]
     Decide(DecisionCommand),
 }

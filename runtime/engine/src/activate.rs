@@ -67,6 +67,7 @@ pub(crate) async fn preview(
     desired
         .visit(report, &mut |batch| {
             let columns = typed(&desired, &batch);
+            counts.kept_after_withdrawal += comparison.stay(&batch.withheld);
             for (row, key) in batch.keys.iter().enumerate() {
                 let mut payload = Vec::new();
                 row_codec::encode(&columns, row, &mut payload);
@@ -79,6 +80,7 @@ pub(crate) async fn preview(
         .await?;
     moves.extend(comparison.removals().into_iter().map(|(key, _)| ("remove".to_owned(), key)));
     report.unchanged = counts.unchanged;
+    report.kept_after_withdrawal = counts.kept_after_withdrawal;
     report.upserts = counts.upserts;
     report.removes = u64::try_from(moves.len()).unwrap_or(0) - report.upserts;
     Ok(moves)
@@ -107,6 +109,7 @@ async fn plan_difference(
     desired.visit(report, &mut |batch| writer.take(desired, &batch, &mut counts)).await?;
     let removes = writer.finish()?;
     report.unchanged += counts.unchanged;
+    report.kept_after_withdrawal += counts.kept_after_withdrawal;
     report.upserts += counts.upserts;
     report.removes += removes;
     Ok(Difference { plan: outbox, image_rows, removes })
@@ -174,6 +177,12 @@ impl Comparison {
         differs
     }
 
+    /// How many of these the destination keeps: it holds them, and the mode removes nothing.
+    fn stay(&self, withheld: &[ProfileId]) -> u64 {
+        let is_held = |key: &&ProfileId| self.mode != WriteMode::Mirror && self.image.contains_key(*key);
+        u64::try_from(withheld.iter().filter(is_held).count()).unwrap_or(u64::MAX)
+    }
+
     /// What a mirror removes: what was sent and is desired no more.
     fn removals(&self) -> Vec<(ProfileId, Vec<u8>)> {
         if self.mode != WriteMode::Mirror {
@@ -226,6 +235,7 @@ impl<'a> PlanWriter<'a> {
 
     fn take(&mut self, desired: &DesiredRows<'_>, batch: &DesiredBatch, counts: &mut ActivationReport) -> Result<()> {
         let columns = typed(desired, batch);
+        counts.kept_after_withdrawal += self.comparison.stay(&batch.withheld);
         let matches = columns.get(..desired.match_count).unwrap_or_default();
         let (mut payload, mut match_values) = (Vec::new(), Vec::new());
         for (row, key) in batch.keys.iter().enumerate() {

@@ -1,24 +1,24 @@
 //! What a destination should hold: the rows of a segment in the columns of the mapping, personal values opened for this
 //! purpose, people without consent or without anything to match by left out and counted.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use affluent_lake::{LakeQuery, LakeTable, RowProgram, RowStep};
-use affluent_model::identity::{BlindIndex, ProfileId};
+use affluent_model::identity::ProfileId;
 use affluent_model::normalize;
 use affluent_model::pii::PiiClass;
 use affluent_model::plan::{DestinationPlan, Expression, IdentifierRule};
 use affluent_model::report::ActivationReport;
 use affluent_model::schema::{Field, FieldType, PII_KEY};
 use affluent_model::{Error, Result};
-use affluent_profiles::consent::{consent_sql, is_granted};
 use affluent_profiles::source::TableSource;
-use affluent_vault::{BlindIndexer, Purpose};
+use affluent_vault::Purpose;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 
 use crate::compute::{current_snapshot, normalised};
+use crate::consent::Consent;
 use crate::engine::Engine;
 use crate::opener::{AttributeOpener, Lineage};
 use crate::row_codec::Column;
@@ -61,15 +61,11 @@ enum OutputSource {
     },
 }
 
-/// What was last said about a purpose, by identifier.
-struct Consent {
-    said: HashMap<BlindIndex, bool>,
-    indexers: Vec<Option<(IdentifierRule, BlindIndexer)>>,
-}
-
 /// Some rows for a destination.
 pub(crate) struct DesiredBatch {
     pub(crate) keys: Vec<ProfileId>,
+    /// Left out for lack of consent, or because they are suppressed.
+    pub(crate) withheld: Vec<ProfileId>,
     /// One array per field of [`DesiredRows::fields`].
     pub(crate) columns: Vec<ArrayRef>,
 }
@@ -101,15 +97,18 @@ impl<'a> DesiredRows<'a> {
             fields.push(field);
         }
         let forms = compile_forms(engine, &fields, forms)?;
-        let consent = match &plan.purpose {
-            Some(purpose) => Some(Consent::read(engine, purpose, outputs.iter().take(match_count), &sources, &tables).await?),
+        let consent = match &plan.consent {
+            Some(need) => {
+                let matches = outputs.iter().take(match_count).map(|output| output.identifier.as_ref());
+                Some(Consent::read(engine, need, matches, &sources, &tables).await?)
+            }
             None => None,
         };
         let members = match segment {
             Some(segment) => Some(engine.ledger.members(segment)?),
             None => None,
         };
-        let suppressed = Suppressed::read(engine)?;
+        let suppressed = Suppressed::for_delivery(engine)?;
         Ok(Self { engine, outputs, forms, consent, suppressed, snapshot, members, fields, plaintext, match_count })
     }
 
@@ -128,7 +127,7 @@ impl<'a> DesiredRows<'a> {
         let mut take = |batch: RecordBatch| {
             let desired = self.desired(&batch, &mut opener)?;
             let desired = self.admissible(desired, report, &mut matched)?;
-            if desired.keys.is_empty() { Ok(()) } else { visit(desired) }
+            if desired.keys.is_empty() && desired.withheld.is_empty() { Ok(()) } else { visit(desired) }
         };
         self.engine.lake.stream(query, &mut take).await?;
         Ok(())
@@ -188,29 +187,32 @@ impl<'a> DesiredRows<'a> {
                 RecordBatch::try_new(forms_schema(&self.fields), columns).map_err(|error| Error::bug(error.to_string()))?;
             columns = forms.apply(&opened, self.engine.now_us())?.0.columns().to_vec();
         }
-        Ok(DesiredBatch { keys, columns })
+        Ok(DesiredBatch { keys, withheld: Vec::new(), columns })
     }
 
     /// Leaves out rows that may not or cannot be sent, and counts why.
     fn admissible(
         &self,
-        desired: DesiredBatch,
+        mut desired: DesiredBatch,
         report: &mut ActivationReport,
         matched: &mut HashSet<Vec<u8>>,
     ) -> Result<DesiredBatch> {
         let mut keep = Vec::with_capacity(desired.keys.len());
         let matches: Vec<ArrayRef> = desired.columns.iter().take(self.match_count).map(rows::as_text).collect::<Result<_>>()?;
-        for row in 0..desired.keys.len() {
+        for (row, key) in desired.keys.iter().enumerate() {
             let has_match = matches.iter().all(|column| column.is_valid(row));
-            let is_allowed = has_match
-                && self.consent.as_ref().is_none_or(|consent| consent.allows(&matches, row))
-                && !self.is_suppressed(&matches, row);
-            let is_kept = is_allowed && matched.insert(match_bytes(&matches, row));
-            match (has_match, is_allowed, is_kept) {
-                (false, _, _) => report.without_match += 1,
-                (true, false, _) => report.without_consent += 1,
-                (true, true, false) => report.duplicate_match += 1,
-                (true, true, true) => report.desired += 1,
+            let is_suppressed = self.suppressed.holds_profile(*key) || has_match && self.is_suppressed(&matches, row);
+            let is_allowed = has_match && self.consent.as_ref().is_none_or(|consent| consent.allows(&matches, row));
+            let is_kept = is_allowed && !is_suppressed && matched.insert(match_bytes(&matches, row));
+            match (is_suppressed, has_match, is_allowed, is_kept) {
+                (true, _, _, _) => report.suppressed += 1,
+                (_, false, _, _) => report.without_match += 1,
+                (_, _, false, _) => report.without_consent += 1,
+                (_, _, _, false) => report.duplicate_match += 1,
+                (_, _, _, true) => report.desired += 1,
+            }
+            if is_suppressed || has_match && !is_allowed {
+                desired.withheld.push(*key);
             }
             keep.push(is_kept);
         }
@@ -224,12 +226,12 @@ impl<'a> DesiredRows<'a> {
             .map(|column| arrow::compute::filter(column, &filter).map_err(|error| Error::bug(error.to_string())));
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let keys = desired.keys.into_iter().zip(keep).filter_map(|(key, kept)| kept.then_some(key)).collect();
-        Ok(DesiredBatch { keys, columns })
+        Ok(DesiredBatch { keys, withheld: desired.withheld, columns })
     }
 }
 
 impl DesiredRows<'_> {
-    /// True when a match value is an identifier of an erased person.
+    /// True when a match value is an identifier that stays out.
     fn is_suppressed(&self, matches: &[ArrayRef], row: usize) -> bool {
         self.outputs.iter().zip(matches).any(|(output, column)| {
             let Some(rule) = &output.identifier else { return false };
@@ -237,65 +239,6 @@ impl DesiredRows<'_> {
             list.is_some_and(|list| list.holds(rule, column.as_string::<i32>().value(row)))
         })
     }
-}
-
-impl Consent {
-    /// Reads what was said about a purpose for the identifiers that the destination is matched by.
-    ///
-    /// # Errors
-    /// `E0808` when it is matched by none: then nobody's consent can be looked up.
-    async fn read(
-        engine: &Engine,
-        purpose: &str,
-        matches: impl Iterator<Item = &Output>,
-        sources: &[TableSource],
-        tables: &[LakeTable],
-    ) -> Result<Self> {
-        let (mut said, mut indexers) = (HashMap::new(), Vec::new());
-        for output in matches {
-            let Some(rule) = &output.identifier else {
-                indexers.push(None);
-                continue;
-            };
-            let query = LakeQuery {
-                sql: consent_sql(purpose, &rule.name, sources),
-                tables: tables.to_vec(),
-                memory: Vec::new(),
-                fold: None,
-                now_us: engine.now_us(),
-            };
-            engine.lake.stream(query, &mut |batch| take_consent(&batch, &mut said)).await?;
-            indexers.push(Some((rule.clone(), engine.vault.blind_indexer(&rule.name)?)));
-        }
-        if indexers.iter().all(Option::is_none) {
-            return Err(Error::configuration(
-                "E0808",
-                format!("consent to `{purpose}` cannot be looked up: no match is an identifier"),
-            )
-            .help("match by an identifier of profiles/identity.yaml: `match: { email: email }`"));
-        }
-        Ok(Self { said, indexers })
-    }
-
-    /// Granted for each of the identifiers that the destination is matched by.
-    fn allows(&self, matches: &[ArrayRef], row: usize) -> bool {
-        let used = matches.iter().zip(&self.indexers).filter_map(|(column, indexer)| Some((column, indexer.as_ref()?)));
-        is_granted(used.map(|(column, (rule, indexer))| {
-            let value = normalize::identifier(&rule.name, column.as_string::<i32>().value(row), &rule.normalize)?;
-            self.said.get(&indexer.index(value.as_bytes())).copied()
-        }))
-    }
-}
-
-/// Takes what one batch of [`consent_sql`] says.
-pub(crate) fn take_consent(batch: &RecordBatch, said: &mut HashMap<BlindIndex, bool>) -> Result<()> {
-    let values = rows::cast_to(rows::column(batch, "value")?, &DataType::Binary)?;
-    let (values, granted) = (values.as_binary::<i32>(), rows::column(batch, "granted")?.as_boolean());
-    for row in (0..values.len()).filter(|row| values.is_valid(*row)) {
-        let value = BlindIndex::try_from(values.value(row)).map_err(|_| Error::bug("a blind index is not 17 bytes"))?;
-        said.insert(value, granted.is_valid(row) && granted.value(row));
-    }
-    Ok(())
 }
 
 /// The members of a segment as a table of the query.

@@ -17,6 +17,8 @@ use crate::engine::Engine;
 use crate::inspect::ProfileValue;
 use crate::person::{PersonRecord, records_of};
 use crate::run::RunOptions;
+use crate::sealer::{Place, RunOpener};
+use crate::suppressed::Suppressed;
 use crate::unify::unify;
 
 /// Everything held of one person (GDPR articles 15 and 20).
@@ -96,7 +98,7 @@ impl Engine {
             return Err(nobody());
         }
         self.ledger.audit(self.now_us(), "profile.exported", &format!("profile {id}"))?;
-        let held = records_of(self, &nodes, Purpose::SubjectExport).await?;
+        let held = records_of(self, &nodes, Some(Purpose::SubjectExport)).await?;
         let identifiers: BTreeSet<(String, String)> = held.iter().flat_map(|one| one.identifiers.clone()).collect();
         let view = self.profile(id, true).await?;
         let stays = self.ledger.memberships_of(id)?.into_iter().map(|stay| Stay {
@@ -123,7 +125,7 @@ impl Engine {
             pipeline: row.sync.clone(),
             connection: plan.map_or_else(|| "(no longer in the project)".to_owned(), |plan| plan.connection.clone()),
             object: plan.map_or_else(String::new, |plan| plan.object.clone()),
-            purpose: plan.and_then(|plan| plan.purpose.clone()),
+            purpose: plan.and_then(|plan| plan.consent.as_ref().map(|need| need.purpose.clone())),
             fields: fields.collect(),
             remote_id: row.remote_id.clone(),
             last_accepted_at: instant(row.acknowledged_at_us),
@@ -209,7 +211,7 @@ impl Engine {
         if nodes.is_empty() {
             return Err(nobody());
         }
-        let held = records_of(self, &nodes, Purpose::IdentityResolution).await?;
+        let held = records_of(self, &nodes, Some(Purpose::IdentityResolution)).await?;
         let mut values: BTreeSet<(String, String)> = held.into_iter().flat_map(|one| one.identifiers).collect();
         values.extend(reference.split_once(':').map(|(kind, value)| (kind.to_owned(), value.to_owned())));
         let suppressed = self.keeps_out(id, values)?;
@@ -229,7 +231,7 @@ impl Engine {
 
     /// The hashes of a person's identifiers. A value that other profiles carry too, as the phone of a household, is not among
     /// them: their records must still come in.
-    fn keeps_out(&self, id: ProfileId, values: BTreeSet<(String, String)>) -> Result<Vec<(String, BlindIndex)>> {
+    pub(crate) fn keeps_out(&self, id: ProfileId, values: BTreeSet<(String, String)>) -> Result<Vec<(String, BlindIndex)>> {
         let mut suppressed = Vec::new();
         for (kind, value) in values {
             let Some(rule) = self.plan.identity.identifiers.iter().find(|rule| rule.name == kind) else { continue };
@@ -262,7 +264,31 @@ impl Engine {
             self.ledger.erase_keys(&erasure.nodes)?;
             self.ledger.forget_person(lease, erasure)?;
         }
+        if !open.is_empty() {
+            self.forget_dead_letters()?;
+        }
         Ok(open)
+    }
+
+    /// Empties refused records in which an identifier of an erased person stands; what cannot be opened tells nothing.
+    fn forget_dead_letters(&self) -> Result<()> {
+        let erased = Suppressed::read(self)?;
+        let mut opener = RunOpener::new(self);
+        let mut mentioned = Vec::new();
+        self.ledger.dead_letter_payloads(&mut |letter| {
+            let opened = opener.open(&letter.payload_sealed, Place::DeadLetter, &letter.stream, Purpose::IdentityResolution);
+            let opened = match opened {
+                Err(error) if error.code == "E0806" => return Ok(()),
+                opened => opened?,
+            };
+            mentioned.extend(erased.is_mentioned(&opened).then_some(letter.id));
+            Ok(())
+        })?;
+        if !mentioned.is_empty() {
+            self.ledger.clear_dead_letter_payloads(&mentioned)?;
+            self.ledger.audit(self.now_us(), "dead_letters.erased", &format!("{} refused records emptied", mentioned.len()))?;
+        }
+        Ok(())
     }
 
     /// Notes that no snapshot holds these persons any more.

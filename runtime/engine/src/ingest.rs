@@ -285,7 +285,8 @@ impl<'a> StreamIngest<'a> {
         open.counts.suppressed += counts.suppressed;
     }
 
-    fn refuse(&mut self, rejected: Rejected, stage: Stage, open: &mut Open) -> Result<()> {
+    fn refuse(&mut self, mut rejected: Rejected, stage: Stage, open: &mut Open) -> Result<()> {
+        rejected.raw = rejected.raw.filter(|raw| !self.suppressed.is_mentioned(raw));
         open.dead_letters.push(self.sealer.dead_letter(rejected, stage, self.now_us)?);
         if stage == Stage::Read {
             self.breaker.check(1, 1).map_err(|error| self.place(error))?;

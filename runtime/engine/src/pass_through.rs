@@ -20,6 +20,7 @@ use arrow::datatypes::SchemaRef;
 use crate::attempts::{Attempts, Verdict};
 use crate::breaker::Breaker;
 use crate::engine::{Engine, Event, cancelled};
+use crate::gate::Gate;
 use crate::rows::not_computed;
 use crate::run::{RunOptions, paused};
 use crate::sealer::RunSealer;
@@ -49,6 +50,7 @@ pub(crate) async fn pass_stream(
 struct Passage<'a> {
     engine: &'a Engine,
     lease: &'a Lease,
+    gate: Gate,
     transforms: Transforms,
     mapping: Option<RowProgram>,
     sender: Option<Sender<'a>>,
@@ -80,6 +82,7 @@ impl<'a> Passage<'a> {
         context: &StreamContext,
         options: &RunOptions,
     ) -> Result<Self> {
+        let gate = Gate::open(engine, &context.connection.name, &context.schema)?;
         let transforms = Transforms::open(engine, pipeline, &context.schema).await?;
         let (mapping, schema) = mapping_of(engine, plan, &transforms.schema)?;
         let request = DestinationRequest {
@@ -109,6 +112,7 @@ impl<'a> Passage<'a> {
         Ok(Self {
             engine,
             lease,
+            gate,
             transforms,
             mapping,
             sender: Some(sender),
@@ -201,7 +205,13 @@ impl<'a> Passage<'a> {
             let rows = u64::try_from(part.records.num_rows()).unwrap_or(0);
             read += rows;
             self.report.read += rows;
-            let done = self.transforms.apply(part.records, self.now_us).await?;
+            // What a source deleted must go from the destination too, whoever it was.
+            let (records, suppressed) = match part.operation {
+                RowOperation::Delete => (part.records, 0),
+                RowOperation::Upsert => self.gate.admit(part.records, self.now_us)?,
+            };
+            self.report.suppressed += suppressed;
+            let done = self.transforms.apply(records, self.now_us).await?;
             self.report.filtered += done.filtered;
             refused += u64::try_from(done.rejected.len()).unwrap_or(0);
             self.refuse(done.rejected, Stage::Transform, sent)?;
@@ -273,7 +283,8 @@ impl<'a> Passage<'a> {
 
     fn refuse(&mut self, rejected: Vec<Rejected>, stage: Stage, sent: &mut Sent) -> Result<()> {
         self.report.rejected += u64::try_from(rejected.len()).unwrap_or(0);
-        for one in rejected {
+        for mut one in rejected {
+            one.raw = one.raw.filter(|raw| !self.gate.suppressed().is_mentioned(raw));
             sent.dead_letters.push(self.sealer.dead_letter(one, stage, self.now_us)?);
         }
         Ok(())
@@ -299,7 +310,7 @@ impl<'a> Passage<'a> {
             generation: self.generation,
             dead_letters: sent.dead_letters,
             read: now.read - sent.before.read,
-            filtered: now.filtered - sent.before.filtered,
+            filtered: now.filtered - sent.before.filtered + now.suppressed - sent.before.suppressed,
             rejected: now.rejected - sent.before.rejected,
             admitted: now.admitted - sent.before.admitted,
             now_us: self.engine.now_us(),

@@ -1,50 +1,117 @@
-//! The list of identifiers of erased persons, by keyed hash: what carries one comes in no more and is sent to nobody.
+//! Who stays out, by keyed hash of identifiers: of erased persons nothing comes in and nothing is sent, of suppressed ones
+//! nothing is sent.
 
 use std::collections::{BTreeMap, HashSet};
 
-use affluent_model::identity::BlindIndex;
+use affluent_model::identity::{BlindIndex, ProfileId};
 use affluent_model::plan::IdentifierRule;
 use affluent_model::{Result, normalize};
 use affluent_vault::BlindIndexer;
 
 use crate::engine::Engine;
 
-/// Identifiers that stay out, by kind.
-pub(crate) struct Suppressed(BTreeMap<String, SuppressedKind>);
+/// Identifiers that stay out, by kind, and profiles that do.
+pub(crate) struct Suppressed {
+    kinds: BTreeMap<String, SuppressedKind>,
+    /// Those that hold a record of a suppressed person, whatever identifiers they have.
+    profiles: HashSet<ProfileId>,
+}
 
 /// Those of one kind.
 pub(crate) struct SuppressedKind {
     hashes: HashSet<BlindIndex>,
     indexer: BlindIndexer,
+    rule: Option<IdentifierRule>,
 }
 
 impl Suppressed {
-    /// Reads the list.
+    /// Reads the list of erased persons.
     ///
     /// # Errors
     /// What ledger and vault report.
     pub(crate) fn read(engine: &Engine) -> Result<Self> {
+        Self::of_hashes(engine, engine.ledger.suppressed()?)
+    }
+
+    /// Reads the list of erased and of suppressed persons.
+    ///
+    /// # Errors
+    /// What ledger and vault report.
+    pub(crate) fn for_delivery(engine: &Engine) -> Result<Self> {
+        let mut hashes = engine.ledger.suppressed()?;
+        hashes.extend(engine.ledger.undelivered()?);
+        let mut list = Self::of_hashes(engine, hashes)?;
+        list.profiles = engine.ledger.undelivered_profiles()?.into_iter().collect();
+        Ok(list)
+    }
+
+    fn of_hashes(engine: &Engine, hashes: Vec<(String, BlindIndex)>) -> Result<Self> {
         let mut kinds: BTreeMap<String, SuppressedKind> = BTreeMap::new();
-        for (kind, hash) in engine.ledger.suppressed()? {
+        for (kind, hash) in hashes {
             if !kinds.contains_key(&kind) {
                 let indexer = engine.vault.suppression_indexer(&kind)?;
-                kinds.insert(kind.clone(), SuppressedKind { hashes: HashSet::new(), indexer });
+                let rule = engine.plan.identity.identifiers.iter().find(|rule| rule.name == kind).cloned();
+                kinds.insert(kind.clone(), SuppressedKind { hashes: HashSet::new(), indexer, rule });
             }
             if let Some(known) = kinds.get_mut(&kind) {
                 known.hashes.insert(hash);
             }
         }
-        Ok(Self(kinds))
+        Ok(Self { kinds, profiles: HashSet::new() })
     }
 
     /// Those of a kind; `None` when there is none.
     pub(crate) fn of(&self, kind: &str) -> Option<&SuppressedKind> {
-        self.0.get(kind)
+        self.kinds.get(kind)
+    }
+
+    /// True when nobody stays out by an identifier.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kinds.is_empty()
+    }
+
+    /// True for a profile that holds a record of a suppressed person.
+    pub(crate) fn holds_profile(&self, profile: ProfileId) -> bool {
+        self.profiles.contains(&profile)
+    }
+
+    /// True when a value is an identifier of any kind that stays out.
+    pub(crate) fn holds_any(&self, value: &str) -> bool {
+        self.kinds.values().any(|kind| kind.rule.as_ref().is_some_and(|rule| kind.holds(rule, value)))
+    }
+
+    /// True when some value in a refused record, JSON or text with separators, is an identifier that stays out.
+    pub(crate) fn is_mentioned(&self, payload: &[u8]) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let text = String::from_utf8_lossy(payload);
+        match serde_json::from_str(&text) {
+            Ok(json) => self.is_in_json(&json),
+            Err(_) => {
+                let cells = || text.split(SEPARATORS).map(|cell| cell.trim());
+                cells().any(|cell| self.holds_any(cell))
+                    || cells().flat_map(str::split_whitespace).any(|word| self.holds_any(word))
+            }
+        }
+    }
+
+    fn is_in_json(&self, json: &serde_json::Value) -> bool {
+        match json {
+            serde_json::Value::String(text) => self.holds_any(text),
+            serde_json::Value::Number(number) => self.holds_any(&number.to_string()),
+            serde_json::Value::Array(items) => items.iter().any(|item| self.is_in_json(item)),
+            serde_json::Value::Object(fields) => fields.values().any(|value| self.is_in_json(value)),
+            serde_json::Value::Null | serde_json::Value::Bool(_) => false,
+        }
     }
 }
 
+/// What stands between the values of a line that is no JSON.
+const SEPARATORS: [char; 9] = [',', ';', '\t', '|', '"', '\'', '\n', '\r', '='];
+
 impl SuppressedKind {
-    /// True for an identifier of an erased person, in whatever form it is written.
+    /// True for an identifier that stays out, in whatever form it is written.
     pub(crate) fn holds(&self, rule: &IdentifierRule, value: &str) -> bool {
         let canonical = normalize::identifier(&rule.name, value, &rule.normalize);
         canonical.is_some_and(|canonical| self.hashes.contains(&self.indexer.index(canonical.as_bytes())))
@@ -91,9 +158,28 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_record_mentions_a_person_wherever_the_identifier_stands() {
+        let mut kind = SuppressedKind { hashes: HashSet::new(), indexer: indexer(), rule: Some(rule()) };
+        kind.hashes.insert(kind.indexer.index(b"ann@x.test"));
+        let list = Suppressed { kinds: BTreeMap::from([("email".to_owned(), kind)]), profiles: HashSet::new() };
+        let cases = [
+            (r#"{"id":1,"email":"Ann@X.test"}"#, true),
+            (r#"{"id":1,"owner":{"emails":["bo@x.test","ann@x.test"]}}"#, true),
+            (r#"{"id":1,"email":"joann@x.test"}"#, false),
+            ("7,Ann,\"ann@x.test\",true", true),
+            ("7;Ann <ann@x.test>;true", true),
+            ("7,Bo,bo@x.test", false),
+            ("", false),
+        ];
+        for (payload, expected) in cases {
+            assert_eq!(list.is_mentioned(payload.as_bytes()), expected, "{payload}");
+        }
+    }
+
+    #[test]
     fn an_erased_address_is_known_however_it_is_written_and_no_other_is() {
         let rule = rule();
-        let list = RefCell::new(SuppressedKind { hashes: HashSet::new(), indexer: indexer() });
+        let list = RefCell::new(SuppressedKind { hashes: HashSet::new(), indexer: indexer(), rule: Some(rule.clone()) });
         let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(cases_count()));
         let people = proptest::collection::vec("[a-z]{3,8}", 1..6);
         let ways = (any::<bool>(), any::<bool>(), "[a-z]{0,3}");

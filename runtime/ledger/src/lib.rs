@@ -11,7 +11,9 @@ pub use contract::Ledger;
 pub use contract::audit::{Audit, AuditRow};
 pub use contract::computed::{Computed, Membership, SegmentSize, SnapshotCommit, SnapshotRow};
 pub use contract::credentials::{CredentialClaim, CredentialClaimed, CredentialRow, Credentials};
-pub use contract::dead_letters::{DeadLetterCount, DeadLetterFilter, DeadLetterRow, DeadLetters, NewDeadLetter, Stage};
+pub use contract::dead_letters::{
+    DeadLetterCount, DeadLetterFilter, DeadLetterRow, DeadLetters, NewDeadLetter, SealedLetter, Stage,
+};
 pub use contract::decisions::{Decided, DecisionChange, DecisionRow, Decisions, NewDecision};
 pub use contract::erasures::{ErasureRow, Erasures, NewErasure, NewReceipt, ReceiptRow, ReceiptState, SentRow};
 pub use contract::identity::{FoundNode, Identity, Neighbourhood, NodeRow, ResolutionCommit};
@@ -23,4 +25,5 @@ pub use contract::outbox::{
 };
 pub use contract::plugin_values::PluginValues;
 pub use contract::runs::{Lease, LeaseRow, RunEnd, RunRow, RunStart, Runs};
+pub use contract::suppressions::{SuppressedPerson, Suppressions};
 pub use sqlite::SqliteLedger;

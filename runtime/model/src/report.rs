@@ -47,7 +47,7 @@ pub struct StreamReport {
     pub filtered: u64,
     pub rejected: u64,
     pub admitted: u64,
-    /// Records of erased persons, dropped.
+    /// Records of erased persons, dropped; where records pass straight through, of suppressed persons too.
     #[serde(default)]
     pub suppressed: u64,
     /// Field values sealed.
@@ -106,6 +106,12 @@ pub struct ActivationReport {
     pub desired: u64,
     /// Left out: no consent for the purpose.
     pub without_consent: u64,
+    /// Left out: suppressed or erased.
+    #[serde(default)]
+    pub suppressed: u64,
+    /// Withdrew or are suppressed, and the destination holds them still: the mode removes nothing.
+    #[serde(default)]
+    pub kept_after_withdrawal: u64,
     /// Left out: no value to match by.
     pub without_match: u64,
     /// Left out: another profile has the same match value.

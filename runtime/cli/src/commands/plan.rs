@@ -70,10 +70,11 @@ fn preview(preview: &PipelinePreview) -> String {
             number(sends.batches)
         ));
         lines.push(format!(
-            "  leaves out: {} without consent, {} without a value to match by, {} duplicates",
+            "  leaves out: {} without consent, {} without a value to match by, {} duplicates, {} suppressed",
             number(counts.without_consent),
             number(counts.without_match),
-            number(counts.duplicate_match)
+            number(counts.duplicate_match),
+            number(counts.suppressed)
         ));
         for (kind, profile) in &sends.sample {
             lines.push(format!("    {kind} {profile}"));

@@ -1,4 +1,5 @@
-//! `affluent profile show`, `why`, `export`, `erase` and `erasures`; decisions of stewards are in `decide`.
+//! `affluent profile show`, `why`, `export`, `erase`, `erasures`, `suppress` and `unsuppress`; decisions of stewards are in
+//! `decide`.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,7 +11,7 @@ use crate::arguments::{Output, ProfileCommand, Shared};
 use crate::commands::decide;
 use crate::failure::{Exit, Outcome};
 use crate::project;
-use crate::render::profile;
+use crate::render::profile as render;
 use crate::render::screen::Screen;
 use crate::wire;
 
@@ -20,11 +21,11 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, command: &ProfileComma
     match command {
         ProfileCommand::Show { profile: reference, reveal } => {
             let view = wired.engine.profile(wired.engine.find_profile(reference)?, *reveal).await?;
-            screen.result(&view, || profile::profile(&view))?;
+            screen.result(&view, || render::profile(&view))?;
         }
         ProfileCommand::Why { one, other } => {
             let steps = wired.engine.why(one, other)?;
-            screen.result(&steps, || profile::why(steps.as_deref()))?;
+            screen.result(&steps, || render::why(steps.as_deref()))?;
         }
         ProfileCommand::Export { profile } => {
             let export = wired.engine.export_person(profile).await?;
@@ -36,11 +37,19 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, command: &ProfileComma
                 Some(reference) => return Err(not_erased(&wired.engine, reference).into()),
                 None => wired.engine.resume_erasures().await?,
             };
-            screen.result(&erasures, || profile::erasures(&erasures))?;
+            screen.result(&erasures, || render::erasures(&erasures))?;
+        }
+        ProfileCommand::Suppress { profile } => {
+            let done = wired.engine.suppress_person(profile).await?;
+            screen.result(&done, || render::suppression(&done))?;
+        }
+        ProfileCommand::Unsuppress { profile } => {
+            let done = wired.engine.unsuppress_person(profile).await?;
+            screen.result(&done, || render::suppression(&done))?;
         }
         ProfileCommand::Erasures => {
             let erasures = wired.engine.erasures()?;
-            screen.result(&erasures, || profile::erasures(&erasures))?;
+            screen.result(&erasures, || render::erasures(&erasures))?;
         }
         ProfileCommand::Decide(command) => return decide::run(&wired.engine, screen, command).await,
     }

@@ -1,6 +1,6 @@
 //! A profile and the chain between two records, as text.
 
-use affluent_engine::{ErasureView, ProfileView, WhyStep};
+use affluent_engine::{ConsentRow, ErasureView, ProfileView, Suppression, WhyStep};
 use affluent_profiles::purchases::card::{FitCard, ModelCard};
 use chrono::DateTime;
 
@@ -22,6 +22,9 @@ pub(crate) fn profile(view: &ProfileView) -> String {
         list(identifiers),
         list(records),
     );
+    if !view.consent.is_empty() {
+        text.push_str(&format!("\n\n{}\n", consent(&view.consent)));
+    }
     for (name, card) in &view.cards {
         text.push_str(&format!("\n{name:<12} {}", model_card(card).join("\n             ")));
     }
@@ -29,6 +32,27 @@ pub(crate) fn profile(view: &ProfileView) -> String {
         text.push_str(&format!("\nnot joined   by `{rule}`: {reason}"));
     }
     text
+}
+
+/// What was said of consent, one line per identifier.
+fn consent(rows: &[ConsentRow]) -> String {
+    let mut shown = table(&["consent", "about", "channel", "scope", "status", "since", "until", "basis", "law of", "from"]);
+    for row in rows {
+        let text = |word: &Option<String>| word.clone().unwrap_or_default();
+        shown.add_row([
+            row.purpose.clone(),
+            format!("{} {}", row.subject.0, row.subject.1),
+            text(&row.channel),
+            text(&row.scope),
+            row.status.clone(),
+            row.obtained_at.clone(),
+            text(&row.expires_at),
+            row.legal_basis.unwrap_or_default().to_owned(),
+            text(&row.jurisdiction),
+            row.source.clone(),
+        ]);
+    }
+    shown.to_string()
 }
 
 /// A model card in lines: what was fitted to what, or why nothing was, and what to know of it.
@@ -75,6 +99,21 @@ pub(crate) fn why(steps: Option<&[WhyStep]>) -> String {
             chain.to_string()
         }
     }
+}
+
+/// What was done about a person who is delivered nowhere, or is again.
+pub(crate) fn suppression(done: &Suppression) -> String {
+    let who = done.profile.as_ref().map_or_else(|| "a person who is not known yet".to_owned(), |id| format!("profile {id}"));
+    let text = match (done.is_suppressed, done.has_changed) {
+        (true, true) => format!("{who} is delivered nowhere from now on"),
+        (true, false) => format!("{who} was suppressed before"),
+        (false, true) => format!("{who} may be delivered again, as far as there is consent"),
+        (false, false) => format!("{who} was not suppressed"),
+    };
+    if !done.is_suppressed || done.held_by.is_empty() {
+        return text;
+    }
+    format!("{text}\nheld by {}: their next runs remove what their modes can", done.held_by.join(", "))
 }
 
 /// Erasures and what became of them at destinations.

@@ -111,12 +111,21 @@ fn activation(pipeline: &str, sent: &ActivationReport) -> String {
             number(sent.retryable)
         ));
     }
-    if sent.without_consent + sent.without_match + sent.duplicate_match > 0 {
+    if sent.without_consent + sent.without_match + sent.duplicate_match + sent.suppressed > 0 {
         text.push_str(&format!(
             "\n  left out     {} without consent, {} without a value to match by, {} with one that another profile has",
             number(sent.without_consent),
             number(sent.without_match),
             number(sent.duplicate_match)
+        ));
+        if sent.suppressed > 0 {
+            text.push_str(&format!(", {} suppressed", number(sent.suppressed)));
+        }
+    }
+    if sent.kept_after_withdrawal > 0 {
+        text.push_str(&format!(
+            "\n  still there  {} who may not be sent any more: the mode removes nothing, `mode: mirror` would",
+            number(sent.kept_after_withdrawal)
         ));
     }
     text

@@ -70,6 +70,15 @@ pub struct DeadLetterCount {
     pub count: u64,
 }
 
+/// The payload of a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedLetter {
+    pub id: i64,
+    /// What its ciphertext is bound to.
+    pub stream: String,
+    pub payload_sealed: Vec<u8>,
+}
+
 pub trait DeadLetters {
     /// Dead letters, newest first, at most `limit`.
     ///
@@ -82,6 +91,18 @@ pub trait DeadLetters {
     /// # Errors
     /// Those of the store.
     fn dead_letter_counts(&self) -> Result<Vec<DeadLetterCount>>;
+
+    /// Visits every dead letter that has a payload, oldest first.
+    ///
+    /// # Errors
+    /// Those of the store, and what `visit` returns.
+    fn dead_letter_payloads(&self, visit: &mut dyn FnMut(SealedLetter) -> Result<()>) -> Result<()>;
+
+    /// Takes the payloads away from dead letters; the bytes are overwritten in the file.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn clear_dead_letter_payloads(&self, ids: &[i64]) -> Result<()>;
 
     /// Removes dead letters by id and returns how many there were.
     ///

@@ -19,6 +19,7 @@ pub(crate) mod keys;
 pub(crate) mod outbox;
 pub(crate) mod plugin_values;
 pub(crate) mod runs;
+pub(crate) mod suppressions;
 
 /// Everything a ledger does. All methods of the traits it is made of can be called on a `&dyn Ledger` without naming them.
 pub trait Ledger:
@@ -31,6 +32,7 @@ pub trait Ledger:
     + dead_letters::DeadLetters
     + decisions::Decisions
     + erasures::Erasures
+    + suppressions::Suppressions
     + plugin_values::PluginValues
     + credentials::Credentials
     + audit::Audit

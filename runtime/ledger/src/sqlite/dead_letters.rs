@@ -4,7 +4,9 @@ use affluent_model::Result;
 use rusqlite::{Connection, Row, params};
 
 use super::{SqliteLedger, collect, count_at, limit_of};
-use crate::contract::dead_letters::{DeadLetterCount, DeadLetterFilter, DeadLetterRow, DeadLetters, NewDeadLetter, Stage};
+use crate::contract::dead_letters::{
+    DeadLetterCount, DeadLetterFilter, DeadLetterRow, DeadLetters, NewDeadLetter, SealedLetter, Stage,
+};
 use crate::contract::runs::Lease;
 use crate::error::StoreResult;
 
@@ -34,6 +36,28 @@ impl DeadLetters for SqliteLedger {
                     count: count_at(row, 4)?,
                 })
             })?)
+        })
+    }
+
+    fn dead_letter_payloads(&self, visit: &mut dyn FnMut(SealedLetter) -> Result<()>) -> Result<()> {
+        self.read(|connection| {
+            let sql = "SELECT id, stream, payload_sealed FROM dead_letter WHERE payload_sealed IS NOT NULL ORDER BY id";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                visit(SealedLetter { id: row.get(0)?, stream: row.get(1)?, payload_sealed: row.get(2)? })?;
+            }
+            Ok(())
+        })
+    }
+
+    fn clear_dead_letter_payloads(&self, ids: &[i64]) -> Result<()> {
+        self.write_keys(|transaction| {
+            let mut statement = transaction.prepare_cached("UPDATE dead_letter SET payload_sealed = NULL WHERE id = ?1")?;
+            for id in ids {
+                statement.execute([id])?;
+            }
+            Ok(())
         })
     }
 

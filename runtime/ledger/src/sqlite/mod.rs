@@ -22,6 +22,7 @@ mod resolution;
 mod runs;
 mod schema;
 mod settle;
+mod suppressions;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -184,4 +184,10 @@ CREATE TABLE decision_node (
     PRIMARY KEY (decision, place)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX decision_by_node ON decision_node (node);
+-- Who is delivered nowhere and is not erased: keyed hashes of identifiers, and the records a person is made of.
+CREATE TABLE delivery_stop (
+    kind TEXT NOT NULL, hash BLOB NOT NULL, added_at_us INTEGER NOT NULL,
+    PRIMARY KEY (kind, hash)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE delivery_stop_node (node INTEGER PRIMARY KEY, added_at_us INTEGER NOT NULL) STRICT;
 ";

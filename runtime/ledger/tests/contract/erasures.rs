@@ -103,3 +103,50 @@ fn a_receipt_is_settled_when_the_destination_holds_nothing_more() {
     let receipts = store.erasures(false).unwrap().remove(0).receipts;
     assert_eq!(receipts.first().map(|receipt| (receipt.state, receipt.at_us)), Some((ReceiptState::RemovedOnly, 9)));
 }
+
+#[test]
+fn a_suppressed_person_is_found_by_identifier_and_by_profile_until_let_go() {
+    let (mut store, lease) = two_persons();
+    let person = SuppressedPerson { nodes: vec![NodeId(2)], identifiers: vec![("email".to_owned(), value(9))] };
+
+    assert!(store.suppress(&person, 5).unwrap());
+    assert!(!store.suppress(&person, 6).unwrap());
+    store.begin_erasure(&lease, &NewErasure { suppressed: vec![("email".to_owned(), value(8))], ..asked() }).unwrap();
+    store.reopen();
+    assert_eq!(store.undelivered().unwrap(), [("email".to_owned(), value(9))]);
+    assert_eq!(store.undelivered_profiles().unwrap(), [profile(1)]);
+
+    let all = vec![("email".to_owned(), value(8)), ("email".to_owned(), value(9))];
+    assert!(store.unsuppress(&SuppressedPerson { identifiers: all, ..person.clone() }).unwrap());
+    assert!(!store.unsuppress(&person).unwrap());
+    assert_eq!(store.undelivered().unwrap(), []);
+    assert_eq!(store.undelivered_profiles().unwrap(), []);
+    assert_eq!(store.suppressed().unwrap(), [("email".to_owned(), value(8))]);
+}
+
+#[test]
+fn a_dead_letter_whose_payload_was_taken_keeps_its_reason() {
+    let (store, lease) = Store::with_nodes(1);
+    let letter = |payload: &[u8]| NewDeadLetter {
+        stream: STREAM.to_owned(),
+        stage: Stage::Read,
+        place: "row 1".to_owned(),
+        code: "x".to_owned(),
+        message: "y".to_owned(),
+        payload_sealed: Some(payload.to_vec()),
+        at_us: 1,
+    };
+    let commit = EpochCommit { dead_letters: vec![letter(b"one"), letter(b"two")], ..epoch() };
+    store.commit_epoch(&lease, &commit).unwrap();
+
+    store.clear_dead_letter_payloads(&[1]).unwrap();
+
+    let mut left = Vec::new();
+    let visited = store.dead_letter_payloads(&mut |letter| {
+        left.push(letter);
+        Ok(())
+    });
+    visited.unwrap();
+    assert_eq!(left, [SealedLetter { id: 2, stream: STREAM.to_owned(), payload_sealed: b"two".to_vec() }]);
+    assert_eq!(store.dead_letters(&DeadLetterFilter::default(), 9).unwrap().len(), 2);
+}

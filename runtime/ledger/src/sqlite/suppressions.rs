@@ -1,0 +1,59 @@
+//! Suppressed persons.
+
+use affluent_model::Result;
+use affluent_model::identity::{BlindIndex, ProfileId};
+use rusqlite::params;
+
+use super::computed::profile_of;
+use super::{SqliteLedger, collect};
+use crate::contract::suppressions::{SuppressedPerson, Suppressions};
+
+impl Suppressions for SqliteLedger {
+    fn suppress(&self, person: &SuppressedPerson, now_us: i64) -> Result<bool> {
+        self.write(|transaction| {
+            let mut added = 0;
+            let sql = "INSERT OR IGNORE INTO delivery_stop (kind, hash, added_at_us) VALUES (?1, ?2, ?3)";
+            let mut identifier = transaction.prepare_cached(sql)?;
+            for (kind, hash) in &person.identifiers {
+                added += identifier.execute(params![kind, hash, now_us])?;
+            }
+            let sql = "INSERT OR IGNORE INTO delivery_stop_node (node, added_at_us) VALUES (?1, ?2)";
+            let mut node = transaction.prepare_cached(sql)?;
+            for one in &person.nodes {
+                added += node.execute([one.0, now_us])?;
+            }
+            Ok(added > 0)
+        })
+    }
+
+    fn unsuppress(&self, person: &SuppressedPerson) -> Result<bool> {
+        self.write(|transaction| {
+            let mut removed = 0;
+            let mut identifier = transaction.prepare_cached("DELETE FROM delivery_stop WHERE kind = ?1 AND hash = ?2")?;
+            for (kind, hash) in &person.identifiers {
+                removed += identifier.execute(params![kind, hash])?;
+            }
+            let mut node = transaction.prepare_cached("DELETE FROM delivery_stop_node WHERE node = ?1")?;
+            for one in &person.nodes {
+                removed += node.execute([one.0])?;
+            }
+            Ok(removed > 0)
+        })
+    }
+
+    fn undelivered(&self) -> Result<Vec<(String, BlindIndex)>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT kind, hash FROM delivery_stop ORDER BY kind, hash")?;
+            collect(statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        })
+    }
+
+    fn undelivered_profiles(&self) -> Result<Vec<ProfileId>> {
+        self.read(|connection| {
+            let sql =
+                "SELECT DISTINCT a.profile FROM delivery_stop_node d JOIN assignment a ON a.node = d.node ORDER BY a.profile";
+            let mut statement = connection.prepare_cached(sql)?;
+            collect(statement.query_map([], |row| Ok(profile_of(row.get(0)?)))?)
+        })
+    }
+}
