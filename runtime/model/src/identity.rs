@@ -59,6 +59,9 @@ pub struct Edge {
     pub seen_at_us: i64,
 }
 
+/// The kind of a link without an identifier; its value is all zeroes.
+pub const NO_KIND: u16 = u16::MAX;
+
 /// Why two nodes are, or are not, one profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
@@ -67,7 +70,7 @@ pub struct Link {
     pub node_b: NodeId,
     /// Name of the rule that made it.
     pub rule: String,
-    /// The identifier both carry.
+    /// The identifier both carry; [`NO_KIND`] where the link stands on attributes alone, or a person made it.
     pub kind: u16,
     pub value: BlindIndex,
     pub verdict: LinkVerdict,

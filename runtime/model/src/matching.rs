@@ -1,6 +1,10 @@
 //! How rules of identity look at what people write about themselves: names, dates, addresses. These attributes never
 //! identify anybody alone; a rule compares them beside identifiers, or weighs them together.
 
+use std::fmt;
+
+use crate::plan::{IdentityRules, MatchRule};
+
 /// A column that rules compare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttributeRule {
@@ -93,4 +97,69 @@ pub struct Veto {
     pub attributes: Vec<String>,
     /// A join is refused when more than this share of the pairs across the two sides contradicts, 0 to 1.
     pub share_max: f64,
+}
+
+impl IdentityRules {
+    /// For each of `attributes`, whether a rule or the veto looks at it: no other needs to be read.
+    #[must_use]
+    pub fn compared(&self) -> Vec<bool> {
+        let is_named = |subject: &Subject, one: &AttributeRule| match subject {
+            Subject::Names => matches!(one.form, AttributeForm::GivenName | AttributeForm::FamilyName),
+            Subject::Attribute(name) => *name == one.name,
+        };
+        let is_weighed =
+            |score: &ScoreRule, one: &AttributeRule| score.attributes.is_empty() || score.attributes.contains(&one.name);
+        let is_compared = |one: &AttributeRule| {
+            let in_rules = self.rules.iter().any(|rule| {
+                rule.compare.iter().any(|comparison| is_named(&comparison.subject, one))
+                    || rule.score.as_ref().is_some_and(|score| is_weighed(score, one))
+            });
+            let in_veto = self
+                .veto
+                .as_ref()
+                .is_some_and(|veto| veto.is_by_names && is_named(&Subject::Names, one) || veto.attributes.contains(&one.name));
+            in_rules || in_veto
+        };
+        self.attributes.iter().map(is_compared).collect()
+    }
+
+    /// True when a rule finds pairs that share no identifier: any node may then join any other, so that a part of the nodes
+    /// cannot be resolved without the rest.
+    #[must_use]
+    pub fn joins_without_identifiers(&self) -> bool {
+        self.rules.iter().any(|rule| rule.all.is_empty())
+    }
+}
+
+impl MatchRule {
+    /// What the rule looks at besides identifiers, in the words of the file: `names same`, `weighs first_name`.
+    #[must_use]
+    pub fn compared(&self, attributes: &[AttributeRule]) -> Vec<String> {
+        let weighed = self.score.iter().flat_map(|score| {
+            let all = attributes.iter().map(|one| &one.name).filter(|_| score.attributes.is_empty());
+            score.attributes.iter().chain(all).map(|name| format!("weighs {name}"))
+        });
+        let tested = self.compare.iter().map(|comparison| match &comparison.subject {
+            Subject::Names => format!("names {}", comparison.test),
+            Subject::Attribute(name) => format!("{name} {}", comparison.test),
+        });
+        tested.chain(weighed).collect()
+    }
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact => f.write_str("exact"),
+            Self::Compatible => f.write_str("compatible"),
+            Self::Agree => f.write_str("agree"),
+            Self::Same => f.write_str("same"),
+            Self::JaroWinkler(least) => write!(f, "jaro_winkler {least}"),
+            Self::Damerau(edits) => write!(f, "damerau {edits}"),
+            Self::Nickname => f.write_str("nickname"),
+            Self::Initial => f.write_str("initial"),
+            Self::Swapped => f.write_str("swapped"),
+            Self::WithinDays(days) => write!(f, "within_days {days}"),
+        }
+    }
 }

@@ -10,6 +10,8 @@ use std::collections::HashMap;
 
 use affluent_model::matching::{AttributeForm, AttributeRule};
 
+use crate::weigh::blocking::{combined, key_of};
+
 /// Number of a value in its column; 0 = the node has none.
 pub(crate) type ValueId = u32;
 
@@ -38,6 +40,26 @@ impl Evidence {
         Self { columns: rules.iter().map(Column::new).collect(), nodes: 0 }
     }
 
+    /// So many rows that say nothing yet.
+    #[must_use]
+    pub fn of_nodes(rules: &[AttributeRule], nodes: usize) -> Self {
+        let mut evidence = Self::new(rules);
+        evidence.columns.iter_mut().for_each(|column| column.ids = vec![0; nodes]);
+        evidence.nodes = nodes;
+        evidence
+    }
+
+    /// Replaces what a row says of an attribute, both by position, unless the value says nothing; true when it says something.
+    pub fn set(&mut self, row: usize, attribute: usize, value: &str) -> bool {
+        let Some(column) = self.columns.get_mut(attribute) else { return false };
+        let id = column.number(value);
+        if id == 0 {
+            return false;
+        }
+        column.ids.get_mut(row).into_iter().for_each(|slot| *slot = id);
+        true
+    }
+
     /// Adds the attributes of one more node, as its source wrote them, in the order of the rules; what is missing is empty.
     pub fn push<'a>(&mut self, values: impl IntoIterator<Item = &'a str>) {
         let mut values = values.into_iter();
@@ -59,6 +81,19 @@ impl Evidence {
         self.nodes == 0
     }
 
+    /// A number per row, made of nothing but what the row says; 0 where it says nothing.
+    pub(crate) fn fingerprints(&self) -> Vec<u64> {
+        let mut fingerprints = vec![0; self.nodes];
+        for (at, column) in (1..).zip(&self.columns) {
+            let keys: Vec<u64> = column.values().map(key_of).collect();
+            for (fingerprint, id) in fingerprints.iter_mut().zip(&column.ids).filter(|(_, id)| **id != 0) {
+                let key = keys.get(*id as usize).copied().unwrap_or(0);
+                *fingerprint = combined(*fingerprint, combined(at, key));
+            }
+        }
+        fingerprints
+    }
+
     pub(crate) fn columns(&self) -> &[Column] {
         &self.columns
     }
@@ -77,15 +112,20 @@ impl Column {
     }
 
     fn push(&mut self, value: &str) {
+        let id = self.number(value);
+        self.ids.push(id);
+    }
+
+    /// The number of a value's normal form; 0 when it says nothing.
+    fn number(&mut self, value: &str) -> ValueId {
         let normal = forms::normal(self.form, value);
         if let Some(id) = self.numbers.get(normal.as_str()) {
-            self.ids.push(*id);
-            return;
+            return *id;
         }
         let id = ValueId::try_from(self.values.len()).unwrap_or(0);
         self.values.push(normal.as_str().into());
         self.numbers.insert(normal.into(), id);
-        self.ids.push(id);
+        id
     }
 
     /// Values are numbered anew, by their first row, so that the numbers too depend on nothing but the new order.

@@ -29,6 +29,8 @@ pub struct Records<'a> {
     nodes: Vec<ResolveNode>,
     edges: Vec<Edge>,
     evidence: Option<Evidence>,
+    /// By attribute rule: whether any rule looks at it.
+    compared: Vec<bool>,
 }
 
 /// Where things stand in a row.
@@ -72,6 +74,7 @@ impl<'a> Records<'a> {
         Ok(Self {
             rules,
             kinds: rules.identifiers.iter().map(|rule| rule.name.clone()).collect(),
+            compared: rules.compared(),
             evidence: (!attributes.is_empty()).then(|| Evidence::new(&rules.attributes)),
             columns: Columns { id, identifiers, attributes },
             ids: String::new(),
@@ -94,7 +97,8 @@ impl<'a> Records<'a> {
             }
         }
         if let Some(evidence) = &mut self.evidence {
-            evidence.push(self.columns.attributes.iter().map(|column| field(*column)));
+            let attributes = self.columns.attributes.iter().zip(&self.compared);
+            evidence.push(attributes.map(|(column, is_compared)| if *is_compared { field(*column) } else { "" }));
         }
     }
 

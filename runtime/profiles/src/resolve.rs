@@ -1,6 +1,6 @@
 //! Identity resolution: from nodes and the identifiers they carry to profiles, with every link that joins two nodes
 //! and every link that a guard rail refused. The partition is a function of the set of edges alone: links are tried
-//! in a canonical order made of rules, identifier values and node keys, never of arrival or of ids. It does not
+//! in a canonical order made of rules, identifier values, what nodes say and their keys, never of arrival or of ids. It does not
 //! load, store or open anything.
 
 mod components;
@@ -136,7 +136,7 @@ pub fn resolve(input: &ResolveInput<'_>) -> Resolution {
 #[must_use]
 pub fn resolve_with(input: &ResolveInput<'_>, knowledge: &Knowledge<'_>) -> Resolution {
     let rules = RuleSet::compile(input.rules, input.kinds);
-    let nodes = NodeOrder::new(input.nodes);
+    let nodes = NodeOrder::new(input.nodes, &fingerprints(knowledge));
     let solved = solve(input, knowledge, &rules, &nodes);
     let links = solved.proposals.iter().map(|proposal| link(proposal, input, &rules, &nodes, &solved.values)).collect();
     let labels = label(input.nodes, &nodes, &solved.partition, knowledge.former);
@@ -155,7 +155,7 @@ pub fn resolve_with(input: &ResolveInput<'_>, knowledge: &Knowledge<'_>) -> Reso
 #[must_use]
 pub fn group(input: &ResolveInput<'_>, knowledge: &Knowledge<'_>) -> Grouping {
     let rules = RuleSet::compile(input.rules, input.kinds);
-    let nodes = NodeOrder::new(input.nodes);
+    let nodes = NodeOrder::new(input.nodes, &fingerprints(knowledge));
     let Solved { proposals, partition, blocked, models, .. } = solve(input, knowledge, &rules, &nodes);
     let mut group_of = vec![0; nodes.len()];
     for (position, group) in nodes.positions().iter().zip(&partition.component_of) {
@@ -179,6 +179,10 @@ pub fn group(input: &ResolveInput<'_>, knowledge: &Knowledge<'_>) -> Grouping {
         joined.pop();
     }
     Grouping { group_of, groups: partition.count, joined, refused: refused.into_iter().collect(), blocked, models }
+}
+
+fn fingerprints(knowledge: &Knowledge<'_>) -> Vec<u64> {
+    knowledge.evidence.map(Evidence::fingerprints).unwrap_or_default()
 }
 
 struct Solved {

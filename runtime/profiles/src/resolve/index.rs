@@ -1,15 +1,15 @@
-//! Canonical numbering: nodes by key, identifier values by kind and value, and who carries what. Everything after it
-//! works on these numbers, so nothing can depend on ids or arrival; 32-bit numbers and one sort keep a million nodes
+//! Canonical numbering: nodes by what they say and by key, identifier values by kind and value, and who carries what.
+//! Everything after it works on these numbers, so nothing can depend on ids or arrival; 32-bit numbers and one sort keep a million nodes
 //! within tens of megabytes.
 
 use std::ops::Range;
 
-use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, NodeId};
+use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, NO_KIND, NodeId};
 
 use super::rules::{KindRank, RuleSet};
 use super::{ResolveInput, ResolveNode};
 
-/// Position of a node in order of node keys.
+/// Position of a node in the order of nodes.
 pub(super) type NodeRank = u32;
 /// Position of an identifier value in order of kinds and values.
 pub(super) type ValueRank = u32;
@@ -17,7 +17,8 @@ pub(super) type ValueRank = u32;
 /// Ids span at most this many times their number for a table indexed by id; else they are searched.
 const DENSE_SPAN_PER_NODE: u64 = 8;
 
-/// The nodes of the input in order of their keys.
+/// The nodes of the input, by the fingerprint of what they say, then by key: so equal records come out equal also where their
+/// keys are made another way, and neighbours have nothing to do with each other.
 #[derive(Debug)]
 pub(super) struct NodeOrder {
     /// Rank → position in the input.
@@ -25,8 +26,13 @@ pub(super) struct NodeOrder {
 }
 
 impl NodeOrder {
-    pub(super) fn new(nodes: &[ResolveNode]) -> Self {
-        let mut pairs: Vec<(u64, u32)> = nodes.iter().map(|node| key_prefix(&node.key)).zip(0..).collect();
+    /// `fingerprints` has one per node, or is empty where they say nothing.
+    pub(super) fn new(nodes: &[ResolveNode], fingerprints: &[u64]) -> Self {
+        let mut pairs: Vec<(u64, u32)> = if fingerprints.is_empty() {
+            nodes.iter().map(|node| key_prefix(&node.key)).zip(0..).collect()
+        } else {
+            fingerprints.iter().copied().zip(0..).collect()
+        };
         pairs.sort_unstable();
         for run in pairs.chunk_by_mut(|a, b| a.0 == b.0).filter(|run| run.len() > 1) {
             run.sort_unstable_by_key(|(_, position)| nodes.get(*position as usize).map(|node| (node.key, node.node)));
@@ -197,7 +203,7 @@ impl ValueIndex {
     /// The ledger's kind number and the blind index of a value; a kind that no ledger has where there is none.
     pub(super) fn identifier(&self, edges: &[Edge], value: ValueRank) -> (u16, BlindIndex) {
         let edge = self.samples.get(value as usize).and_then(|edge| edges.get(*edge as usize));
-        edge.map_or((u16::MAX, [0; 17]), |edge| (edge.kind, edge.value))
+        edge.map_or((NO_KIND, [0; 17]), |edge| (edge.kind, edge.value))
     }
 }
 

@@ -75,7 +75,8 @@ fn letters_of_names(columns: &[&Column]) -> Option<Part> {
     Some(Part { attribute: usize::MAX, keys: keys.collect() })
 }
 
-fn key_of(text: &str) -> u64 {
+/// A number of a text; 0 of the empty one, and of no other.
+pub(crate) fn key_of(text: &str) -> u64 {
     if text.is_empty() { 0 } else { hash(text.as_bytes()) }
 }
 
@@ -93,7 +94,8 @@ fn mixed(mut key: u64) -> u64 {
     key ^ (key >> 33)
 }
 
-fn combined(a: u64, b: u64) -> u64 {
+/// One number of two, in this order; never 0.
+pub(crate) fn combined(a: u64, b: u64) -> u64 {
     mixed(a.rotate_left(23) ^ mixed(b)).max(1)
 }
 

@@ -83,13 +83,14 @@ fn block_kinds(columns: usize) -> impl Iterator<Item = Vec<usize>> {
     (0..columns).map(|column| vec![column]).chain(pairs)
 }
 
-/// Share of strangers at each level. The nodes stand in an order that has nothing to do with what they say, so that
-/// neighbours are strangers.
+/// Share of strangers at each level. The nodes stand in an order in which only equal records are near each other, so that
+/// those far from each other are strangers.
 fn strangers(comparer: &Comparer<'_>, nodes: usize) -> Vec<Counts> {
     let mut counts = vec![[PSEUDO_COUNT; LEVELS_MAX]; comparer.columns().len()];
     let distances = (STRANGER_PAIRS / nodes.max(1)).clamp(1, (nodes.saturating_sub(1) / 2).max(1));
-    for distance in (1..=distances).filter(|distance| *distance < nodes) {
-        for node in 0..nodes {
+    for step in 1..=distances {
+        let distance = (step * nodes / (2 * distances + 1)).max(1);
+        for node in (0..nodes).filter(|_| distance < nodes) {
             let other = (node + distance) % nodes;
             let pattern = comparer.pattern(narrow(node), narrow(other));
             add(&mut counts, pattern, 1.0);
