@@ -22,6 +22,7 @@ mod provenance;
 mod purchases;
 mod quickstart;
 mod resolve;
+mod sealed_rules;
 mod segments;
 mod structure;
 mod support;
@@ -42,6 +43,7 @@ fn main() {
     trials.extend(consent::trials());
     trials.extend(keys::trials());
     trials.extend(resolve::trials());
+    trials.extend(sealed_rules::trials());
     trials.extend(bad_input::trials());
     trials.extend(crash::trials());
     trials.extend(pipeline_tests::trials());

@@ -19,7 +19,6 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("resolve: the shipped rules group the excerpt", shipped_rules_group_the_excerpt),
         rule("resolve: order and files make no difference", order_and_files_make_no_difference),
         rule("resolve: a missing column and a repeated id are told", mistakes_are_told),
-        rule("resolve: a project refuses rules that compare", a_project_refuses_rules_that_compare),
         with_data("resolve: persons of a register are found by evidence", persons_of_a_register),
         with_data("resolve: contacts are found by evidence", contacts),
         with_data("resolve: customers of a shop are found by rules", customers),
@@ -105,13 +104,6 @@ fn mistakes_are_told() -> Result<(), Failed> {
     run("no-email.csv").expect(2)?.says("E0840")?.says("the file has id, mail")?;
     run("twice.csv").expect(2)?.says("E0842")?;
     run("absent.csv").expect(2)?.says("E0841")?;
-    Ok(())
-}
-
-fn a_project_refuses_rules_that_compare() -> Result<(), Failed> {
-    let project = Project::copy_of("quickstart");
-    fs::copy(rules("customers.yaml"), project.path().join("profiles/identity.yaml"))?;
-    project.affluent(&["validate"]).expect(2)?.says("E0160")?.says("affluent resolve")?;
     Ok(())
 }
 

@@ -21,6 +21,7 @@ pub(crate) fn check(parts: &Parts, sources: &Sources) -> Vec<Diagnostic> {
     links.circle_of_pipelines();
     links.segments();
     links.survivorship();
+    links.compared_attributes();
     links.names_of_columns();
     links.found
 }
@@ -227,6 +228,23 @@ impl<'a> Links<'a> {
                 let at = self.sources.locate_name(&Subject::Identity, &["survivorship", attribute, "prefer"], connection);
                 self.connection(connection, at);
             }
+        }
+    }
+
+    /// What rules compare must come from somewhere: an attribute that nobody gives would never join anybody.
+    fn compared_attributes(&mut self) {
+        let Some(identity) = &self.parts.identity else { return };
+        if self.parts.declared.incomplete.contains(&FileKind::Pipeline) {
+            return;
+        }
+        let given = self.mappings().flat_map(|mapping| mapping.attributes.iter().chain(&mapping.identifiers));
+        let given: BTreeSet<&str> = given.map(|named| named.name.as_str()).collect();
+        let known: Vec<&str> = given.iter().copied().collect();
+        for attribute in identity.attributes.iter().filter(|attribute| !given.contains(attribute.name.as_str())) {
+            let name = &attribute.name;
+            let at = self.sources.locate_key(&Subject::Identity, &["attributes"], name);
+            let help = near::suggestion(name, "pipelines map the attributes", &known);
+            self.add(mistake::UNKNOWN_ATTRIBUTE, format!("no pipeline maps the attribute `{name}`"), at, help);
         }
     }
 

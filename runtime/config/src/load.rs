@@ -16,7 +16,6 @@ use crate::file_kind::FileKind;
 use crate::links;
 use crate::lock::{LOCK_FILE, LOCK_HELP};
 use crate::lower;
-use crate::lower::profiles::Reader;
 use crate::mistake::{self, FileReport, finish};
 use crate::node::Node;
 use crate::prescan;
@@ -87,7 +86,6 @@ pub fn read_lock(root: &Path) -> Result<Lock, Vec<Diagnostic>> {
 /// Every mistake in the file, with its place.
 pub fn read_identity(file: &Path, inputs: &Inputs<'_>) -> Result<IdentityRules, Vec<Diagnostic>> {
     let mut loader = Loader::new(Path::new(""), inputs, &[FileKind::Identity]);
-    loader.reader = Reader::Resolve;
     loader.file(file, FileKind::Identity);
     let Loader { parts, sources, diagnostics, .. } = loader;
     match parts.identity {
@@ -164,8 +162,6 @@ struct Loader<'a> {
     parts: Parts,
     sources: Sources,
     diagnostics: Vec<Diagnostic>,
-    /// Who reads the rules of identity.
-    reader: Reader,
 }
 
 impl<'a> Loader<'a> {
@@ -177,7 +173,6 @@ impl<'a> Loader<'a> {
             parts: Parts::default(),
             sources: Sources::default(),
             diagnostics: Vec::new(),
-            reader: Reader::Project,
         }
     }
 
@@ -308,7 +303,7 @@ impl<'a> Loader<'a> {
                 }
             }
             FileKind::Identity => {
-                self.parts.identity = typed(&tree, report).map(|raw| lower::profiles::identity(&raw, self.reader, report));
+                self.parts.identity = typed(&tree, report).map(|raw| lower::profiles::identity(&raw, report));
                 self.keep(Subject::Identity, whole, report);
             }
             FileKind::Traits => {

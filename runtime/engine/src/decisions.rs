@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::decisions::meant::{differ, oldest_node, split_of};
 use crate::engine::Engine;
+use crate::evidence::EvidenceReader;
 use crate::sealer::{Place, RunOpener, RunSealer};
 use crate::unify::{Found, Part, kind_names, resolve_part};
 
@@ -245,7 +246,10 @@ impl Engine {
     ) -> Result<DecisionOutcome> {
         let lease = self.wait_for_profiles_lease().await?;
         let renewal = self.keep_lease(&lease);
-        let done = change(&lease).and_then(|(change, decided)| self.apply_decision(&lease, change, &decided));
+        let done = match change(&lease) {
+            Ok((change, decided)) => self.apply_decision(&lease, change, &decided).await,
+            Err(error) => Err(error),
+        };
         renewal.abort();
         let outcome = if done.is_ok() { RunOutcome::Succeeded } else { RunOutcome::Failed };
         let report = RunReport { pipeline: lease.pipeline.clone(), run: lease.run.to_string(), outcome, ..RunReport::default() };
@@ -253,7 +257,7 @@ impl Engine {
         done
     }
 
-    fn apply_decision(&self, lease: &Lease, change: DecisionChange, decided: &Decided) -> Result<DecisionOutcome> {
+    async fn apply_decision(&self, lease: &Lease, change: DecisionChange, decided: &Decided) -> Result<DecisionOutcome> {
         let mut nodes = decided.nodes();
         nodes.sort_unstable();
         let before = self.profiles_of(&nodes)?;
@@ -262,8 +266,12 @@ impl Engine {
             DecisionChange::Decide(_) => None,
         };
         let found = Found { nodes: nodes.clone(), edges: Vec::new() };
-        let part = Part { files: &[], found, is_whole: false, change: Some(change) };
-        resolve_part(self, lease, part, &mut ProfilesReport::default())?;
+        let rules = &self.plan.identity;
+        let part = Part { files: &[], found, is_whole: rules.joins_without_identifiers(), change: Some(change) };
+        let mut evidence = EvidenceReader::new(self, rules);
+        let done = resolve_part(self, lease, part, &mut evidence, &mut ProfilesReport::default()).await;
+        evidence.audit()?;
+        done?;
         let decision = match undone {
             Some(decision) => decision,
             None => self.ledger.decisions()?.last().map_or(0, |row| row.decision),

@@ -2,7 +2,7 @@
 
 use affluent_lake::LakeQuery;
 use affluent_ledger::NodeRow;
-use affluent_model::identity::{BlindIndex, LinkVerdict, NodeId, ProfileId};
+use affluent_model::identity::{BlindIndex, LinkVerdict, NO_KIND, NodeId, ProfileId};
 use affluent_model::{Error, Result, normalize};
 use affluent_profiles::explain::explain;
 use affluent_profiles::purchases::card::ModelCard;
@@ -52,10 +52,12 @@ pub struct ProfileValue {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WhyStep {
     pub rule: String,
-    /// Identifier kind that both records carry.
+    /// Identifier kind that both records carry; empty where the rule needs none.
     pub identifier: String,
     /// The first digits of the value's blind index: tells values apart without showing them.
     pub value: String,
+    /// What the rule compares besides: attributes and tests, no values.
+    pub compared: Vec<String>,
     pub from: String,
     pub to: String,
     /// When the later of the two was first seen, microseconds UTC.
@@ -237,10 +239,13 @@ impl Engine {
         let names = kind_names(self)?;
         let named = |node: NodeId| around.nodes.iter().find(|row| row.node == node);
         let describe = |node: NodeId| named(node).map_or_else(String::new, |row| format!("{} record {}", row.source, node.0));
+        let identity = &self.plan.identity;
+        let rule = |name: &str| identity.rules.iter().find(|rule| rule.name == name);
         let steps = chain.into_iter().map(|link| WhyStep {
             rule: link.rule.clone(),
             identifier: names.get(usize::from(link.kind)).cloned().unwrap_or_default(),
-            value: masked(&link.value),
+            value: if link.kind == NO_KIND { String::new() } else { masked(&link.value) },
+            compared: rule(&link.rule).map(|rule| rule.compared(&identity.attributes)).unwrap_or_default(),
             from: describe(link.node_a),
             to: describe(link.node_b),
             since_us: [link.node_a, link.node_b].into_iter().filter_map(named).map(|row| row.first_seen_us).max().unwrap_or(0),

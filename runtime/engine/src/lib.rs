@@ -16,6 +16,7 @@ mod desired;
 mod engine;
 mod epoch;
 mod erase;
+mod evidence;
 mod gate;
 mod ingest;
 mod insights;

@@ -2,12 +2,13 @@
 //! sealed for, counts the opening under its purpose.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use affluent_model::identity::NodeId;
 use affluent_model::{Error, Result};
 use affluent_vault::{FieldContext, FieldKey, OpenedValue, Padding, Purpose, read_header};
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{DataType, Int64Type};
 
 use crate::engine::Engine;
 use crate::epoch::key_id;
@@ -44,8 +45,23 @@ impl Lineage {
         Ok(Self {
             tables: rows::as_text(&part("table")?)?,
             records: rows::as_text(&part("record")?)?,
-            nodes: rows::cast_to(&part("node")?, &arrow::datatypes::DataType::Int64)?,
+            nodes: rows::cast_to(&part("node")?, &DataType::Int64)?,
             fields: rows::as_text(&part("field")?)?,
+        })
+    }
+
+    /// Of a column of a lake table, whose records have these keys and persons.
+    ///
+    /// # Errors
+    /// A bug when keys or persons have another type.
+    pub(crate) fn of_records(table: &str, field: &str, records: &ArrayRef, nodes: &ArrayRef) -> Result<Self> {
+        let repeated =
+            |text: &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, records.len()))) };
+        Ok(Self {
+            tables: repeated(table),
+            records: rows::as_text(records)?,
+            nodes: rows::cast_to(nodes, &DataType::Int64)?,
+            fields: repeated(field),
         })
     }
 

@@ -5,17 +5,20 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use affluent_lake::{LakeQuery, LakeTable};
-use affluent_ledger::{DecisionChange, FileRow, Lease, Neighbourhood, NodeRow, ResolutionCommit};
-use affluent_model::identity::{BlindIndex, Edge, LinkVerdict, NodeId};
+use affluent_ledger::{DecisionChange, FileRow, Lease, NodeRow, ResolutionCommit};
+use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, LinkVerdict, NodeId};
+use affluent_model::plan::IdentityRules;
 use affluent_model::report::ProfilesReport;
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
-use affluent_profiles::resolve::{Resolution, ResolveInput, ResolveNode, resolve_with};
+use affluent_profiles::evidence::Evidence;
+use affluent_profiles::resolve::{Knowledge, Resolution, ResolveInput, ResolveNode, resolve_with};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 
 use crate::decisions::{Reviewed, Standing};
 use crate::engine::{Engine, Event, cancelled};
+use crate::evidence::EvidenceReader;
 use crate::mapping::identifier_column;
 use crate::rows;
 
@@ -41,14 +44,23 @@ pub(crate) async fn unify(engine: &Engine, lease: &Lease, report: &mut ProfilesR
         report.profiles = engine.ledger.profile_count()?;
         return Ok(());
     }
-    // Changed rules need the whole graph at once; what is only new is resolved part by part, with the same result.
-    let parts = if rules_changed { vec![files.as_slice()] } else { parts_of(&files) };
-    for part in parts {
-        if engine.is_cancelled() {
-            return Err(cancelled());
+    // Changed rules need the whole graph at once, and so do rules that join without an identifier; what is only new is
+    // resolved part by part else, with the same result.
+    let is_whole = rules_changed || engine.plan.identity.joins_without_identifiers();
+    let parts = if is_whole { vec![files.as_slice()] } else { parts_of(&files) };
+    let mut evidence = EvidenceReader::new(engine, &engine.plan.identity);
+    let mut done = Ok(());
+    for files in parts {
+        done = if engine.is_cancelled() { Err(cancelled()) } else { Ok(()) };
+        if done.is_ok() {
+            done = resolve_files(engine, lease, (files, is_whole), &mut evidence, report).await;
         }
-        resolve_files(engine, lease, part, rules_changed, report).await?;
+        if done.is_err() {
+            break;
+        }
     }
+    evidence.audit()?;
+    done?;
     engine.ledger.put_plugin_value(owner, plugin, key, &rules_hash)?;
     report.profiles = engine.ledger.profile_count()?;
     Ok(())
@@ -77,14 +89,14 @@ fn parts_of(files: &[FileRow]) -> Vec<&[FileRow]> {
 async fn resolve_files(
     engine: &Engine,
     lease: &Lease,
-    files: &[FileRow],
-    is_whole: bool,
+    (files, is_whole): (&[FileRow], bool),
+    evidence: &mut EvidenceReader<'_>,
     report: &mut ProfilesReport,
 ) -> Result<()> {
     let kinds = kind_numbers(engine)?;
     let found = read_identifiers(engine, files, &kinds).await?;
     engine.notice(Event::Unifying { records: u64::try_from(found.nodes.len()).unwrap_or(0) });
-    resolve_part(engine, lease, Part { files, found, is_whole, change: None }, report)
+    resolve_part(engine, lease, Part { files, found, is_whole, change: None }, evidence, report).await
 }
 
 /// What is resolved at once.
@@ -101,39 +113,22 @@ pub(crate) struct Part<'a> {
 /// Resolves what was found together with everything it can touch, in one transaction.
 ///
 /// # Errors
-/// Those of the store.
-pub(crate) fn resolve_part(engine: &Engine, lease: &Lease, part: Part<'_>, report: &mut ProfilesReport) -> Result<()> {
-    let Part { files, mut found, is_whole, change } = part;
-    let erased = engine.ledger.erased_nodes()?;
-    let is_erased = |node: NodeId| erased.binary_search(&node).is_ok();
-    if !erased.is_empty() {
-        found.nodes.retain(|node| !is_erased(*node));
-        found.edges.retain(|edge| !is_erased(edge.node));
-    }
-    let around = if is_whole {
-        engine.ledger.whole_graph()?
-    } else {
-        Reviewed::of_plan(engine)?.add_partners(&mut found.nodes);
-        engine.ledger.neighbourhood(&found.nodes, &found.values())?
-    };
-    let Neighbourhood { nodes, edges: mut known, blocked } = around;
-    let nodes: Vec<ResolveNode> = nodes.into_iter().filter(|row| !is_erased(row.node)).map(resolve_node).collect();
+/// Those of the stores.
+pub(crate) async fn resolve_part(
+    engine: &Engine,
+    lease: &Lease,
+    mut part: Part<'_>,
+    evidence: &mut EvidenceReader<'_>,
+    report: &mut ProfilesReport,
+) -> Result<()> {
+    let ground = Ground::of(engine, &mut part)?;
+    let nodes = &ground.nodes;
     report.nodes_new += u64::try_from(nodes.iter().filter(|node| node.profile.is_none()).count()).unwrap_or(0);
-    let mut edges = if known.is_empty() {
-        Cow::Borrowed(found.edges.as_slice())
-    } else {
-        known.extend_from_slice(&found.edges);
-        Cow::Owned(known)
-    };
-    let standing = Standing::around(engine, &nodes, change.as_ref())?;
-    if standing.detaches() {
-        edges.to_mut().retain(|edge| standing.joins(edge));
-    }
-    let names = kind_names(engine)?;
-    let input = ResolveInput { rules: &engine.plan.identity, kinds: &names, nodes: &nodes, edges: &edges, blocked: &blocked };
-    let resolution = resolve_with(&input, &standing.knowledge());
-    drop(edges);
-    count(report, &resolution, &nodes);
+    let said = evidence.read(nodes).await?;
+    let resolution = ground.resolve(&part.found, &engine.plan.identity, &kind_names(engine)?, said.as_ref());
+    drop(said);
+    count(report, &resolution, nodes);
+    let Part { files, found, change, .. } = part;
     let commit = ResolutionCommit {
         resolved_files: files.iter().map(|file| file.id).collect(),
         edges: found.edges,
@@ -149,6 +144,60 @@ pub(crate) fn resolve_part(engine: &Engine, lease: &Lease, part: Part<'_>, repor
         now_us: engine.now_us(),
     };
     engine.ledger.commit_resolution(lease, &commit)
+}
+
+/// Everything that a part can touch, as the ledger knows it.
+pub(crate) struct Ground {
+    /// By id, without erased persons.
+    pub(crate) nodes: Vec<ResolveNode>,
+    known: Vec<Edge>,
+    blocked: Vec<BlockedIdentifier>,
+    standing: Standing,
+}
+
+impl Ground {
+    /// Reads it; erased persons and what they carried are taken out of the part.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) fn of(engine: &Engine, part: &mut Part<'_>) -> Result<Self> {
+        let found = &mut part.found;
+        let erased = engine.ledger.erased_nodes()?;
+        let is_erased = |node: NodeId| erased.binary_search(&node).is_ok();
+        if !erased.is_empty() {
+            found.nodes.retain(|node| !is_erased(*node));
+            found.edges.retain(|edge| !is_erased(edge.node));
+        }
+        let around = if part.is_whole {
+            engine.ledger.whole_graph()?
+        } else {
+            Reviewed::of_plan(engine)?.add_partners(&mut found.nodes);
+            engine.ledger.neighbourhood(&found.nodes, &found.values())?
+        };
+        let nodes: Vec<ResolveNode> = around.nodes.into_iter().filter(|row| !is_erased(row.node)).map(resolve_node).collect();
+        let standing = Standing::around(engine, &nodes, part.change.as_ref())?;
+        Ok(Self { nodes, known: around.edges, blocked: around.blocked, standing })
+    }
+
+    /// Resolves it with what was found, by these rules; `kinds` are the names of identifier kinds by their numbers.
+    pub(crate) fn resolve(
+        &self,
+        found: &Found,
+        rules: &IdentityRules,
+        kinds: &[String],
+        evidence: Option<&Evidence>,
+    ) -> Resolution {
+        let mut edges = if self.known.is_empty() {
+            Cow::Borrowed(found.edges.as_slice())
+        } else {
+            Cow::Owned([self.known.as_slice(), found.edges.as_slice()].concat())
+        };
+        if self.standing.detaches() {
+            edges.to_mut().retain(|edge| self.standing.joins(edge));
+        }
+        let input = ResolveInput { rules, kinds, nodes: &self.nodes, edges: &edges, blocked: &self.blocked };
+        resolve_with(&input, &Knowledge { evidence, ..self.standing.knowledge() })
+    }
 }
 
 /// What new files say about who is who, and the nodes that somebody decided about.

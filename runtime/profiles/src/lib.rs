@@ -9,6 +9,7 @@ mod computed_traits;
 pub mod consent;
 mod events;
 pub mod evidence;
+pub mod evidence_rows;
 pub mod explain;
 #[cfg(test)]
 mod lake_tests;

@@ -18,6 +18,8 @@ pub enum Purpose {
     DeadLetterRetry,
     /// Identifiers are compared or normalised again.
     IdentityResolution,
+    /// Rules of identity compare attributes; each run writes how many were opened.
+    Matching,
     /// A credential is put on a request to the vendor.
     ConnectionUse,
     /// A session of the web console is checked.
@@ -30,13 +32,14 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose, in the order of their counters.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Activation,
         Self::ProfileShow,
         Self::SubjectExport,
         Self::DeadLetterShow,
         Self::DeadLetterRetry,
         Self::IdentityResolution,
+        Self::Matching,
         Self::ConnectionUse,
         Self::SessionCheck,
         Self::Rekey,
@@ -53,6 +56,7 @@ impl Purpose {
             Self::DeadLetterShow => "dead_letter_show",
             Self::DeadLetterRetry => "dead_letter_retry",
             Self::IdentityResolution => "identity_resolution",
+            Self::Matching => "matching",
             Self::ConnectionUse => "connection_use",
             Self::SessionCheck => "session_check",
             Self::Rekey => "rekey",

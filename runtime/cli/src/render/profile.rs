@@ -85,14 +85,15 @@ pub(crate) fn why(steps: Option<&[WhyStep]>) -> String {
         None => "nothing joins them: they are two profiles".to_owned(),
         Some([]) => "they are the same record".to_owned(),
         Some(steps) => {
-            let mut chain = table(&["", "from", "to", "rule", "identifier", "since"]);
+            let mut chain = table(&["", "from", "to", "rule", "identifier", "compared", "since"]);
             for (place, step) in steps.iter().enumerate() {
                 chain.add_row([
                     (place + 1).to_string(),
                     step.from.clone(),
                     step.to.clone(),
                     step.rule.clone(),
-                    format!("{} {}…", step.identifier, step.value),
+                    identifier(step),
+                    step.compared.join(", "),
                     day(step.since_us),
                 ]);
             }
@@ -114,6 +115,11 @@ pub(crate) fn suppression(done: &Suppression) -> String {
         return text;
     }
     format!("{text}\nheld by {}: their next runs remove what their modes can", done.held_by.join(", "))
+}
+
+/// Kind and first digits of the identifier that two records share; `none` where attributes alone joined them.
+fn identifier(step: &WhyStep) -> String {
+    if step.identifier.is_empty() { "none".to_owned() } else { format!("{} {}…", step.identifier, step.value) }
 }
 
 /// Erasures and what became of them at destinations.

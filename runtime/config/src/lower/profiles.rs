@@ -29,23 +29,14 @@ pub(crate) fn check_column_name(name: &Placed<String>, report: &mut FileReport) 
     }
 }
 
-/// Whose rules a file holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reader {
-    /// A project: records come sealed, attributes cannot be compared yet.
-    Project,
-    /// `affluent resolve`: the records lie in the clear.
-    Resolve,
-}
-
-pub(crate) fn identity(raw: &RawIdentity, reader: Reader, report: &mut FileReport) -> IdentityRules {
+pub(crate) fn identity(raw: &RawIdentity, report: &mut FileReport) -> IdentityRules {
     let defaults = IdentityLimits::default();
     let limits = raw.limits.as_ref().map_or(defaults, |raw| IdentityLimits {
         profile_nodes_max: raw.profile_records.unwrap_or(defaults.profile_nodes_max),
         fanout_max: raw.identifier_fanout.unwrap_or(defaults.fanout_max),
     });
     let mut identifiers: Vec<IdentifierRule> = Vec::new();
-    if raw.identifiers.is_none() && (reader == Reader::Project || raw.attributes.is_none()) {
+    if raw.identifiers.is_none() && raw.attributes.is_none() {
         report.add(mistake::MISSING_KEY, Place::START, "`identifiers` is missing".to_owned());
     }
     for (name, identifier) in raw.identifiers.iter().flat_map(Named::iter) {
@@ -54,34 +45,12 @@ pub(crate) fn identity(raw: &RawIdentity, reader: Reader, report: &mut FileRepor
     }
     identifiers.sort_by_key(|identifier| identifier.priority);
     let attributes = matching::attributes(raw.attributes.as_ref(), report);
-    if reader == Reader::Project {
-        refuse_comparisons(raw, report);
-    }
     let rules = raw.rules.iter().flatten().map(|rule| match_rule(rule, &identifiers, &attributes, report)).collect();
     let veto = raw.veto.as_ref().map(|veto| matching::veto(veto, &attributes, report));
     let known = identifiers.iter().map(|one| one.name.as_str()).chain(attributes.iter().map(|one| one.name.as_str()));
     let records = matching::records(raw.records.as_ref(), &known.collect::<Vec<_>>(), report);
     let survivorship = survivorship(raw.survivorship.as_ref(), report);
     IdentityRules { identifiers, attributes, rules, veto, limits, records, survivorship }
-}
-
-/// A rule that compares would join by its identifiers alone, or not at all: nobody may find that out from the profiles.
-fn refuse_comparisons(raw: &RawIdentity, report: &mut FileReport) {
-    let mut refuse = |place, what: &str| {
-        let message = format!("{what} cannot be used in a project yet: its records are sealed");
-        let help = "develop such rules with `affluent resolve --rules FILE --in RECORDS.csv`, and keep them out of `profiles`";
-        report.add_help(mistake::LATER, place, message, help);
-    };
-    for rule in raw.rules.iter().flatten() {
-        if rule.compare.is_some() {
-            refuse(rule.name.place(), "a rule that compares attributes");
-        } else if rule.score.is_some() {
-            refuse(rule.name.place(), "a rule with a score");
-        }
-    }
-    if let Some(veto) = &raw.veto {
-        refuse(veto.place(), "a veto");
-    }
 }
 
 fn identifier_rule(name: String, raw: &RawIdentifier, place_in_file: u32, limits: IdentityLimits) -> IdentifierRule {

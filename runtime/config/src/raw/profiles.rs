@@ -18,13 +18,13 @@ pub(crate) struct RawIdentity {
     /// compare attributes alone.
     #[schemars(extend("x-keys" = "name", "minProperties" = 1))]
     pub(crate) identifiers: Option<Named<RawIdentifier>>,
-    /// What rules compare besides identifiers; only `affluent resolve` does so far.
+    /// What rules compare besides identifiers: attributes that pipelines map, or columns of the records of `affluent resolve`.
     #[schemars(extend("x-keys" = "name"))]
     pub(crate) attributes: Option<Named<RawAttribute>>,
     /// Records that share all identifiers of a rule and pass its comparisons are one profile; one rule per identifier when
     /// absent.
     pub(crate) rules: Option<Vec<Placed<RawRule>>>,
-    /// Keeps records apart that contradict each other; only `affluent resolve` does so far.
+    /// Keeps records apart that contradict each other.
     pub(crate) veto: Option<Placed<RawVeto>>,
     /// Guard rails.
     pub(crate) limits: Option<RawIdentityLimits>,

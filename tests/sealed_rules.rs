@@ -1,0 +1,284 @@
+//! Rules of identity that compare attributes, in projects: on sealed values, through ledger and vault, with the groups that
+//! `affluent resolve` makes of the same records in the clear.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
+
+use crate::support::{Project, files_below, holds, root, rule, same, shared};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let data = shared().map(|folder| folder.join("data/identity"));
+    let absent = data.is_none();
+    let with_data = move |name: &str, check: fn(&Path) -> Result<(), Failed>| {
+        let data = data.clone().unwrap_or_default();
+        rule(name, move || check(&data)).with_ignored_flag(absent)
+    };
+    vec![
+        rule("sealed rules: customers are grouped as in a file, at once and in five batches", customers_as_in_a_file),
+        rule("sealed rules: a name that changes splits and joins again", a_changed_name_splits),
+        rule("sealed rules: values are opened for matching alone, counted and never stored", values_are_opened_and_counted),
+        rule("sealed rules: an erased person says nothing and stops nobody", an_erased_person_says_nothing),
+        rule("sealed rules: an attribute that no stream gives is a mistake", an_attribute_nobody_gives),
+        with_data("sealed rules: persons of a register are grouped as in a file", register_as_in_a_file),
+    ]
+}
+
+fn shipped(name: &str) -> PathBuf {
+    root().join("pipelines/identity-rules").join(name)
+}
+
+/// A project that reads `batch-*.csv` and puts the ids of each profile into a file. `columns` are the personal ones with
+/// their class, `identifiers` the kinds among them.
+fn project(rules: &Path, id: &str, columns: &[(&str, &str)], identifiers: &[&str]) -> Result<Project, Failed> {
+    let project = Project::new();
+    let list = |lines: Vec<String>| lines.join(", ");
+    let plain = |name: &&str| format!("{name}: {{ type: text }}");
+    let typed = columns.iter().map(|(name, class)| match *class {
+        "" => format!("{name}: {{ type: text }}"),
+        class => format!("{name}: {{ type: text, pii: {class} }}"),
+    });
+    let typed = list(typed.chain(std::iter::once(plain(&id))).collect());
+    let same_name = |name: &&str| format!("{name}: {name}");
+    let attributes = columns.iter().map(|(name, _)| *name).filter(|name| !identifiers.contains(name));
+    let attributes = list(attributes.map(|name| same_name(&name)).collect());
+    let identifiers = list(identifiers.iter().map(same_name).collect());
+    let identifiers = if identifiers.is_empty() { String::new() } else { format!("\n      identifiers: {{ {identifiers} }}") };
+    project.write("affluent.yaml", "version: 1\nproject: sealed\n");
+    fs::create_dir_all(project.path().join("profiles"))?;
+    fs::copy(rules, project.path().join("profiles/identity.yaml"))?;
+    project.write(
+        "profiles/traits.yaml",
+        &format!("version: 1\ntraits:\n  members: {{ from: records, sql: \"string_agg({id}, ' ')\" }}\n"),
+    );
+    project.write(
+        "pipelines/in.yaml",
+        &format!(
+            "version: 1
+pipeline: in
+source:
+  connection:
+    plugin: csv
+    files: {{ read: [\"batch-*.csv\"] }}
+    config: {{ streams: {{ records: {{ files: \"batch-*.csv\", primary_key: [{id}], cursor_field: {id}, columns: {{ {typed} }} }} }} }}
+  streams: {{ records: {{ sync: incremental }} }}
+destination:
+  profiles:
+    records:
+      subject: {id}{identifiers}
+      attributes: {{ {attributes} }}
+"
+        ),
+    );
+    project.write(
+        "pipelines/out.yaml",
+        "version: 1
+pipeline: out
+schedule: { after: [in] }
+source: { profiles: {} }
+destination:
+  connection: { plugin: jsonl, files: { write: [out] }, config: { path: \"out/profiles-{batch}.jsonl\" } }
+  object: file
+  match: { members: members }
+  mode: upsert
+  map: { ids: members }
+",
+    );
+    Ok(project)
+}
+
+const CUSTOMERS: [(&str, &str); 9] = [
+    ("email", "email"),
+    ("phone", "phone"),
+    ("first_name", "name"),
+    ("last_name", "name"),
+    ("date_of_birth", "birth_date"),
+    ("address", "address"),
+    ("postcode", "address"),
+    ("device_id", "online_id"),
+    ("user_id", ""),
+];
+const CUSTOMER_KINDS: [&str; 4] = ["user_id", "email", "phone", "device_id"];
+
+type Partition = Vec<Vec<String>>;
+
+fn sorted(groups: impl Iterator<Item = Vec<String>>) -> Partition {
+    let mut groups: Partition = groups.collect();
+    groups.iter_mut().for_each(|ids| ids.sort());
+    groups.sort();
+    groups
+}
+
+/// The groups of the profiles that the last run sent.
+fn sent(project: &Project) -> Partition {
+    let rows = project.lines_below("out").into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+    let members = rows.filter_map(|row| Some(row["members"].as_str()?.split(' ').map(str::to_owned).collect()));
+    sorted(members)
+}
+
+/// Runs on these batches, one run each, and tells the groups at the end.
+fn run(project: &Project, header: &str, batches: &[&[&str]]) -> Result<Partition, Failed> {
+    for (at, rows) in batches.iter().enumerate() {
+        let _ = fs::remove_dir_all(project.path().join("out"));
+        project.write(&format!("batch-{at}.csv"), &format!("{header}\n{}\n", rows.join("\n")));
+        project.affluent(&["run", "in", "--quiet"]).expect(0)?;
+    }
+    project.affluent(&["run", "out", "--quiet"]).expect(0)?;
+    Ok(sent(project))
+}
+
+/// The groups that `affluent resolve` makes of the rows.
+fn resolved(rules: &Path, header: &str, rows: &[&str]) -> Result<Partition, Failed> {
+    let project = Project::new();
+    project.write("records.csv", &format!("{header}\n{}\n", rows.join("\n")));
+    let path = |name: &str| project.path().join(name).display().to_string();
+    let rules = rules.display().to_string();
+    project.affluent(&["resolve", "--rules", &rules, "--in", &path("records.csv"), "--out", &path("groups.csv")]).expect(0)?;
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in project.read("groups.csv").lines().skip(1) {
+        let (id, group) = line.split_once(',').ok_or("a row has two columns")?;
+        groups.entry(group.to_owned()).or_default().push(id.to_owned());
+    }
+    Ok(sorted(groups.into_values()))
+}
+
+/// Compares a project, at once and in five batches, with the file form.
+fn as_in_a_file(rules: &Path, text: &str, id: &str, columns: &[(&str, &str)], identifiers: &[&str]) -> Result<(), Failed> {
+    let (header, rows) = text.split_once('\n').unwrap_or_default();
+    let rows: Vec<&str> = rows.lines().collect();
+    let expected = resolved(rules, header, &rows)?;
+    holds(expected.len() < rows.len(), "the rules join nobody")?;
+    let (first, others) = rows.split_at(rows.len() / 5);
+    let five = project(rules, id, columns, identifiers)?;
+    run(&five, header, &[first])?;
+    // The twin has the same keys.
+    let one = five.twin();
+    let batches: Vec<&[&str]> = others.chunks(others.len() / 4 + 1).collect();
+    for (at, batch) in batches.iter().enumerate() {
+        five.write(&format!("batch-{}.csv", at + 1), &format!("{header}\n{}\n", batch.join("\n")));
+        five.affluent(&["run", "in", "--quiet"]).expect(0)?;
+    }
+    one.write("batch-1.csv", &format!("{header}\n{}\n", others.join("\n")));
+    one.affluent(&["run", "in", "--quiet"]).expect(0)?;
+    for (what, project) in [("in two batches", one), ("in five batches", five)] {
+        let _ = fs::remove_dir_all(project.path().join("out"));
+        fs::write(
+            project.path().join("pipelines/out.yaml"),
+            project.read("pipelines/out.yaml").replace("pipeline: out", "pipeline: out2"),
+        )?;
+        project.affluent(&["run", "out2", "--quiet"]).expect(0)?;
+        same(what, sent(&project), expected.clone())?;
+    }
+    let whole = self::project(rules, id, columns, identifiers)?;
+    same("at once", run(&whole, header, &[&rows])?, expected)
+}
+
+fn customers_as_in_a_file() -> Result<(), Failed> {
+    let text = fs::read_to_string(shipped("customers.csv"))?;
+    as_in_a_file(&shipped("customers.yaml"), &text, "record_id", &CUSTOMERS, &CUSTOMER_KINDS)
+}
+
+fn register_as_in_a_file(data: &Path) -> Result<(), Failed> {
+    let text = fs::read_to_string(data.join("dataset1.csv"))?.replace(", ", ",");
+    let (header, rows) = text.split_once('\n').unwrap_or_default();
+    // The id carries the person: `rec-12-dup-0`.
+    let person = |row: &&str| row.split('-').nth(1).and_then(|number| number.split(',').next()?.parse::<u32>().ok());
+    let rows: Vec<&str> = rows.lines().filter(|row| person(row).is_some_and(|person| person < 60)).collect();
+    let columns = [
+        ("given_name", "name"),
+        ("surname", "name"),
+        ("street_number", "address"),
+        ("address_1", "address"),
+        ("address_2", "address"),
+        ("suburb", "address"),
+        ("postcode", "address"),
+        ("state", "address"),
+        ("date_of_birth", "birth_date"),
+        ("soc_sec_id", "online_id"),
+    ];
+    as_in_a_file(&shipped("people.yaml"), &format!("{header}\n{}", rows.join("\n")), "rec_id", &columns, &[])
+}
+
+const HEADER: &str = "id,email,first_name,last_name,born_on";
+const RULES: &str = "version: 1
+identifiers: { email: {} }
+attributes:
+  first_name: { is: given_name }
+  last_name: { is: family_name }
+  born_on: { is: date }
+rules:
+  - { name: email of one name, all: [email], compare: { names: agree } }
+  - { name: namesake of one day, compare: { names: same, born_on: exact } }
+veto: { contradicting: [names] }
+";
+
+fn family() -> Result<Project, Failed> {
+    let rules = Project::new();
+    rules.write("rules.yaml", RULES);
+    let columns = [("email", "email"), ("first_name", "name"), ("last_name", "name"), ("born_on", "birth_date")];
+    project(&rules.path().join("rules.yaml"), "id", &columns, &["email"])
+}
+
+fn a_changed_name_splits() -> Result<(), Failed> {
+    let project = family()?;
+    let mut round = 0;
+    let mut profiles = |rows: &[&str]| -> Result<u64, Failed> {
+        project.write(&format!("batch-{round}.csv"), &format!("{HEADER}\n{}\n", rows.join("\n")));
+        round += 1;
+        let (ended, reports) = project.json(&["run", "in"]);
+        ended.expect(0)?;
+        Ok(reports[0]["profiles"]["profiles"].as_u64().unwrap_or(0))
+    };
+    same("one e-mail address, one name", profiles(&["1,lee@x.test,Ann,Lee,", "2,lee@x.test,A.,Lee,", "3,x@x.test,Cy,Orr,"])?, 2)?;
+    same("another name, nothing else", profiles(&["2,lee@x.test,Bob,Lee,"])?, 3)?;
+    same("the name of before", profiles(&["2,lee@x.test,Anne,Lee,"])?, 2)
+}
+
+const PEOPLE: [&str; 4] = [
+    "1,ann@x.test,Zephyrine,Quillonmark,1980-02-03",
+    "2,lee@y.test,Zephyrine,Quillonmark,1980-02-03",
+    "3,,Bo,Orr,1991-07-08",
+    "4,ann@x.test,Bartholo,Quillonmark,",
+];
+
+fn values_are_opened_and_counted() -> Result<(), Failed> {
+    let project = family()?;
+    let groups = run(&project, HEADER, &[&PEOPLE])?;
+    same("groups", groups, vec![vec!["1".to_owned(), "2".to_owned()], vec!["3".to_owned()], vec!["4".to_owned()]])?;
+    let (ended, steps) = project.json(&["profile", "why", "in.source/1", "in.source/2"]);
+    ended.expect(0)?;
+    same("rule", steps[0]["rule"].as_str(), Some("namesake of one day"))?;
+    same("identifier", steps[0]["identifier"].as_str(), Some(""))?;
+    same("compared", steps[0]["compared"].to_string(), r#"["names same","born_on exact"]"#.to_owned())?;
+    let mut is_counted = false;
+    for file in files_below(&project.path().join(".affluent")) {
+        let bytes = fs::read(&file)?;
+        let holds_text = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        is_counted |= holds_text("matching: 11 values opened to compare first_name, last_name, born_on of 4 records");
+        for marker in ["Zephyrine", "zephyrine", "Quillonmark", "quillonmark", "19800203"] {
+            holds(!holds_text(marker), format!("`{marker}` stands in clear in {}", file.display()))?;
+        }
+    }
+    holds(is_counted, "the audit does not tell how many values were opened")
+}
+
+fn an_erased_person_says_nothing() -> Result<(), Failed> {
+    let project = family()?;
+    run(&project, HEADER, &[&PEOPLE])?;
+    project.affluent(&["profile", "erase", "in.source/1", "--yes", "--quiet"]).expect(0)?;
+    project.write("batch-1.csv", &format!("{HEADER}\n5,,Zephyrine,Quillonmark,1980-02-03\n"));
+    let (ended, reports) = project.json(&["run", "in"]);
+    ended.expect(0)?;
+    same("profiles", reports[0]["profiles"]["profiles"].as_u64(), Some(3))
+}
+
+fn an_attribute_nobody_gives() -> Result<(), Failed> {
+    let project = family()?;
+    let file = "profiles/identity.yaml";
+    project.write(file, &project.read(file).replace("born_on: { is: date }", "born_on: { is: date }\n  city: { is: text }"));
+    project.affluent(&["validate"]).expect(2)?.says("identity.yaml:7:3")?.says("no pipeline maps the attribute `city`")?;
+    Ok(())
+}
