@@ -22,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("sealed rules: a name that changes splits and joins again", a_changed_name_splits),
         rule("sealed rules: values are opened for matching alone, counted and never stored", values_are_opened_and_counted),
         rule("sealed rules: an erased person says nothing and stops nobody", an_erased_person_says_nothing),
+        rule("sealed rules: a diff tells what the next run does, and does nothing", a_diff_tells_what_the_next_run_does),
         rule("sealed rules: an attribute that no stream gives is a mistake", an_attribute_nobody_gives),
         with_data("sealed rules: persons of a register are grouped as in a file", register_as_in_a_file),
     ]
@@ -273,6 +274,45 @@ fn an_erased_person_says_nothing() -> Result<(), Failed> {
     let (ended, reports) = project.json(&["run", "in"]);
     ended.expect(0)?;
     same("profiles", reports[0]["profiles"]["profiles"].as_u64(), Some(3))
+}
+
+const OTHER_RULES: &str = "version: 1
+identifiers: { email: {} }
+rules:
+  - { name: same email, all: [email] }
+";
+
+fn a_diff_tells_what_the_next_run_does() -> Result<(), Failed> {
+    let project = family()?;
+    // The first record is the oldest: its profile keeps its id.
+    run(&project, HEADER, &[&PEOPLE[..1], &PEOPLE[1..]])?;
+    let diff = |arguments: &[&str]| -> Result<Value, Failed> {
+        let (ended, diff) = project.json(arguments);
+        ended.expect(0)?;
+        Ok(diff)
+    };
+    same("changes by the same rules", diff(&["profile", "diff"])?["changes"].to_string().as_str(), "[]")?;
+    project.write("other.yaml", OTHER_RULES);
+    let other = project.path().join("other.yaml").display().to_string();
+    let by_file = diff(&["profile", "diff", "--rules", &other])?;
+    project.write("profiles/identity.yaml", OTHER_RULES);
+    let told = diff(&["profile", "diff"])?;
+    same("by a file and by the project", by_file, told.clone())?;
+    let changes: Vec<&str> = told["changes"].as_array().into_iter().flatten().filter_map(|one| one["change"].as_str()).collect();
+    same("changes", changes, vec!["merge", "split"])?;
+    same("because", told["changes"][0]["because"][0].as_str(), Some("`same email` joins"))?;
+    same("profiles before", told["profiles_before"].as_u64(), Some(3))?;
+    let ended = project.affluent(&["profile", "diff"]).expect(0)?;
+    holds(ended.stdout.contains("takes in"), ended.stdout)?;
+    let (ended, reports) = project.json(&["run", "in"]);
+    ended.expect(0)?;
+    let done = &reports[0]["profiles"];
+    for count in ["created", "merged", "split", "links_refused", "identifiers_blocked"] {
+        same(count, done[count].as_u64(), told[count].as_u64())?;
+    }
+    same("profiles after", done["profiles"].as_u64(), told["profiles_after"].as_u64())?;
+    same("changes once they are applied", diff(&["profile", "diff"])?["changes"].to_string().as_str(), "[]")?;
+    Ok(())
 }
 
 fn an_attribute_nobody_gives() -> Result<(), Failed> {

@@ -182,6 +182,12 @@ pub(crate) enum ProfileCommand {
         /// The other
         other: String,
     },
+    /// Shows which profiles would merge or split under changed rules of identity, before a run applies them; writes nothing
+    Diff {
+        /// Rules in the form of profiles/identity.yaml; the project's own when absent
+        #[arg(long, value_name = "FILE")]
+        rules: Option<PathBuf>,
+    },
     /// Prints everything held of a person as JSON, with sources, purposes and recipients; noted in the audit
     Export {
         /// Profile id, `email:ann@x.test` or `shop/1234`

@@ -240,7 +240,11 @@ pub(crate) fn kind_names(engine: &Engine) -> Result<Vec<String>> {
     Ok(names)
 }
 
-async fn read_identifiers(engine: &Engine, files: &[FileRow], kinds: &[(String, u16)]) -> Result<Found> {
+/// What files say about who is who, for kinds with their numbers.
+///
+/// # Errors
+/// What the lake reports.
+pub(crate) async fn read_identifiers(engine: &Engine, files: &[FileRow], kinds: &[(String, u16)]) -> Result<Found> {
     let mut by_table: BTreeMap<&str, Vec<&FileRow>> = BTreeMap::new();
     for file in files {
         by_table.entry(&file.table).or_default().push(file);
@@ -290,7 +294,8 @@ fn take_identifiers(batch: &RecordBatch, kinds: &[&(String, u16)], found: &mut F
     Ok(())
 }
 
-fn count(report: &mut ProfilesReport, resolution: &Resolution, nodes: &[ResolveNode]) {
+/// Adds what a resolution did to a report.
+pub(crate) fn count(report: &mut ProfilesReport, resolution: &Resolution, nodes: &[ResolveNode]) {
     let number = |length: usize| u64::try_from(length).unwrap_or(0);
     report.created += number(resolution.created.len());
     report.merged += number(resolution.aliases.len());

@@ -1,17 +1,21 @@
-//! `affluent profile show`, `why`, `export`, `erase`, `erasures`, `suppress` and `unsuppress`; decisions of stewards are in
+//! `affluent profile show`, `why`, `diff`, `export`, `erase`, `erasures`, `suppress` and `unsuppress`; decisions of stewards are in
 //! `decide`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use affluent_config::{Inputs, read_identity};
 use affluent_engine::{Engine, SilentObserver};
 use affluent_model::Error;
+use affluent_model::plan::IdentityRules;
 
 use crate::arguments::{Output, ProfileCommand, Shared};
 use crate::commands::decide;
-use crate::failure::{Exit, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::project;
 use crate::render::profile as render;
+use crate::render::rules_diff;
 use crate::render::screen::Screen;
 use crate::wire;
 
@@ -26,6 +30,10 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, command: &ProfileComma
         ProfileCommand::Why { one, other } => {
             let steps = wired.engine.why(one, other)?;
             screen.result(&steps, || render::why(steps.as_deref()))?;
+        }
+        ProfileCommand::Diff { rules } => {
+            let diff = wired.engine.diff_rules(read_rules(shared, rules.as_deref())?.as_ref()).await?;
+            screen.result(&diff, || rules_diff::text(&diff))?;
         }
         ProfileCommand::Export { profile } => {
             let export = wired.engine.export_person(profile).await?;
@@ -54,6 +62,14 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, command: &ProfileComma
         ProfileCommand::Decide(command) => return decide::run(&wired.engine, screen, command).await,
     }
     Ok(Exit::Done)
+}
+
+/// The rules of a file, where one is named.
+fn read_rules(shared: &Shared, file: Option<&Path>) -> Result<Option<IdentityRules>, Failure> {
+    let Some(file) = file else { return Ok(None) };
+    let environment = |name: &str| std::env::var(name).ok();
+    let inputs = Inputs { variables: project::variables(shared)?, environment: &environment };
+    read_identity(file, &inputs).map(Some).map_err(Failure::Mistakes)
 }
 
 /// Why nothing was erased: nobody is meant, or nobody said yes.

@@ -11,4 +11,5 @@ pub(crate) mod profile;
 pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod resolve;
+pub(crate) mod rules_diff;
 pub(crate) mod screen;
