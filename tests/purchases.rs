@@ -11,6 +11,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         rule("purchases: a profile shows what is predicted and by which model", a_profile_shows_predictions),
         rule("purchases: a shop that went silent gets no prediction and the reason", a_silent_shop_is_refused),
+        rule("purchases: a profile is recommended what others have beside what it has", what_is_recommended),
         rule("insights: the sample shop has its published totals and cohorts", insights_are_the_published_ones),
         rule("insights: the page stands alone and shows every part", the_page_stands_alone),
     ]
@@ -54,6 +55,35 @@ fn project(last_day: i64) -> Result<Project, Failed> {
     project.write("connections/shop.yaml", CONNECTION);
     project.write("orders.csv", &orders(last_day)?);
     Ok(project)
+}
+
+fn what_is_recommended() -> Result<(), Failed> {
+    let project = project(today()?)?;
+    let traits = "version: 1\ntraits:\n  next: { from: orders, recommend: \"lower(category)\" }\n";
+    project.write("profiles/traits.yaml", traits);
+    let mut text = String::from("id,customer,ordered_at,total,currency,status,category\n");
+    let mut buy = |customer: usize, category: &str, status: &str| {
+        let row = format!("{customer}-{category},{customer},2026-01-01T09:00:00Z,9.00,USD,{status},{category}\n");
+        text.push_str(&row);
+    };
+    for customer in 0..30 {
+        let (one, other) = if customer % 2 == 0 { ("Tea", "Pot") } else { ("Coffee", "Mug") };
+        buy(customer, one, "paid");
+        buy(customer, other, "paid");
+    }
+    buy(30, "Tea", "paid");
+    buy(31, "Mug", "paid");
+    buy(31, "Coffee", "cancelled");
+    project.write("orders.csv", &text);
+    project.affluent(&["run", "--quiet"]).expect(0)?;
+    for (customer, expected) in [(30, Some("pot")), (31, Some("coffee")), (0, None)] {
+        let (ended, view) = project.json(&["profile", "show", &format!("shop/{customer}")]);
+        ended.expect(0)?;
+        let values = view["values"].as_array().into_iter().flatten();
+        let next = values.filter(|value| value["name"] == "next").filter_map(|value| value["value"].as_str()).next();
+        same(&format!("customer {customer}"), next, expected)?;
+    }
+    Ok(())
 }
 
 fn today() -> Result<i64, Failed> {

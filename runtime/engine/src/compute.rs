@@ -102,7 +102,9 @@ pub(crate) fn depends_on_time(engine: &Engine) -> Result<bool> {
     let reads_clock = |text: &str| ["now(", "current_", "today("].iter().any(|word| text.to_lowercase().contains(word));
     let in_traits = engine.plan.traits.iter().any(|one| {
         let by_itself = match &one.measure {
-            Measure::Sql(expression) | Measure::MostFrequent(expression) => reads_clock(&expression.text),
+            Measure::Sql(expression) | Measure::MostFrequent(expression) | Measure::Recommend(expression) => {
+                reads_clock(&expression.text)
+            }
             Measure::Rfm { .. } | Measure::Predict(_) => true,
         };
         one.window_ms.is_some() || by_itself
@@ -140,9 +142,10 @@ fn prepared_traits(engine: &Engine) -> Result<Vec<PreparedTrait>> {
             Measure::MostFrequent(expression) => {
                 PreparedMeasure::MostFrequent { expression: normalised(engine, &expression.text)? }
             }
-            Measure::Rfm { .. } | Measure::Predict(_) => PreparedMeasure::Given,
+            Measure::Rfm { .. } | Measure::Predict(_) | Measure::Recommend(_) => PreparedMeasure::Given,
         };
-        prepared.push(PreparedTrait { name: one.name.clone(), from: one.from.clone(), measure, window_ms: one.window_ms });
+        let from = if measure == PreparedMeasure::Given { String::new() } else { one.from.clone() };
+        prepared.push(PreparedTrait { name: one.name.clone(), from, measure, window_ms: one.window_ms });
     }
     Ok(prepared)
 }

@@ -82,25 +82,41 @@ impl Engine {
             revenue: given(revenue)?.unwrap_or_default(),
         };
         let Some(columns) = find_line_columns(sources, asked)? else { return Ok(None) };
-        let memory = vec![assignments(self)?];
-        let sql = lines_query(sources, &columns)?;
-        let query = LakeQuery { sql, tables: tables.to_vec(), memory, fold: None, now_us: self.now_us() };
-        let mut reader = LineReader { end_day, ..LineReader::default() };
-        self.lake.stream(query, &mut |batch| reader.take(&batch)).await?;
+        let reader = LineReader::read(self, sources, tables, &columns, end_day).await?;
         Ok(Some(Lines { lines: reader.lines, categories: reader.categories.names }))
     }
 }
 
+/// What was bought until a day, by numbers of customers (profile ids), orders and categories.
 #[derive(Default)]
-struct LineReader {
+pub(crate) struct LineReader {
     end_day: i32,
-    customers: Numbers,
+    pub(crate) customers: Numbers,
     orders: Numbers,
-    categories: Numbers,
-    lines: Vec<Line>,
+    pub(crate) categories: Numbers,
+    pub(crate) lines: Vec<Line>,
 }
 
 impl LineReader {
+    /// Reads the lines of all profiles.
+    ///
+    /// # Errors
+    /// `E0760`, `E0762`, `E0765`; what ledger and lake report.
+    pub(crate) async fn read(
+        engine: &Engine,
+        sources: &[TableSource],
+        tables: &[LakeTable],
+        columns: &LineColumns,
+        end_day: i32,
+    ) -> Result<Self> {
+        let memory = vec![assignments(engine)?];
+        let sql = lines_query(sources, columns)?;
+        let query = LakeQuery { sql, tables: tables.to_vec(), memory, fold: None, now_us: engine.now_us() };
+        let mut reader = Self { end_day, ..Self::default() };
+        engine.lake.stream(query, &mut |batch| reader.take(&batch)).await?;
+        Ok(reader)
+    }
+
     fn take(&mut self, batch: &RecordBatch) -> Result<()> {
         let text = |name: &str| rows::as_text(rows::column(batch, name)?);
         let (profiles, orders, categories) = (text("profile")?, text("order")?, text("category")?);
@@ -128,9 +144,9 @@ impl LineReader {
 
 /// Texts by number, in the order they came.
 #[derive(Default)]
-struct Numbers {
+pub(crate) struct Numbers {
     known: HashMap<String, u32>,
-    names: Vec<String>,
+    pub(crate) names: Vec<String>,
 }
 
 impl Numbers {

@@ -9,7 +9,8 @@ use affluent_model::plan::Measure;
 use affluent_model::prediction::{PredictPlan, PredictedValue, RepeatModel};
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
-use affluent_profiles::order_rows::orders_query;
+use affluent_profiles::order_rows::{LineColumns, orders_query};
+use affluent_profiles::purchases::affinity::{TOGETHER_MIN, recommendations};
 use affluent_profiles::purchases::card::ModelCard;
 use affluent_profiles::purchases::holdout::Ranking;
 use affluent_profiles::purchases::models::ModelKind;
@@ -18,11 +19,13 @@ use affluent_profiles::purchases::predict::{Predicted, Prediction, Settings, Ter
 use affluent_profiles::purchases::rfm::rfm;
 use affluent_profiles::source::TableSource;
 use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringBuilder,
+    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray, StringBuilder,
 };
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Field, Int64Type, Schema, SchemaRef};
 
+use crate::compute::normalised;
 use crate::engine::{Engine, Event};
+use crate::insights::LineReader;
 use crate::rows;
 
 /// Microseconds of a day.
@@ -153,7 +156,7 @@ pub(crate) async fn purchase_traits(
     tables: &[LakeTable],
 ) -> Result<Option<(MemoryTable, Vec<(String, String)>)>> {
     let traits = &engine.plan.traits;
-    if !traits.iter().any(|one| matches!(one.measure, Measure::Rfm { .. } | Measure::Predict(_))) {
+    if !traits.iter().any(|one| matches!(one.measure, Measure::Rfm { .. } | Measure::Predict(_) | Measure::Recommend(_))) {
         return Ok(None);
     }
     engine.notice(Event::Computing { step: "purchase behaviour".to_owned() });
@@ -164,6 +167,15 @@ pub(crate) async fn purchase_traits(
         match &one.measure {
             Measure::Rfm { bins } => values.rfm(&one.name, *bins),
             Measure::Predict(plan) => values.predict(&one.name, plan)?,
+            Measure::Recommend(expression) => {
+                let columns = LineColumns {
+                    stream: one.from.clone(),
+                    category: normalised(engine, &expression.text)?,
+                    ..LineColumns::default()
+                };
+                let lines = LineReader::read(engine, sources, tables, &columns, end_day).await?;
+                values.recommend(&one.name, &lines);
+            }
             Measure::Sql(_) | Measure::MostFrequent(_) => {}
         }
     }
@@ -204,6 +216,13 @@ impl Values<'_> {
         self.columns.push((Field::new(name, plan.value.kind().to_arrow(), true), array));
         self.cards.push((name.to_owned(), card));
         Ok(())
+    }
+
+    fn recommend(&mut self, name: &str, lines: &LineReader) {
+        let recommended = recommended(lines);
+        let texts: StringArray =
+            self.purchases.profiles.iter().map(|profile| recommended.get(profile.to_string().as_str()).copied()).collect();
+        self.columns.push((Field::new(name, DataType::Utf8, true), Arc::new(texts)));
     }
 
     fn array(&self, value: PredictedValue, predictions: &[Prediction]) -> Result<ArrayRef> {
@@ -254,6 +273,26 @@ impl Values<'_> {
         let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).map_err(|error| Error::bug(error.to_string()))?;
         Ok((("purchase_traits".to_owned(), schema, vec![batch]), self.cards))
     }
+}
+
+/// Profile → what goes best with what it has, by name, whatever order the lines came in.
+fn recommended(lines: &LineReader) -> HashMap<&str, &str> {
+    let mut names: Vec<(&str, usize)> = lines.categories.names.iter().map(String::as_str).zip(0..).collect();
+    names.sort_unstable();
+    let mut rank_of = vec![0_u32; names.len()];
+    for ((_, place), rank) in names.iter().zip(0_u32..) {
+        if let Some(cell) = rank_of.get_mut(*place) {
+            *cell = rank;
+        }
+    }
+    let at = |number: u32| usize::try_from(number).ok();
+    let held = lines.lines.iter().filter_map(|line| Some((line.customer, *rank_of.get(at(line.category)?)?)));
+    let found = recommendations(held.collect(), TOGETHER_MIN);
+    let named = found.into_iter().filter_map(|(customer, rank)| {
+        let profile = lines.customers.names.get(at(customer)?)?;
+        Some((profile.as_str(), names.get(at(rank)?)?.0))
+    });
+    named.collect()
 }
 
 /// Settings of `profiles` for a plan.

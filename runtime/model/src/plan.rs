@@ -456,6 +456,8 @@ pub enum Measure {
     Rfm { bins: u8 },
     /// What a model of repeat buying expects.
     Predict(PredictPlan),
+    /// The value of this column that others with the same records have too, and the profile has not.
+    Recommend(Expression),
 }
 
 /// One segment.

@@ -54,7 +54,7 @@ impl Checker<'_> {
 
     fn trait_kind(&mut self, computed: &ComputedTrait, ingests: &[Ingest<'_>]) -> Option<FieldType> {
         let expression = match &computed.measure {
-            Measure::Sql(expression) | Measure::MostFrequent(expression) => expression,
+            Measure::Sql(expression) | Measure::MostFrequent(expression) | Measure::Recommend(expression) => expression,
             Measure::Rfm { .. } => return self.kind_of_orders(computed, FieldType::Integer),
             Measure::Predict(predict) => return self.kind_of_orders(computed, predict.value.kind()),
         };
@@ -69,7 +69,8 @@ impl Checker<'_> {
             self.planner.row(&expression.text, &schema)
         };
         let checked = self.checked(expression, planned, Want::Anything)?;
-        self.no_sealed(expression, &checked.planned.columns, &columns).then_some(checked.kind)
+        let kind = if matches!(computed.measure, Measure::Recommend(_)) { FieldType::Text } else { checked.kind };
+        self.no_sealed(expression, &checked.planned.columns, &columns).then_some(kind)
     }
 
     /// What is made of orders needs a pipeline that says which records are orders.

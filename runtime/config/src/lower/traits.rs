@@ -27,18 +27,17 @@ pub(crate) fn traits(raw: &RawTraits, report: &mut FileReport) -> Vec<ComputedTr
 
 fn computed_trait(name: &Placed<String>, raw: &Placed<RawTrait>, report: &mut FileReport) -> Option<ComputedTrait> {
     check_column_name(name, report);
-    let measure = match (&raw.sql, &raw.most_frequent, &raw.rfm, &raw.predict) {
-        (Some(sql), None, None, None) => Measure::Sql(expression(sql, report)),
-        (None, Some(column), None, None) => Measure::MostFrequent(expression(column, report)),
-        (None, None, Some(rfm), None) => Measure::Rfm { bins: rfm.bins.and_then(|bins| u8::try_from(bins).ok()).unwrap_or(BINS) },
-        (None, None, None, Some(predict)) => Measure::Predict(prediction(predict, report)),
-        _ => {
-            let message =
-                format!("the trait `{}` must have exactly one of the keys sql, most_frequent, rfm, predict", name.as_str());
-            report.add(mistake::COMBINATION, name.place(), message);
-            return None;
-        }
+    let Some(measure) = measure(raw, report) else {
+        let keys = "sql, most_frequent, recommend, rfm, predict";
+        let message = format!("the trait `{}` must have exactly one of the keys {keys}", name.as_str());
+        report.add(mistake::COMBINATION, name.place(), message);
+        return None;
     };
+    if let (Measure::Recommend(_), Some(window)) = (&measure, &raw.window) {
+        let message = format!("`window` does not go with recommend: the trait `{}` is made of all records", name.as_str());
+        report.add_help(mistake::COMBINATION, window.place(), message, "leave `window` out");
+        return None;
+    }
     let is_of_orders = matches!(measure, Measure::Rfm { .. } | Measure::Predict(_));
     let fits = if is_of_orders { has_no_stream(name, raw, report) } else { has_stream(name, raw, report) };
     fits.then(|| ComputedTrait {
@@ -48,6 +47,23 @@ fn computed_trait(name: &Placed<String>, raw: &Placed<RawTrait>, report: &mut Fi
         window_ms: raw.window.as_ref().and_then(|window| scalar::duration_ms(window).ok()),
         at: report.location(name.place()),
     })
+}
+
+/// What a trait computes; `None` unless exactly one key says it.
+fn measure(raw: &RawTrait, report: &mut FileReport) -> Option<Measure> {
+    let mut said: Vec<Measure> = Vec::new();
+    said.extend(raw.sql.iter().map(|sql| Measure::Sql(expression(sql, report))));
+    said.extend(raw.most_frequent.iter().map(|column| Measure::MostFrequent(expression(column, report))));
+    said.extend(raw.recommend.iter().map(|column| Measure::Recommend(expression(column, report))));
+    said.extend(raw.rfm.iter().map(|rfm| {
+        let bins = rfm.bins.and_then(|bins| u8::try_from(bins).ok()).unwrap_or(BINS);
+        Measure::Rfm { bins }
+    }));
+    match (&raw.predict, said.len()) {
+        (Some(predict), 0) => Some(Measure::Predict(prediction(predict, report))),
+        (None, 1) => said.pop(),
+        _ => None,
+    }
 }
 
 fn has_stream(name: &Placed<String>, raw: &RawTrait, report: &mut FileReport) -> bool {

@@ -153,6 +153,10 @@ pub(crate) struct RawTrait {
     /// The value of this column, or expression, that most records have; ties: the smaller.
     #[schemars(extend("x-affluent" = "filled"))]
     pub(crate) most_frequent: Option<Placed<String>>,
+    /// The value of this column, or expression, that the profile has not, and that goes best with those it has: the highest lift
+    /// among pairs that ten profiles share and chance does not explain.
+    #[schemars(extend("x-affluent" = "filled"))]
+    pub(crate) recommend: Option<Placed<String>>,
     /// Only records of this last time: `90d`.
     #[schemars(extend("x-affluent" = "duration"))]
     pub(crate) window: Option<Placed<String>>,

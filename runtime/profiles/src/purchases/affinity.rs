@@ -11,6 +11,9 @@ pub const BASKET_THINGS_MAX: usize = 200;
 /// G² above which chance explains a pair in less than one of a thousand cases (χ², one degree of freedom).
 pub const G2_MIN: f64 = 10.828;
 
+/// Baskets that must hold both things of a pair before it says anything.
+pub const TOGETHER_MIN: u64 = 10;
+
 /// Two things, `a < b`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Pair {
@@ -81,4 +84,51 @@ pub fn recommend(bought: &[u32], pairs_by_lift: &[Pair]) -> Option<u32> {
     let has = |thing: u32| bought.contains(&thing);
     let mut strong = pairs_by_lift.iter().filter(|pair| pair.lift > 1.0 && pair.g2 >= G2_MIN);
     strong.find(|pair| has(pair.a) != has(pair.b)).map(|pair| if has(pair.a) { pair.b } else { pair.a })
+}
+
+/// What each customer is recommended, sorted by customer; who has nothing that goes with what they have is left out. `held`
+/// is (customer, thing), in any order and also more than once; of two things with the same lift the smaller number wins.
+#[must_use]
+pub fn recommendations(mut held: Vec<(u32, u32)>, together_min: u64) -> Vec<(u32, u32)> {
+    held.sort_unstable();
+    held.dedup();
+    let mut strong = pairs(held.clone(), together_min);
+    strong.retain(|pair| pair.lift > 1.0 && pair.g2 >= G2_MIN);
+    let mut found = Vec::new();
+    for of_customer in held.chunk_by(|a, b| a.0 == b.0) {
+        let bought: Vec<u32> = of_customer.iter().map(|(_, thing)| *thing).collect();
+        let customer = of_customer.first().map(|(customer, _)| *customer);
+        found.extend(customer.zip(recommend(&bought, &strong)));
+    }
+    found
+}
+
+#[cfg(test)]
+mod recommendation_tests {
+    use super::*;
+
+    /// Customers 0..30 buy 1 and 2, 30..60 buy 3 and 4, 60 buys 1 alone, 61 buys 9, 62 both sorts.
+    fn held() -> Vec<(u32, u32)> {
+        let teas = (0..30).flat_map(|customer| [(customer, 2), (customer, 1), (customer, 1)]);
+        let coffees = (30..60).flat_map(|customer| [(customer, 3), (customer, 4)]);
+        teas.chain(coffees).chain([(60, 1), (61, 9), (62, 1), (62, 2), (62, 3), (62, 4)]).collect()
+    }
+
+    #[test]
+    fn what_goes_with_what_one_has_is_recommended_to_whom_it_is_new() {
+        assert_eq!(recommendations(held(), TOGETHER_MIN), [(60, 2)]);
+    }
+
+    #[test]
+    fn pairs_of_too_few_recommend_nothing() {
+        assert!(recommendations(held(), 32).is_empty());
+    }
+
+    #[test]
+    fn the_order_of_what_was_bought_changes_nothing() {
+        let mut turned = held();
+        turned.reverse();
+
+        assert_eq!(recommendations(turned, TOGETHER_MIN), recommendations(held(), TOGETHER_MIN));
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::affinity::{G2_MIN, pairs};
+use super::affinity::{G2_MIN, TOGETHER_MIN, pairs};
 use super::calendar::{day_text, month_text};
 use super::card::ModelCard;
 use super::categories::{CategoryTotals, Line, Popularity, ranking, totals_by_category};
@@ -19,8 +19,6 @@ const WITHIN_DAYS: [i32; 3] = [30, 90, 365];
 const CUSTOMER_DAYS: i32 = 365;
 /// Categories and pairs that are shown.
 const SHOWN_MAX: usize = 20;
-/// Baskets that must hold both of a pair.
-const TOGETHER_MIN: u64 = 10;
 
 /// Purchase behaviour of a base, on the evening of `end_on`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
