@@ -8,6 +8,7 @@
     reason = "these are tests outside of `#[test]`: what is not there fails the test, as it should"
 )]
 
+mod assess;
 mod bad_input;
 mod commands;
 mod consent;
@@ -44,6 +45,7 @@ fn main() {
     trials.extend(keys::trials());
     trials.extend(resolve::trials());
     trials.extend(sealed_rules::trials());
+    trials.extend(assess::trials());
     trials.extend(bad_input::trials());
     trials.extend(crash::trials());
     trials.extend(pipeline_tests::trials());

@@ -1,5 +1,6 @@
 //! The command line, as clap reads it. Names and order are those of the documentation.
 
+mod assess;
 mod decision;
 mod plugin;
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use assess::AssessArguments;
 pub(crate) use decision::{DecisionCommand, StewardArguments};
 pub(crate) use plugin::{
     AddArguments, Language, NewPluginArguments, NewPluginKind, PackArguments, PluginCommand, SignArguments, TestArguments,
@@ -71,6 +73,8 @@ pub(crate) enum Command {
     Serve(ServeArguments),
     /// Shows runs, streams, segments and what waits
     Status,
+    /// Looks at a source before it is integrated: fields, personal data, identifiers, overlap with what is known
+    Assess(AssessArguments),
     /// Groups the records of files by rules of identity, without a project: the way to develop rules
     Resolve(ResolveArguments),
     /// Looks at profiles

@@ -65,6 +65,7 @@ async fn dispatch(arguments: &Arguments, screen: &screen::Screen) -> Outcome {
         Command::Init { directory } => commands::init::run(directory, screen),
         Command::Validate => commands::validate::run(shared, screen).await,
         Command::Plan { pipelines } => commands::plan::run(shared, screen, pipelines).await,
+        Command::Assess(assess) => commands::assess::run(shared, screen, assess).await,
         Command::Resolve(resolve) => commands::resolve::run(shared, screen, resolve),
         Command::Run(run) => commands::run::run(shared, screen, run).await,
         Command::Test(test) => commands::test::run(shared, screen, test).await,

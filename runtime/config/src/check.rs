@@ -20,7 +20,6 @@ mod columns;
 mod config_schema;
 mod grants;
 mod mapping;
-mod personal_names;
 mod plugins;
 mod segments;
 mod streams;

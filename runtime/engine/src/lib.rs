@@ -4,6 +4,7 @@
 
 mod activate;
 mod admit;
+mod assess;
 mod attempts;
 mod breaker;
 mod compute;
@@ -43,6 +44,7 @@ mod tables;
 mod transforms;
 mod unify;
 
+pub use assess::{AssessedStream, count_batch, declared_columns, read_for_assessment};
 pub use consent_rows::ConsentRow;
 pub use credentials::{IsDead, SealedCredentials};
 pub use decisions::{DecisionOutcome, DecisionView, Steward};

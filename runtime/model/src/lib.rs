@@ -18,6 +18,7 @@ pub mod lock;
 pub mod manifest;
 pub mod matching;
 pub mod normalize;
+pub mod personal_names;
 pub mod pii;
 pub mod pipeline_test;
 pub mod plan;

@@ -3,6 +3,7 @@
 //! ([`purchases`]). Pure and synchronous: no store, no IO, no clock; the engine feeds it from the ledger and runs its SQL
 //! in the lake.
 
+pub mod assess;
 mod attributes;
 pub mod change;
 mod computed_traits;

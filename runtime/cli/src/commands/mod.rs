@@ -1,5 +1,6 @@
 //! One file per command: parse, call, render.
 
+pub(crate) mod assess;
 pub(crate) mod dead_letters;
 pub(crate) mod decide;
 pub(crate) mod explain;

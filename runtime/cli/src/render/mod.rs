@@ -1,5 +1,7 @@
 //! What people see. Results go to stdout, talk to stderr.
 
+pub(crate) mod assess;
+pub(crate) mod assess_page;
 pub(crate) mod contract;
 pub(crate) mod decisions;
 pub(crate) mod diagnostics;

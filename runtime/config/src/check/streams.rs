@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use affluent_model::personal_names::promised_class;
 use affluent_model::plan::{
     NamedExpression, Pipeline, PipelineDestination, PipelineSource, ProfileMapping, StreamRead, TransformStep,
 };
 use affluent_model::schema::{Field, StreamSchema, SyncMode};
 
 use super::columns::Columns;
-use super::personal_names::promised_class;
 use super::{Checker, Want};
 use crate::mistake;
 use crate::near;

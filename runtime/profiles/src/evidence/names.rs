@@ -1,7 +1,7 @@
 //! Whether two people may have the same name: nicknames, initials, slips, several given names, given and family name
 //! swapped. The table of nicknames ships with the program (`presets/nicknames.csv`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::alike::{is_within, jaro_winkler};
 
@@ -92,6 +92,11 @@ impl NameJudge {
         }
         if is_within(a, b, 1) || jaro_winkler(a, b) >= SLIP_MIN { AGREES } else { CONTRADICTS }
     }
+}
+
+/// Every name of the table, in lower case.
+pub(crate) fn given_names() -> HashSet<&'static str> {
+    NICKNAMES.lines().skip(1).flat_map(|row| row.split(',')).map(str::trim).filter(|name| !name.is_empty()).collect()
 }
 
 pub(crate) fn is_initial(name: &str) -> bool {

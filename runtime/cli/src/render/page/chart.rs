@@ -65,6 +65,53 @@ pub(crate) fn ranking(rows: &[(String, f64, String)]) -> Markup {
     }
 }
 
+/// A part of a whole that is filled, and another that only seems to be.
+pub(crate) struct Fill {
+    pub(crate) name: String,
+    pub(crate) filled: f64,
+    pub(crate) junk: f64,
+    pub(crate) value: String,
+    pub(crate) tip: String,
+}
+
+/// Width of a bar of a whole, and where it begins.
+const WHOLE: (f64, f64) = (220.0, 620.0);
+
+/// One bar a row on a track that is the whole.
+pub(crate) fn fills(rows: &[Fill]) -> Markup {
+    let height = 22.0;
+    let (from, width) = WHOLE;
+    html! {
+        svg viewBox=(format!("0 0 {WIDTH} {}", height * number(rows.len()))) role="img" {
+            @for (place, row) in rows.iter().enumerate() {
+                @let y = height * number(place);
+                @let filled = width * row.filled.clamp(0.0, 1.0);
+                @let junk = (width * row.junk.clamp(0.0, 1.0)).min(width - filled);
+                g {
+                    title { (row.tip) }
+                    text x=(from - 10.0) y=(short(y + 15.0)) text-anchor="end" { (clipped(&row.name)) }
+                    rect.track x=(from) y=(short(y + 4.0)) width=(short(width)) height=(height - 8.0) rx="2" {}
+                    rect.first x=(from) y=(short(y + 4.0)) width=(short(filled)) height=(height - 8.0) rx="2" {}
+                    rect.second x=(short(from + filled)) y=(short(y + 4.0)) width=(short(junk)) height=(height - 8.0) rx="2" {}
+                    text x=(short(from + width + 10.0)) y=(short(y + 15.0)) { (row.value) }
+                }
+            }
+        }
+    }
+}
+
+/// One bar a row for a share of a whole: name, share from 0 to 1, value.
+pub(crate) fn shares(rows: &[(String, f64, String)]) -> Markup {
+    let fill = |(name, share, value): &(String, f64, String)| Fill {
+        name: name.clone(),
+        filled: *share,
+        junk: 0.0,
+        value: value.clone(),
+        tip: format!("{name}: {value}"),
+    };
+    fills(&rows.iter().map(fill).collect::<Vec<_>>())
+}
+
 /// A cell of a heat map; `share` from 0 to 1 is its strength.
 pub(crate) struct Cell {
     pub(crate) share: f64,

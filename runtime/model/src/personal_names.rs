@@ -1,8 +1,8 @@
 //! Field names that promise personal data. A field without a class whose name is among them is an error until the
 //! project classifies it: nothing personal slips in because a plugin forgot to say so.
 
-use affluent_model::pii::PiiClass;
-use affluent_model::schema::{Field, FieldType};
+use crate::pii::PiiClass;
+use crate::schema::{Field, FieldType};
 
 /// Endings of names, as words, and the class they promise. English, as vendors' field names are.
 const ENDINGS: [(&[&str], PiiClass); 50] = [
@@ -60,7 +60,8 @@ const ENDINGS: [(&[&str], PiiClass); 50] = [
 
 /// The class that a field's name promises; `None` for truth values and numbers, which only tell something about one,
 /// and for times other than a birth date.
-pub(super) fn promised_class(field: &Field) -> Option<PiiClass> {
+#[must_use]
+pub fn promised_class(field: &Field) -> Option<PiiClass> {
     let words = words(&field.name);
     let longest = ENDINGS
         .iter()
@@ -76,13 +77,16 @@ pub(super) fn promised_class(field: &Field) -> Option<PiiClass> {
     holds.then_some(longest)
 }
 
-fn ends_with(words: &[String], ending: &[&str]) -> bool {
+/// True when the last words of a name are these.
+#[must_use]
+pub fn ends_with(words: &[String], ending: &[&str]) -> bool {
     let Some(start) = words.len().checked_sub(ending.len()) else { return false };
     words.iter().skip(start).zip(ending).all(|(word, wanted)| word == wanted)
 }
 
 /// `billingPhone`, `billing_phone` and `Billing-Phone` are the words billing and phone.
-fn words(name: &str) -> Vec<String> {
+#[must_use]
+pub fn words(name: &str) -> Vec<String> {
     let mut words: Vec<String> = vec![String::new()];
     let mut after_lower = false;
     for character in name.chars() {
