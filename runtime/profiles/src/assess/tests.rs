@@ -203,7 +203,7 @@ fn a_pipeline_is_proposed_with_classes_identifiers_and_consent() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_texts_are_counted_completely_whatever_their_order(mut values in proptest::collection::vec(".{0,12}", 0..12)) {
