@@ -23,6 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("sealed rules: values are opened for matching alone, counted and never stored", values_are_opened_and_counted),
         rule("sealed rules: an erased person says nothing and stops nobody", an_erased_person_says_nothing),
         rule("sealed rules: a diff tells what the next run does, and does nothing", a_diff_tells_what_the_next_run_does),
+        rule("sealed rules: a raised fan-out joins who was held apart by the lower one", a_raised_fanout_joins),
         rule("sealed rules: an attribute that no stream gives is a mistake", an_attribute_nobody_gives),
         with_data("sealed rules: persons of a register are grouped as in a file", register_as_in_a_file),
     ]
@@ -313,6 +314,23 @@ fn a_diff_tells_what_the_next_run_does() -> Result<(), Failed> {
     same("profiles after", done["profiles"].as_u64(), told["profiles_after"].as_u64())?;
     same("changes once they are applied", diff(&["profile", "diff"])?["changes"].to_string().as_str(), "[]")?;
     Ok(())
+}
+
+fn a_raised_fanout_joins() -> Result<(), Failed> {
+    let project = family()?;
+    let file = "profiles/identity.yaml";
+    project.write(file, &OTHER_RULES.replace("email: {}", "email: { max_fanout: 2 }"));
+    let rows = ["1,lee@x.test,Ann,Lee,", "2,lee@x.test,Ann,Lee,", "3,lee@x.test,Ann,Lee,"];
+    same("groups of a blocked address", run(&project, HEADER, &[&rows])?.len(), 3)?;
+    project.write(file, OTHER_RULES);
+    let (ended, reports) = project.json(&["run", "in"]);
+    ended.expect(0)?;
+    same("profiles", reports[0]["profiles"]["profiles"].as_u64(), Some(1))?;
+    project.write(file, &OTHER_RULES.replace("email: {}", "email: { max_fanout: 2 }"));
+    let (ended, reports) = project.json(&["run", "in"]);
+    ended.expect(0)?;
+    same("profiles again", reports[0]["profiles"]["profiles"].as_u64(), Some(3))?;
+    same("blocked again", reports[0]["profiles"]["identifiers_blocked"].as_u64(), Some(1))
 }
 
 fn an_attribute_nobody_gives() -> Result<(), Failed> {

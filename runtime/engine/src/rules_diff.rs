@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::engine::Engine;
 use crate::evidence::EvidenceReader;
 use crate::mapping::attributes_of;
-use crate::unify::{Ground, Part, count, kind_names, read_identifiers};
+use crate::unify::{Ground, Part, kind_names, read_identifiers};
 
 use changes::changes;
 
@@ -84,7 +84,7 @@ impl Engine {
         evidence.audit()?;
         let resolution = ground.resolve(&part.found, rules, &names, said?.as_ref());
         let mut report = ProfilesReport::default();
-        count(&mut report, &resolution, &ground.nodes);
+        ground.count(&resolution, &mut report);
         let mut changes = changes(&ground.nodes, &resolution, &names);
         let more = changes.len().saturating_sub(CHANGES_MAX);
         changes.truncate(CHANGES_MAX);

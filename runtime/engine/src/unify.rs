@@ -127,7 +127,7 @@ pub(crate) async fn resolve_part(
     let said = evidence.read(nodes).await?;
     let resolution = ground.resolve(&part.found, &engine.plan.identity, &kind_names(engine)?, said.as_ref());
     drop(said);
-    count(report, &resolution, nodes);
+    ground.count(&resolution, report);
     let Part { files, found, change, .. } = part;
     let commit = ResolutionCommit {
         resolved_files: files.iter().map(|file| file.id).collect(),
@@ -136,10 +136,10 @@ pub(crate) async fn resolve_part(
         created: resolution.created,
         aliases: resolution.aliases,
         removed: Vec::new(),
-        relinked_nodes: nodes.iter().map(|node| node.node).collect(),
+        relinked_nodes: ground.nodes.iter().map(|node| node.node).collect(),
         links: resolution.links,
         blocked: resolution.blocked,
-        unblocked: Vec::new(),
+        unblocked: ground.judged_anew,
         decision: change,
         now_us: engine.now_us(),
     };
@@ -152,6 +152,8 @@ pub(crate) struct Ground {
     pub(crate) nodes: Vec<ResolveNode>,
     known: Vec<Edge>,
     blocked: Vec<BlockedIdentifier>,
+    /// Values that were blocked and are judged anew, since all who carry them are here; sorted.
+    judged_anew: Vec<(u16, BlindIndex)>,
     standing: Standing,
 }
 
@@ -176,7 +178,12 @@ impl Ground {
         };
         let nodes: Vec<ResolveNode> = around.nodes.into_iter().filter(|row| !is_erased(row.node)).map(resolve_node).collect();
         let standing = Standing::around(engine, &nodes, part.change.as_ref())?;
-        Ok(Self { nodes, known: around.edges, blocked: around.blocked, standing })
+        let (blocked, judged_anew) = if part.is_whole {
+            (Vec::new(), around.blocked.iter().map(|one| (one.kind, one.value)).collect())
+        } else {
+            (around.blocked, Vec::new())
+        };
+        Ok(Self { nodes, known: around.edges, blocked, judged_anew, standing })
     }
 
     /// Resolves it with what was found, by these rules; `kinds` are the names of identifier kinds by their numbers.
@@ -197,6 +204,30 @@ impl Ground {
         }
         let input = ResolveInput { rules, kinds, nodes: &self.nodes, edges: &edges, blocked: &self.blocked };
         resolve_with(&input, &Knowledge { evidence, ..self.standing.knowledge() })
+    }
+
+    /// Adds what a resolution did to a report.
+    pub(crate) fn count(&self, resolution: &Resolution, report: &mut ProfilesReport) {
+        let number = |length: usize| u64::try_from(length).unwrap_or(0);
+        let is_blocked_anew = |one: &&BlockedIdentifier| self.judged_anew.binary_search(&(one.kind, one.value)).is_err();
+        report.created += number(resolution.created.len());
+        report.merged += number(resolution.aliases.len());
+        report.split += number(resolution.splits.len());
+        report.identifiers_blocked += number(resolution.blocked.iter().filter(is_blocked_anew).count());
+        let nodes = &self.nodes;
+        let is_new = |node: NodeId| {
+            let found = nodes.binary_search_by_key(&node, |row| row.node).ok().and_then(|at| nodes.get(at));
+            found.is_some_and(|row| row.profile.is_none())
+        };
+        for link in &resolution.links {
+            match &link.verdict {
+                LinkVerdict::Joined if is_new(link.node_a) || is_new(link.node_b) => {
+                    *report.links_by_rule.entry(link.rule.clone()).or_default() += 1;
+                }
+                LinkVerdict::Joined => {}
+                LinkVerdict::Refused(_) => report.links_refused += 1,
+            }
+        }
     }
 }
 
@@ -292,27 +323,6 @@ fn take_identifiers(batch: &RecordBatch, kinds: &[&(String, u16)], found: &mut F
         }
     }
     Ok(())
-}
-
-/// Adds what a resolution did to a report.
-pub(crate) fn count(report: &mut ProfilesReport, resolution: &Resolution, nodes: &[ResolveNode]) {
-    let number = |length: usize| u64::try_from(length).unwrap_or(0);
-    report.created += number(resolution.created.len());
-    report.merged += number(resolution.aliases.len());
-    report.split += number(resolution.splits.len());
-    report.identifiers_blocked += number(resolution.blocked.len());
-    let is_new = |node: NodeId| {
-        nodes.binary_search_by_key(&node, |row| row.node).is_ok_and(|at| nodes.get(at).is_some_and(|row| row.profile.is_none()))
-    };
-    for link in &resolution.links {
-        match &link.verdict {
-            LinkVerdict::Joined if is_new(link.node_a) || is_new(link.node_b) => {
-                *report.links_by_rule.entry(link.rule.clone()).or_default() += 1;
-            }
-            LinkVerdict::Joined => {}
-            LinkVerdict::Refused(_) => report.links_refused += 1,
-        }
-    }
 }
 
 #[cfg(test)]
