@@ -10,6 +10,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("decisions: a split record is a person of its own until it is taken back, and ids live on", a_split_is_undone),
         rule("decisions: an identifier that was split joins nobody, whatever is read again", an_identifier_is_split),
         rule("decisions: linked records are one, whatever rules say", linked_records_are_one),
+        rule("decisions: why tells what falls apart without each piece of evidence", why_tells_what_falls_apart),
+        rule("decisions: why tells which record gave each attribute and which did not", why_tells_where_values_come_from),
+        rule("decisions: reviewed pairs of the project's files stand until they are taken out", reviewed_pairs_stand),
         rule("decisions: a decision that says the contrary is refused", contradictions_are_refused),
         rule("decisions: what stewards decided is listed with who and why, and no file shows why", decisions_are_listed),
     ]
@@ -109,9 +112,39 @@ fn linked_records_are_one() -> Result<(), Failed> {
     project.affluent(&["run", "--full", "--quiet"]).expect(0)?;
     same("profiles", profiles_now(&project)?, 4)?;
     same("the eldest survives", id(&project, "shop/5")?, ann.min(ed))?;
-    let (ended, steps) = project.json(&["profile", "why", "shop/5", "shop/6"]);
+    let (ended, why) = project.json(&["profile", "why", "shop/5", "shop/6"]);
     ended.expect(0)?;
-    holds(steps.to_string().contains("must link"), steps.to_string())
+    holds(why["steps"].to_string().contains("must link"), why.to_string())?;
+    let parts: Vec<(&str, Option<bool>)> = why["without"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|one| Some((one["without"].as_str()?, one["is_two"].as_bool())))
+        .collect();
+    let by_decision = parts.iter().filter(|(without, _)| *without == "the decision of a steward");
+    same("without the decision", by_decision.copied().collect::<Vec<_>>(), vec![("the decision of a steward", Some(true))])
+}
+
+fn why_tells_what_falls_apart() -> Result<(), Failed> {
+    let project = two_accounts("upsert")?;
+    let ended = project.affluent(&["profile", "why", "shop/1", "shop/6"]).expect(0)?;
+    holds(ended.stdout.contains("without email ") && ended.stdout.contains("… they are two profiles"), ended.stdout)?;
+    project.affluent(&["profile", "link", "shop/1", "shop/6"]).expect(0)?;
+    let ended = project.affluent(&["profile", "why", "shop/1", "shop/6"]).expect(0)?;
+    holds(ended.stdout.contains("no single piece of this evidence parts them"), ended.stdout)
+}
+
+fn why_tells_where_values_come_from() -> Result<(), Failed> {
+    let project = two_accounts("upsert")?;
+    let (ended, fields) = project.json(&["profile", "why", "shop/1"]);
+    let ended = ended.expect(0)?;
+    let name = fields.as_array().into_iter().flatten().find(|field| field["name"] == "first_name").cloned().unwrap_or_default();
+    let day = |source: &Value| source["at_us"].as_i64().unwrap_or_default() / 86_400_000_000;
+    // 2024-01-06 wins over 2024-01-01.
+    same("the winner", day(&name["from"]), 19_728)?;
+    same("the losers", name["others"].as_array().into_iter().flatten().map(day).collect::<Vec<_>>(), vec![19_723])?;
+    same("their table", name["from"]["table"].as_str(), Some("shop.customers"))?;
+    holds(!ended.stdout.contains("Ann"), "a value was shown")
 }
 
 fn contradictions_are_refused() -> Result<(), Failed> {
@@ -144,4 +177,27 @@ fn decisions_are_listed() -> Result<(), Failed> {
         holds(!shows, format!("{} shows the reason", file.display()))?;
     }
     Ok(())
+}
+
+fn reviewed_pairs_stand() -> Result<(), Failed> {
+    let project = two_accounts("upsert")?;
+    let file = "profiles/identity.yaml";
+    let rules = project.read(file);
+    let pairs = "must_link: { pairs: [[shop/2, shop/5], [shop/3, shop/99]] }\ncannot_link: { files: [reviewed.csv] }\n";
+    project.write("reviewed.csv", "one,other\nshop/1,shop/6\n").write(file, &format!("{rules}{pairs}"));
+    project.affluent(&["run", "all_to_tool", "--quiet"]).expect(0)?;
+    same("2 is 5, 1 is not 6", profiles_now(&project)?, 5)?;
+    same("one", id(&project, "shop/2")?, id(&project, "shop/5")?)?;
+    holds(id(&project, "shop/1")? != id(&project, "shop/6")?, "1 and 6 are one")?;
+    project.affluent(&["profile", "split", "shop/2", "--from", "shop/5"]).expect(2)?.says("E0871")?;
+
+    // A record that is named before it comes in is joined when it does.
+    let line = "99,zed@x.test,Zed,false,true,2024-01-07T00:00:00Z\n";
+    project.write("exports/customers.csv", &format!("{}{line}", project.read("exports/customers.csv")));
+    project.affluent(&["run", "--quiet"]).expect(0)?;
+    same("one", id(&project, "shop/99")?, id(&project, "shop/3")?)?;
+
+    project.write(file, &rules);
+    project.affluent(&["run", "all_to_tool", "--quiet"]).expect(0)?;
+    same("as the rules have it", profiles_now(&project)?, 6)
 }

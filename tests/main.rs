@@ -17,6 +17,7 @@ mod crash;
 mod decisions;
 mod erase;
 mod keys;
+mod merges;
 mod pipeline_tests;
 mod plugin_author;
 mod provenance;
@@ -43,6 +44,7 @@ fn main() {
     trials.extend(erase::trials());
     trials.extend(consent::trials());
     trials.extend(keys::trials());
+    trials.extend(merges::trials());
     trials.extend(resolve::trials());
     trials.extend(sealed_rules::trials());
     trials.extend(assess::trials());

@@ -61,10 +61,12 @@ impl Destination for Writer {
         if target.mode == WriteMode::Mirror && list.is_none() {
             return Err(Error::config("a mirror needs a `list`: profiles are never deleted"));
         }
-        let info = DestinationInfo::new(Durable::Write, Idempotence::ByKey)
+        let mut info = DestinationInfo::new(Durable::Write, Idempotence::ByKey)
             .fitting(IMPORT_ROWS_MAX, IMPORT_BYTES_MAX, profile::FRAME_BYTES + target.json_frame_bytes())
             // The vendor refuses other forms.
             .form("phone_number", ValueForm::E164);
+        // Who was merged into another profile leaves the list; without one there is nothing to leave.
+        info.removes = list.is_some();
         Ok((Self { service: service(&config), list, match_fields: target.match_fields }, info))
     }
 

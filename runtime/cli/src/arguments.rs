@@ -179,12 +179,12 @@ pub(crate) enum ProfileCommand {
         #[arg(long)]
         reveal: bool,
     },
-    /// Shows why two records are one person
+    /// Shows why two records are one person, or where each attribute of one profile comes from
     Why {
         /// Profile id, `email:ann@x.test` or `shop/1234`
         one: String,
-        /// The other
-        other: String,
+        /// The other; without, which record gave each attribute, and which did not
+        other: Option<String>,
     },
     /// Shows which profiles would merge or split under changed rules of identity, before a run applies them; writes nothing
     Diff {

@@ -22,6 +22,7 @@ pub(crate) fn check(parts: &Parts, sources: &Sources) -> Vec<Diagnostic> {
     links.segments();
     links.survivorship();
     links.compared_attributes();
+    links.pairs();
     links.names_of_columns();
     links.found
 }
@@ -245,6 +246,14 @@ impl<'a> Links<'a> {
             let at = self.sources.locate_key(&Subject::Identity, &["attributes"], name);
             let help = near::suggestion(name, "pipelines map the attributes", &known);
             self.add(mistake::UNKNOWN_ATTRIBUTE, format!("no pipeline maps the attribute `{name}`"), at, help);
+        }
+    }
+
+    fn pairs(&mut self) {
+        let Some(identity) = &self.parts.identity else { return };
+        for pair in identity.must_link.iter().chain(&identity.cannot_link) {
+            self.connection(&pair.one.connection, pair.at.clone());
+            self.connection(&pair.other.connection, pair.at.clone());
         }
     }
 

@@ -87,7 +87,8 @@ pub fn read_lock(root: &Path) -> Result<Lock, Vec<Diagnostic>> {
 pub fn read_identity(file: &Path, inputs: &Inputs<'_>) -> Result<IdentityRules, Vec<Diagnostic>> {
     let mut loader = Loader::new(Path::new(""), inputs, &[FileKind::Identity]);
     loader.file(file, FileKind::Identity);
-    let Loader { parts, sources, diagnostics, .. } = loader;
+    let Loader { parts, sources, mut diagnostics, .. } = loader;
+    diagnostics.extend(parts.identity.iter().flat_map(lower::pairs::refused));
     match parts.identity {
         Some(identity) if diagnostics.is_empty() => Ok(identity),
         _ => Err(finish(diagnostics, &sources)),
@@ -303,7 +304,7 @@ impl<'a> Loader<'a> {
                 }
             }
             FileKind::Identity => {
-                self.parts.identity = typed(&tree, report).map(|raw| lower::profiles::identity(&raw, report));
+                self.parts.identity = typed(&tree, report).map(|raw| lower::profiles::identity(&raw, self.root, report));
                 self.keep(Subject::Identity, whole, report);
             }
             FileKind::Traits => {

@@ -3,16 +3,17 @@
 
 use std::collections::HashMap;
 
-use affluent_ledger::{Lease, NewOutboxRow, OutboxPlan};
+use affluent_ledger::{ImageMove, Lease, NewOutboxRow, OutboxPlan};
 use affluent_model::batch::RowOperation;
 use affluent_model::identity::ProfileId;
-use affluent_model::plan::{DestinationPlan, Pipeline, PipelineDestination, PipelineSource, WriteMode};
+use affluent_model::plan::{DestinationPlan, Pipeline, PipelineDestination, PipelineSource};
 use affluent_model::report::ActivationReport;
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
 use affluent_vault::BlindIndexer;
 use arrow::array::ArrayRef;
 
+use crate::comparison::Comparison;
 use crate::deliver::Delivery;
 use crate::desired::{DesiredBatch, DesiredRows};
 use crate::engine::Engine;
@@ -37,8 +38,12 @@ pub(crate) async fn activate(engine: &Engine, lease: &Lease, pipeline: &Pipeline
     let desired = DesiredRows::prepare(engine, plan, segment.as_deref()).await?;
     let mut delivery = Delivery::open(engine, lease, plan, &desired).await?;
     delivery.settle_in_flight(report).await?;
-    let difference = plan_difference(engine, lease, plan, &desired, report).await?;
+    let difference = plan_difference(engine, lease, plan, (&desired, delivery.takes_removals()), report).await?;
     guard(plan, &difference)?;
+    if !difference.moves.is_empty() {
+        engine.ledger.move_images(lease, &difference.moves)?;
+        delivery.read_remote_ids()?;
+    }
     engine.ledger.commit_plan(lease, difference.plan)?;
     delivery.send_all(report).await
 }
@@ -60,7 +65,7 @@ pub(crate) async fn preview(
     report.destination.clone_from(&plan.connection);
     report.object.clone_from(&plan.object);
     let desired = DesiredRows::prepare(engine, plan, segment.as_deref()).await?;
-    let mut comparison = Comparison::start(engine, &pipeline.name, plan.mode)?;
+    let mut comparison = Comparison::start(engine, &pipeline.name, plan.mode, false)?;
     let mut counts = ActivationReport::default();
     let mut moves = Vec::new();
     let hasher = engine.vault.blind_indexer(&payload_kind(&pipeline.name))?;
@@ -78,7 +83,7 @@ pub(crate) async fn preview(
             Ok(())
         })
         .await?;
-    moves.extend(comparison.removals().into_iter().map(|(key, _)| ("remove".to_owned(), key)));
+    moves.extend(comparison.removals(&mut counts).into_iter().map(|(key, _)| ("remove".to_owned(), key)));
     report.unchanged = counts.unchanged;
     report.kept_after_withdrawal = counts.kept_after_withdrawal;
     report.upserts = counts.upserts;
@@ -89,6 +94,8 @@ pub(crate) async fn preview(
 /// A plan that was written but not committed, and what the guard must know of it.
 struct Difference {
     plan: OutboxPlan,
+    /// Rows that changed their owner at the destination.
+    moves: Vec<ImageMove>,
     image_rows: u64,
     removes: u64,
 }
@@ -97,22 +104,24 @@ async fn plan_difference(
     engine: &Engine,
     lease: &Lease,
     plan: &DestinationPlan,
-    desired: &DesiredRows<'_>,
+    (desired, takes_removals): (&DesiredRows<'_>, bool),
     report: &mut ActivationReport,
 ) -> Result<Difference> {
-    let comparison = Comparison::start(engine, &lease.pipeline, plan.mode)?;
-    let image_rows = u64::try_from(comparison.image.len()).unwrap_or(0);
+    let comparison = Comparison::start(engine, &lease.pipeline, plan.mode, takes_removals)?;
+    let image_rows = comparison.image_rows();
     let batch_rows = usize::try_from(plan.batch_rows_max.unwrap_or(1_000)).unwrap_or(1_000);
     let outbox = engine.ledger.begin_plan(lease, batch_rows)?;
     let mut writer = PlanWriter::new(engine, lease, &outbox, comparison)?;
     let mut counts = ActivationReport::default();
     desired.visit(report, &mut |batch| writer.take(desired, &batch, &mut counts)).await?;
-    let removes = writer.finish()?;
+    let (removes, moves) = writer.finish(&mut counts)?;
     report.unchanged += counts.unchanged;
     report.kept_after_withdrawal += counts.kept_after_withdrawal;
     report.upserts += counts.upserts;
     report.removes += removes;
-    Ok(Difference { plan: outbox, image_rows, removes })
+    report.merged += counts.merged;
+    report.merged_left += counts.merged_left;
+    Ok(Difference { plan: outbox, moves, image_rows, removes })
 }
 
 fn guard(plan: &DestinationPlan, difference: &Difference) -> Result<()> {
@@ -133,74 +142,12 @@ fn guard(plan: &DestinationPlan, difference: &Difference) -> Result<()> {
     Err(Error::held("E0809", message).help("look at `affluent plan`; if it is right, raise `guard.max_remove` and run again"))
 }
 
-/// Desired rows against the image, by the rules of the mode.
-struct Comparison {
-    mode: WriteMode,
-    image: HashMap<ProfileId, ImageEntry>,
-}
-
-struct ImageEntry {
-    hash: Option<[u8; 16]>,
-    match_sealed: Vec<u8>,
-    is_desired: bool,
-}
-
-impl Comparison {
-    fn start(engine: &Engine, sync: &str, mode: WriteMode) -> Result<Self> {
-        let mut image = HashMap::new();
-        engine.ledger.image(sync, &mut |row| {
-            image.insert(row.key, ImageEntry { hash: row.hash, match_sealed: row.match_sealed, is_desired: false });
-            Ok(())
-        })?;
-        Ok(Self { mode, image })
-    }
-
-    /// True when the row must be sent; counts it either way.
-    fn differs(&mut self, key: ProfileId, hash: &[u8; 16], counts: &mut ActivationReport) -> bool {
-        let entry = self.image.get_mut(&key);
-        let is_known = entry.is_some();
-        let is_same = entry.as_ref().is_some_and(|entry| entry.hash.as_ref() == Some(hash));
-        if let Some(entry) = entry {
-            entry.is_desired = true;
-        }
-        let differs = match self.mode {
-            WriteMode::Insert => !is_known,
-            WriteMode::Update => is_known && !is_same,
-            WriteMode::Upsert | WriteMode::Mirror => !is_same,
-            WriteMode::Append => true,
-        };
-        if differs {
-            counts.upserts += 1;
-        } else {
-            counts.unchanged += 1;
-        }
-        differs
-    }
-
-    /// How many of these the destination keeps: it holds them, and the mode removes nothing.
-    fn stay(&self, withheld: &[ProfileId]) -> u64 {
-        let is_held = |key: &&ProfileId| self.mode != WriteMode::Mirror && self.image.contains_key(*key);
-        u64::try_from(withheld.iter().filter(is_held).count()).unwrap_or(u64::MAX)
-    }
-
-    /// What a mirror removes: what was sent and is desired no more.
-    fn removals(&self) -> Vec<(ProfileId, Vec<u8>)> {
-        if self.mode != WriteMode::Mirror {
-            return Vec::new();
-        }
-        let gone = self.image.iter().filter(|(_, entry)| !entry.is_desired);
-        let mut gone: Vec<_> = gone.map(|(key, entry)| (*key, entry.match_sealed.clone())).collect();
-        gone.sort_unstable();
-        gone
-    }
-}
-
 /// Writes the rows of a plan, sealed, in groups.
 struct PlanWriter<'a> {
     engine: &'a Engine,
     lease: &'a Lease,
     outbox: &'a OutboxPlan,
-    comparison: Comparison,
+    comparison: Comparison<'a>,
     refused: HashMap<ProfileId, ([u8; 16], u32)>,
     sealer: RunSealer<'a>,
     hasher: BlindIndexer,
@@ -209,7 +156,7 @@ struct PlanWriter<'a> {
 }
 
 impl<'a> PlanWriter<'a> {
-    fn new(engine: &'a Engine, lease: &'a Lease, outbox: &'a OutboxPlan, comparison: Comparison) -> Result<Self> {
+    fn new(engine: &'a Engine, lease: &'a Lease, outbox: &'a OutboxPlan, comparison: Comparison<'a>) -> Result<Self> {
         let mut refused = HashMap::new();
         engine.ledger.refusals(&lease.pipeline, &mut |row| {
             refused.insert(row.key, (row.payload_hash, row.attempts));
@@ -242,11 +189,12 @@ impl<'a> PlanWriter<'a> {
             payload.clear();
             row_codec::encode(&columns, row, &mut payload);
             let hash = short_hash(&self.hasher, &payload);
+            match_values.clear();
+            row_codec::encode(matches, row, &mut match_values);
+            self.comparison.claim(*key, &hash, &match_values, &mut self.sealer)?;
             if !self.comparison.differs(*key, &hash, counts) {
                 continue;
             }
-            match_values.clear();
-            row_codec::encode(matches, row, &mut match_values);
             let record = key.to_string();
             let payload_sealed = self.sealer.seal(&payload, Place::OutboxPayload, &record)?;
             let match_sealed = self.sealer.seal(&match_values, Place::OutboxMatch, &record)?;
@@ -284,16 +232,18 @@ impl<'a> PlanWriter<'a> {
         Ok(())
     }
 
-    /// Adds the removals and writes the rest; returns how many removals there are.
-    fn finish(mut self) -> Result<u64> {
-        let removals = self.comparison.removals();
+    /// Adds the removals and writes the rest; returns how many removals there are, and which rows changed their owner.
+    fn finish(mut self, counts: &mut ActivationReport) -> Result<(u64, Vec<ImageMove>)> {
+        let moves = self.comparison.moves(&mut self.sealer)?;
+        let removals = self.comparison.removals(counts);
         let count = u64::try_from(removals.len()).unwrap_or(0);
         for (key, match_sealed) in removals {
-            let hash = short_hash(&self.hasher, b"removed");
+            // Of what is removed, so that a removal planned before its row changed the owner is not kept for this one.
+            let hash = short_hash(&self.hasher, &match_sealed);
             self.add(key, RowOperation::Delete, hash, Vec::new(), match_sealed)?;
         }
         self.flush()?;
-        Ok(count)
+        Ok((count, moves))
     }
 
     /// The same on every attempt at this row, another for every plan that changes it.

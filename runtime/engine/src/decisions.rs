@@ -7,11 +7,12 @@ mod meant;
 use std::collections::{BTreeMap, BTreeSet};
 
 use affluent_ledger::{Decided, DecisionChange, DecisionRow, Lease, NewDecision, NodeRow};
-use affluent_model::identity::{BlindIndex, Edge, NodeId, ProfileId};
+use affluent_model::identity::{BlindIndex, Edge, NodeId, NodeKey, ProfileId};
+use affluent_model::matching::RecordPair;
 use affluent_model::report::{ProfilesReport, RunOutcome, RunReport};
 use affluent_model::{Error, Result};
 use affluent_profiles::resolve::{Knowledge, ResolveNode, own_id};
-use affluent_vault::Purpose;
+use affluent_vault::{BlindIndexer, Purpose};
 use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 
@@ -128,8 +129,12 @@ pub(crate) struct Reviewed {
 impl Reviewed {
     /// # Errors
     /// Those of the store.
-    pub(crate) fn of_plan(_engine: &Engine) -> Result<Self> {
-        Ok(Self::default())
+    pub(crate) fn of_plan(engine: &Engine) -> Result<Self> {
+        let identity = &engine.plan.identity;
+        Ok(Self {
+            must_link: known_pairs(engine, &identity.must_link)?,
+            cannot_link: known_pairs(engine, &identity.cannot_link)?,
+        })
     }
 
     /// Adds the nodes that must be one with some of these.
@@ -141,6 +146,27 @@ impl Reviewed {
         nodes.sort_unstable();
         nodes.dedup();
     }
+}
+
+fn known_pairs(engine: &Engine, pairs: &[RecordPair]) -> Result<Vec<(NodeId, NodeId)>> {
+    let mut indexers: BTreeMap<&str, BlindIndexer> = BTreeMap::new();
+    let mut keys: Vec<NodeKey> = Vec::with_capacity(pairs.len() * 2);
+    for record in pairs.iter().flat_map(|pair| [&pair.one, &pair.other]) {
+        let connection = record.connection.as_str();
+        if !indexers.contains_key(connection) {
+            indexers.insert(connection, engine.vault.blind_indexer(&format!("subject/{connection}"))?);
+        }
+        keys.extend(indexers.get(connection).map(|indexer| indexer.index(record.subject.as_bytes())));
+    }
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let nodes = engine.ledger.find_nodes(&keys)?;
+    let known = nodes.chunks(2).filter_map(|pair| match pair {
+        [Some(one), Some(other)] => Some((one.node, other.node)),
+        _ => None,
+    });
+    Ok(known.collect())
 }
 
 impl Engine {

@@ -71,12 +71,7 @@ impl<'a> Delivery<'a> {
         let asked = plan.batch_rows_max.and_then(|rows| usize::try_from(rows).ok()).unwrap_or(BATCH_ROWS);
         let rows_max = info.max_rows.and_then(|rows| usize::try_from(rows).ok()).map_or(asked, |most| asked.min(most));
         let bytes_max = info.max_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(BATCH_BYTES);
-        let mut remote_ids = std::collections::HashMap::new();
-        engine.ledger.image(&lease.pipeline, &mut |row| {
-            remote_ids.extend(row.remote_id.map(|id| (row.key, id)));
-            Ok(())
-        })?;
-        Ok(Self {
+        let mut delivery = Self {
             engine,
             lease,
             sender,
@@ -86,8 +81,29 @@ impl<'a> Delivery<'a> {
             sealer: RunSealer::new(engine, lease),
             opener: RunOpener::new(engine),
             batch_keyer: engine.vault.blind_indexer(&format!("batch/{}", lease.pipeline))?,
-            remote_ids,
-        })
+            remote_ids: std::collections::HashMap::new(),
+        };
+        delivery.read_remote_ids()?;
+        Ok(delivery)
+    }
+
+    /// Reads by which ids the destination knows its rows.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) fn read_remote_ids(&mut self) -> Result<()> {
+        let mut remote_ids = std::collections::HashMap::new();
+        self.engine.ledger.image(&self.lease.pipeline, &mut |row| {
+            remote_ids.extend(row.remote_id.map(|id| (row.key, id)));
+            Ok(())
+        })?;
+        self.remote_ids = remote_ids;
+        Ok(())
+    }
+
+    /// True when the destination removes rows, whatever the mode.
+    pub(crate) fn takes_removals(&self) -> bool {
+        self.sender.info().removes
     }
 
     /// Ends what a run before left in flight (delivery R8): an import that was started is asked after; other batches are

@@ -2,9 +2,8 @@
 
 use affluent_lake::LakeQuery;
 use affluent_ledger::NodeRow;
-use affluent_model::identity::{BlindIndex, LinkVerdict, NO_KIND, NodeId, ProfileId};
+use affluent_model::identity::{BlindIndex, LinkVerdict, NodeId, ProfileId};
 use affluent_model::{Error, Result, normalize};
-use affluent_profiles::explain::explain;
 use affluent_profiles::purchases::card::ModelCard;
 use affluent_vault::Purpose;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -13,7 +12,6 @@ use serde::Serialize;
 
 use crate::compute::current_snapshot;
 use crate::consent_rows::ConsentRow;
-use crate::decisions::masked;
 use crate::engine::Engine;
 use crate::opener::{AttributeOpener, Lineage};
 use crate::unify::kind_names;
@@ -46,22 +44,6 @@ pub struct ProfileValue {
     pub sealed: bool,
     /// The lake table that the value comes from; empty for a trait.
     pub source: String,
-}
-
-/// One step of the chain between two records.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct WhyStep {
-    pub rule: String,
-    /// Identifier kind that both records carry; empty where the rule needs none.
-    pub identifier: String,
-    /// The first digits of the value's blind index: tells values apart without showing them.
-    pub value: String,
-    /// What the rule compares besides: attributes and tests, no values.
-    pub compared: Vec<String>,
-    pub from: String,
-    pub to: String,
-    /// When the later of the two was first seen, microseconds UTC.
-    pub since_us: i64,
 }
 
 impl Engine {
@@ -216,41 +198,6 @@ impl Engine {
         let [lineage] = &lineages;
         let opened = opener.open(array.as_binary::<i32>().value(0), lineage, 0)?;
         Ok(opened.as_ref().map_or_else(|| "‹erased›".to_owned(), |opened| person::shown(opened.value())))
-    }
-
-    /// The shortest chain of links between two references; empty when they are the same record, `None` when nothing
-    /// joins them.
-    ///
-    /// # Errors
-    /// `E0813` when a reference means nothing.
-    pub fn why(&self, a: &str, b: &str) -> Result<Option<Vec<WhyStep>>> {
-        let (from, to) = (self.find_nodes(a)?, self.find_nodes(b)?);
-        if from.is_empty() || to.is_empty() {
-            return Err(Error::configuration("E0813", "nobody is known by one of the two")
-                .help("give a profile id, an identifier as `email:ann@x.test`, or a record as `shop/1234`"));
-        }
-        let all: Vec<NodeId> = from.iter().chain(&to).map(|row| row.node).collect();
-        let around = self.ledger.neighbourhood(&all, &[])?;
-        let nodes: Vec<NodeId> = around.nodes.iter().map(|row| row.node).collect();
-        let links = self.ledger.links_of(&nodes)?;
-        let chains = from.iter().flat_map(|a| to.iter().map(move |b| (a.node, b.node)));
-        let shortest = chains.filter_map(|(a, b)| explain(&links, a, b)).min_by_key(Vec::len);
-        let Some(chain) = shortest else { return Ok(None) };
-        let names = kind_names(self)?;
-        let named = |node: NodeId| around.nodes.iter().find(|row| row.node == node);
-        let describe = |node: NodeId| named(node).map_or_else(String::new, |row| format!("{} record {}", row.source, node.0));
-        let identity = &self.plan.identity;
-        let rule = |name: &str| identity.rules.iter().find(|rule| rule.name == name);
-        let steps = chain.into_iter().map(|link| WhyStep {
-            rule: link.rule.clone(),
-            identifier: names.get(usize::from(link.kind)).cloned().unwrap_or_default(),
-            value: if link.kind == NO_KIND { String::new() } else { masked(&link.value) },
-            compared: rule(&link.rule).map(|rule| rule.compared(&identity.attributes)).unwrap_or_default(),
-            from: describe(link.node_a),
-            to: describe(link.node_b),
-            since_us: [link.node_a, link.node_b].into_iter().filter_map(named).map(|row| row.first_seen_us).max().unwrap_or(0),
-        });
-        Ok(Some(steps.collect()))
     }
 }
 

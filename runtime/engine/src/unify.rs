@@ -248,7 +248,7 @@ impl Found {
     }
 }
 
-fn resolve_node(node: NodeRow) -> ResolveNode {
+pub(crate) fn resolve_node(node: NodeRow) -> ResolveNode {
     let first_seen_ms = u64::try_from(node.first_seen_us / 1_000).unwrap_or(0);
     ResolveNode { node: node.node, key: node.key, first_seen_ms, profile: node.profile }
 }

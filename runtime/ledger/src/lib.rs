@@ -20,8 +20,8 @@ pub use contract::identity::{FoundNode, Identity, Neighbourhood, NodeRow, Resolu
 pub use contract::ingest::{Checkpoint, EpochCommit, FileRow, Ingest, NewFile, NewNode};
 pub use contract::keys::{Keys, StoredKeyRow};
 pub use contract::outbox::{
-    BatchRelease, ImageRow, NewOutboxRow, Outbox, OutboxBatch, OutboxCounts, OutboxPlan, OutboxRow, RefusalRow, RowOutcome,
-    RowResult, TakeBatch,
+    BatchRelease, ImageMove, ImageRow, NewOutboxRow, Outbox, OutboxBatch, OutboxCounts, OutboxPlan, OutboxRow, RefusalRow,
+    RowOutcome, RowResult, TakeBatch,
 };
 pub use contract::plugin_values::PluginValues;
 pub use contract::runs::{Lease, LeaseRow, RunEnd, RunRow, RunStart, Runs};

@@ -233,6 +233,10 @@ pub struct DestinationInfo {
     /// Field → the form that its values must have: the host brings them into it, or refuses the row with its reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub forms: BTreeMap<String, ValueForm>,
+    /// True when rows are removed in every mode: profiles that were merged away leave no duplicates then. A mirror removes
+    /// in any case.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removes: bool,
 }
 
 /// A form that a destination wants a field's values in; it cannot look at personal values itself.

@@ -3,7 +3,23 @@
 
 use std::fmt;
 
+use crate::diagnostic::Location;
 use crate::plan::{IdentityRules, MatchRule};
+
+/// A record by the connection that knows it and its subject's id there: `shop/1234`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordReference {
+    pub connection: String,
+    pub subject: String,
+}
+
+/// Two records that somebody decided about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordPair {
+    pub one: RecordReference,
+    pub other: RecordReference,
+    pub at: Location,
+}
 
 /// A column that rules compare.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use crate::consent::{ConsentMapping, ConsentNeed};
 use crate::diagnostic::Location;
 use crate::junk::BlockPreset;
 use crate::lock::{Lock, PluginRules};
-use crate::matching::{AttributeRule, Comparison, ScoreRule, Veto};
+use crate::matching::{AttributeRule, Comparison, RecordPair, ScoreRule, Veto};
 use crate::normalize::matches_pattern;
 use crate::pii::{PiiClass, PiiPolicy};
 use crate::pipeline_test::PipelineTest;
@@ -342,6 +342,10 @@ pub struct IdentityRules {
     /// `None` = contradicting names and dates keep nobody apart.
     pub veto: Option<Veto>,
     pub limits: IdentityLimits,
+    /// Pairs of records that are one profile, whatever rules say: a person decided.
+    pub must_link: Vec<RecordPair>,
+    /// Pairs that are never one.
+    pub cannot_link: Vec<RecordPair>,
     /// How `affluent resolve` finds identifiers and attributes in a file.
     pub records: RecordColumns,
     /// Attribute → strategy where it differs from `most_recent`.

@@ -119,6 +119,12 @@ pub struct ActivationReport {
     pub unchanged: u64,
     pub upserts: u64,
     pub removes: u64,
+    /// Of `removes`: rows of profiles that were merged into others.
+    #[serde(default)]
+    pub merged: u64,
+    /// Rows of merged profiles that stay, because the destination cannot remove in this mode.
+    #[serde(default)]
+    pub merged_left: u64,
     pub accepted: u64,
     pub removed: u64,
     pub skipped: u64,

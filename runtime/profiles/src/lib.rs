@@ -14,6 +14,7 @@ pub mod evidence_rows;
 pub mod explain;
 #[cfg(test)]
 mod lake_tests;
+pub mod lineage;
 pub mod measure;
 pub mod order_rows;
 pub mod purchases;

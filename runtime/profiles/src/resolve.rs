@@ -31,6 +31,7 @@ use labels::label;
 pub use labels::own_id;
 use likely::Field;
 use propose::{NO_VALUE, Proposal, propose};
+pub use rules::MUST_LINK;
 use rules::RuleSet;
 
 /// One node as the ledger knows it.

@@ -213,6 +213,10 @@ pub struct DestinationInfo {
     /// tokens cannot look.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub forms: BTreeMap<String, ValueForm>,
+    /// True when rows are removed in every mode: profiles that were merged away leave no duplicates then. A mirror removes
+    /// in any case.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removes: bool,
 }
 
 /// A form of a field's values.
@@ -232,7 +236,7 @@ pub enum ValueForm {
 impl DestinationInfo {
     /// Promises without limits on a batch.
     pub fn new(durable: Durable, idempotent: Idempotence) -> Self {
-        Self { durable, idempotent, max_rows: None, max_bytes: None, forms: BTreeMap::new() }
+        Self { durable, idempotent, max_rows: None, max_bytes: None, forms: BTreeMap::new(), removes: false }
     }
 
     /// Rows per batch at most.
@@ -264,6 +268,13 @@ impl DestinationInfo {
         let rows = (body_bytes_max / 2 / frame_bytes.max(1)).clamp(1, rows_max.max(1));
         let bytes = body_bytes_max.saturating_sub(frame_bytes * rows);
         self.max_rows(u32::try_from(rows).unwrap_or(u32::MAX)).max_bytes(bytes as u64)
+    }
+
+    /// Takes removals in every mode, so that profiles that were merged away leave no duplicates.
+    #[must_use]
+    pub fn removes(mut self) -> Self {
+        self.removes = true;
+        self
     }
 
     /// Wants the values of a field in a form.

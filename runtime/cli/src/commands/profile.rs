@@ -27,9 +27,13 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, command: &ProfileComma
             let view = wired.engine.profile(wired.engine.find_profile(reference)?, *reveal).await?;
             screen.result(&view, || render::profile(&view))?;
         }
-        ProfileCommand::Why { one, other } => {
-            let steps = wired.engine.why(one, other)?;
-            screen.result(&steps, || render::why(steps.as_deref()))?;
+        ProfileCommand::Why { one, other: Some(other) } => {
+            let why = wired.engine.why(one, other).await?;
+            screen.result(&why, || render::why(why.as_ref()))?;
+        }
+        ProfileCommand::Why { one, other: None } => {
+            let fields = wired.engine.lineage(wired.engine.find_profile(one)?).await?;
+            screen.result(&fields, || render::lineage(&fields))?;
         }
         ProfileCommand::Diff { rules } => {
             let diff = wired.engine.diff_rules(read_rules(shared, rules.as_deref())?.as_ref()).await?;

@@ -1,6 +1,6 @@
 //! A profile and the chain between two records, as text.
 
-use affluent_engine::{ConsentRow, ErasureView, ProfileView, Suppression, WhyStep};
+use affluent_engine::{ConsentRow, ErasureView, FieldLineage, ProfileView, Suppression, ValueSource, Why, WhyStep};
 use affluent_profiles::purchases::card::{FitCard, ModelCard};
 use chrono::DateTime;
 
@@ -80,26 +80,51 @@ fn fitted_model(fit: &FitCard) -> String {
 }
 
 /// Why two records are one person.
-pub(crate) fn why(steps: Option<&[WhyStep]>) -> String {
-    match steps {
-        None => "nothing joins them: they are two profiles".to_owned(),
-        Some([]) => "they are the same record".to_owned(),
-        Some(steps) => {
-            let mut chain = table(&["", "from", "to", "rule", "identifier", "compared", "since"]);
-            for (place, step) in steps.iter().enumerate() {
-                chain.add_row([
-                    (place + 1).to_string(),
-                    step.from.clone(),
-                    step.to.clone(),
-                    step.rule.clone(),
-                    identifier(step),
-                    step.compared.join(", "),
-                    day(step.since_us),
-                ]);
-            }
-            chain.to_string()
-        }
+pub(crate) fn why(why: Option<&Why>) -> String {
+    let Some(why) = why else { return "nothing joins them: they are two profiles".to_owned() };
+    if why.steps.is_empty() {
+        return "they are the same record".to_owned();
     }
+    let mut chain = table(&["", "from", "to", "rule", "identifier", "compared", "since"]);
+    for (place, step) in why.steps.iter().enumerate() {
+        chain.add_row([
+            (place + 1).to_string(),
+            step.from.clone(),
+            step.to.clone(),
+            step.rule.clone(),
+            identifier(step),
+            step.compared.join(", "),
+            day(step.since_us),
+        ]);
+    }
+    let mut lines = vec![chain.to_string(), String::new()];
+    for one in why.without.iter().filter(|one| one.is_two || one.profiles > 1) {
+        let profiles = number(one.profiles);
+        lines.push(match one.is_two {
+            true if one.profiles > 2 => {
+                format!("without {} they are two profiles, and the profile falls into {profiles}", one.without)
+            }
+            true => format!("without {} they are two profiles", one.without),
+            false => format!("without {} they are still one, but the profile falls into {profiles}", one.without),
+        });
+    }
+    if why.without.is_empty() {
+        lines.push("what would be without it is not told: a rule joins by attributes alone".to_owned());
+    } else if why.without.iter().all(|one| !one.is_two) {
+        lines.push("no single piece of this evidence parts them: other evidence joins them too".to_owned());
+    }
+    lines.join("\n")
+}
+
+/// Where each attribute comes from.
+pub(crate) fn lineage(fields: &[FieldLineage]) -> String {
+    let shown = |one: &ValueSource| format!("{} record {}, {}", one.table, one.node, day(one.at_us));
+    let mut lines = table(&["", "from", "not from"]);
+    for field in fields {
+        let others: Vec<String> = field.others.iter().map(shown).collect();
+        lines.add_row([field.name.clone(), shown(&field.from), others.join("\n")]);
+    }
+    lines.to_string()
 }
 
 /// What was done about a person who is delivered nowhere, or is again.

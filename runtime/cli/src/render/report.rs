@@ -103,6 +103,18 @@ fn activation(pipeline: &str, sent: &ActivationReport) -> String {
             number(sent.batches)
         ));
     }
+    if sent.merged > 0 {
+        text.push_str(&format!(
+            "\n  merged       {} rows of profiles that are one with others now are removed",
+            number(sent.merged)
+        ));
+    }
+    if sent.merged_left > 0 {
+        let left = number(sent.merged_left);
+        text.push_str(&format!(
+            "\n  merged       {left} rows of profiles that are one with others now stay: it cannot remove them"
+        ));
+    }
     if sent.failed + sent.skipped + sent.retryable > 0 {
         text.push_str(&format!(
             "\n  not taken    {} refused, {} skipped, {} to be tried again",

@@ -1,13 +1,14 @@
 //! `profiles/*.yaml` → [`IdentityRules`] and [`Segment`]s; traits are lowered in `traits`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use affluent_model::matching::AttributeRule;
 use affluent_model::plan::{
     IdentifierRule, IdentityLimits, IdentityRules, MatchRule, NormalizeOptions, Segment, SegmentPriority, SizeAlert, Survivorship,
 };
 
-use super::{expression, matching, texts};
+use super::{expression, matching, pairs, texts};
 use crate::mistake::{self, FileReport};
 use crate::near;
 use crate::node::Place;
@@ -29,7 +30,7 @@ pub(crate) fn check_column_name(name: &Placed<String>, report: &mut FileReport) 
     }
 }
 
-pub(crate) fn identity(raw: &RawIdentity, report: &mut FileReport) -> IdentityRules {
+pub(crate) fn identity(raw: &RawIdentity, root: &Path, report: &mut FileReport) -> IdentityRules {
     let defaults = IdentityLimits::default();
     let limits = raw.limits.as_ref().map_or(defaults, |raw| IdentityLimits {
         profile_nodes_max: raw.profile_records.unwrap_or(defaults.profile_nodes_max),
@@ -49,8 +50,9 @@ pub(crate) fn identity(raw: &RawIdentity, report: &mut FileReport) -> IdentityRu
     let veto = raw.veto.as_ref().map(|veto| matching::veto(veto, &attributes, report));
     let known = identifiers.iter().map(|one| one.name.as_str()).chain(attributes.iter().map(|one| one.name.as_str()));
     let records = matching::records(raw.records.as_ref(), &known.collect::<Vec<_>>(), report);
+    let (must_link, cannot_link) = pairs::pairs(raw, root, report);
     let survivorship = survivorship(raw.survivorship.as_ref(), report);
-    IdentityRules { identifiers, attributes, rules, veto, limits, records, survivorship }
+    IdentityRules { identifiers, attributes, rules, veto, limits, must_link, cannot_link, records, survivorship }
 }
 
 fn identifier_rule(name: String, raw: &RawIdentifier, place_in_file: u32, limits: IdentityLimits) -> IdentifierRule {

@@ -28,11 +28,27 @@ pub(crate) struct RawIdentity {
     pub(crate) veto: Option<Placed<RawVeto>>,
     /// Guard rails.
     pub(crate) limits: Option<RawIdentityLimits>,
+    /// Reviewed pairs of records that are one profile, whatever rules say.
+    pub(crate) must_link: Option<Placed<RawPairs>>,
+    /// Reviewed pairs of records that are never one profile.
+    pub(crate) cannot_link: Option<Placed<RawPairs>>,
     /// Columns of the files that `affluent resolve` reads.
     pub(crate) records: Option<RawRecords>,
     /// Attribute → which value a profile shows; `default` for all others.
     #[schemars(extend("x-keys" = "name"))]
     pub(crate) survivorship: Option<Named<RawSurvivorship>>,
+}
+
+/// At least one of the keys.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawPairs {
+    /// CSV files of the project with a header; their first two columns are records: `shop/1234`.
+    #[schemars(extend("minItems" = 1))]
+    pub(crate) files: Option<Vec<Placed<String>>>,
+    /// Lists of two records: `[shop/1234, crm/77]`.
+    #[schemars(extend("minItems" = 1))]
+    pub(crate) pairs: Option<Vec<Placed<Vec<Placed<String>>>>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -130,7 +130,7 @@ impl Connectors for Stage {
 
     fn open_destination(&self, request: DestinationRequest) -> BoxFuture<'_, Result<Box<dyn Destination>, Failure>> {
         let (durable, idempotent, forms) = (Durable::Write, Idempotence::ByKey, BTreeMap::new());
-        let info = DestinationInfo { durable, idempotent, max_rows: None, max_bytes: None, forms };
+        let info = DestinationInfo { durable, idempotent, max_rows: None, max_bytes: None, forms, removes: false };
         let remembering = Remembering { info, pipeline: request.pipeline, sent: Arc::clone(&self.sent) };
         Box::pin(async move { Ok(Box::new(remembering) as Box<dyn Destination>) })
     }

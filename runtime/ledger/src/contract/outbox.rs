@@ -142,12 +142,34 @@ pub struct OutboxCounts {
     pub image: u64,
 }
 
+/// A row at the destination that is another profile's from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageMove {
+    pub from: ProfileId,
+    pub to: ProfileId,
+    /// Its match values, sealed for the new key.
+    pub match_sealed: Vec<u8>,
+}
+
 pub trait Outbox {
     /// Visits the image of a sync and the keys in doubt, by key. An error of `visit` ends it.
     ///
     /// # Errors
     /// Those of the store and of `visit`.
     fn image(&self, sync: &str, visit: &mut dyn FnMut(ImageRow) -> Result<()>) -> Result<()>;
+
+    /// Keys of the image whose profile was merged into another, with the one that it is now, by key.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn absorbed_images(&self, sync: &str) -> Result<Vec<(ProfileId, ProfileId)>>;
+
+    /// Moves rows of the image to other keys, all at once: two keys may change places. A row keeps its payload, version and
+    /// remote id; what was held under a key that others move to goes, unless it moves itself.
+    ///
+    /// # Errors
+    /// `E0706`.
+    fn move_images(&self, lease: &Lease, moves: &[ImageMove]) -> Result<()>;
 
     /// Visits the refused keys of a sync, by key. An error of `visit` ends it.
     ///

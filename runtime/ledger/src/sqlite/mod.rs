@@ -11,6 +11,7 @@ mod decisions;
 mod erasures;
 mod graph;
 mod identity;
+mod images;
 mod ingest;
 mod keys;
 mod open;

@@ -9,10 +9,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::bulk::{self, Insert};
 use super::computed::{profile_bytes, profile_of};
 use super::pieces::{self, Piece, PieceOf, PieceState, operation_at, operation_number};
-use super::{SqliteLedger, count_at, plan, settle, word_number};
+use super::{SqliteLedger, count_at, images, plan, settle, word_number};
 use crate::contract::outbox::{
-    BatchRelease, ImageRow, NewOutboxRow, Outbox, OutboxBatch, OutboxCounts, OutboxPlan, OutboxRow, RefusalRow, RowOutcome,
-    TakeBatch,
+    BatchRelease, ImageMove, ImageRow, NewOutboxRow, Outbox, OutboxBatch, OutboxCounts, OutboxPlan, OutboxRow, RefusalRow,
+    RowOutcome, TakeBatch,
 };
 use crate::contract::runs::Lease;
 use crate::error::{StoreError, StoreResult, check_bytes};
@@ -27,6 +27,17 @@ impl Outbox for SqliteLedger {
         self.read(|connection| match find_sync(connection, sync)? {
             Some(sync) => visit_image(connection, sync, visit),
             None => Ok(()),
+        })
+    }
+
+    fn absorbed_images(&self, sync: &str) -> Result<Vec<(ProfileId, ProfileId)>> {
+        self.read(|connection| images::absorbed(connection, find_sync(connection, sync)?))
+    }
+
+    fn move_images(&self, lease: &Lease, moves: &[ImageMove]) -> Result<()> {
+        self.write_fenced(lease, |transaction| {
+            let sync = word_number(transaction, &lease.pipeline)?;
+            images::shift(transaction, sync, moves)
         })
     }
 

@@ -346,3 +346,39 @@ fn a_reset_waits_for_batches_in_flight() {
 
     assert_eq!(store.reset_sync(&lease).unwrap_err().code, "E0001");
 }
+
+#[test]
+fn held_rows_change_places_with_their_remote_ids() {
+    let (store, lease) = story();
+    store.plan(&lease, &[upsert(1, 7), upsert(2, 8), upsert(3, 9)]);
+    let batch = store.take(&lease, Upsert, 10).unwrap();
+    let accepted =
+        |row: &OutboxRow| RowOutcome { key: row.key, result: RowResult::Accepted { remote_id: Some(format!("r{}", row.key.0)) } };
+    store.acknowledge(&lease, batch.batch, &batch.rows.iter().map(accepted).collect::<Vec<_>>(), 2).unwrap();
+    let moves = [(1, 2), (2, 1), (3, 4)].map(|(from, to)| ImageMove {
+        from: profile(from),
+        to: profile(to),
+        match_sealed: vec![to as u8],
+    });
+
+    store.move_images(&lease, &moves).unwrap();
+
+    let held: Vec<(u128, Option<String>, Vec<u8>)> =
+        store.image_rows().into_iter().map(|row| (row.key.0, row.remote_id, row.match_sealed)).collect();
+    let row = |key: u128, remote: &str| (key, Some(remote.to_owned()), vec![key as u8]);
+    assert_eq!(held, [row(1, "r2"), row(2, "r1"), row(4, "r3")]);
+    assert_eq!(hashes(&store), [(1, Some(8)), (2, Some(7)), (4, Some(9))]);
+}
+
+#[test]
+fn rows_of_profiles_that_were_merged_away_are_known() {
+    let (store, lease) = story();
+    store.plan(&lease, &[upsert(4, 7), upsert(5, 8)]);
+    let batch = store.take(&lease, Upsert, 10).unwrap();
+    store.settle(&lease, &batch, &accepted());
+    let aliases = vec![(profile(5), profile(4)), (profile(6), profile(4))];
+    store.commit_resolution(&lease, &ResolutionCommit { aliases, ..Default::default() }).unwrap();
+
+    assert_eq!(store.absorbed_images(PIPELINE).unwrap(), [(profile(5), profile(4))]);
+    assert_eq!(store.absorbed_images("another").unwrap(), []);
+}

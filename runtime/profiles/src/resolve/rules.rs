@@ -7,7 +7,7 @@ use affluent_model::plan::{IdentifierRule, IdentityRules};
 pub(super) type KindRank = u16;
 
 /// The rule under which links stand that a person made.
-pub(super) const MUST_LINK: &str = "must link";
+pub const MUST_LINK: &str = "must link";
 
 /// Why a proposed link was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
