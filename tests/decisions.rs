@@ -72,6 +72,9 @@ fn a_split_is_undone() -> Result<(), Failed> {
     same("profiles named", outcome["profiles"].as_array().map(Vec::len), Some(2))?;
     let ids = [&outcome["profiles"][0][0], &outcome["profiles"][1][0]].map(|id| id.as_str().unwrap_or_default().to_owned());
     holds(ids[0] == one, format!("the profile of the founder keeps its id: {ids:?}, not {one}"))?;
+    let (ended, apart) = project.json(&["profile", "quarantine"]);
+    ended.expect(0)?;
+    same("why they are kept apart", apart[0]["reason"].as_str(), Some("somebody decided that they are two"))?;
     let (ended, reports) = project.json(&["run", "all_to_tool"]);
     ended.expect(0)?;
     same("profiles computed anew", reports[0]["profiles"]["profiles"].as_u64(), Some(6))?;

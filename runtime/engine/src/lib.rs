@@ -64,4 +64,4 @@ pub use run::{RunOptions, order_of_pipelines};
 pub use schedule::Scheduler;
 pub use segments::{SegmentAlert, SegmentSizeNow};
 pub use suppress::Suppression;
-pub use why::{Counterfactual, Why, WhyStep};
+pub use why::{Counterfactual, Quarantined, Why, WhyStep};

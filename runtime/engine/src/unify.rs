@@ -225,7 +225,10 @@ impl Ground {
                     *report.links_by_rule.entry(link.rule.clone()).or_default() += 1;
                 }
                 LinkVerdict::Joined => {}
-                LinkVerdict::Refused(_) => report.links_refused += 1,
+                LinkVerdict::Refused(reason) => {
+                    report.links_refused += 1;
+                    *report.refused_by_reason.entry(reason.clone()).or_default() += 1;
+                }
             }
         }
     }

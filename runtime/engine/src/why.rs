@@ -54,6 +54,15 @@ pub struct Counterfactual {
     pub profiles: u64,
 }
 
+/// Two profiles that a guard rail keeps apart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Quarantined {
+    pub reason: String,
+    pub profiles: [String; 2],
+    /// Links between them that were refused.
+    pub links: u64,
+}
+
 /// A piece of evidence that may be taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Piece {
@@ -62,6 +71,20 @@ enum Piece {
 }
 
 impl Engine {
+    /// Pairs of profiles that guard rails keep apart, by reason, `limit` at most of each.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn quarantine(&self, limit: usize) -> Result<Vec<Quarantined>> {
+        let rows = self.ledger.kept_apart(limit)?.into_iter();
+        let told = rows.map(|row| Quarantined {
+            reason: row.reason,
+            profiles: [row.one, row.other].map(|id| id.to_string()),
+            links: row.links,
+        });
+        Ok(told.collect())
+    }
+
     /// The shortest chain of links between two references, and what would be without each piece of it; `None` when nothing
     /// joins them.
     ///

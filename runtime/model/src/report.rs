@@ -69,6 +69,9 @@ pub struct ProfilesReport {
     /// Rule name → links it made in this run.
     pub links_by_rule: BTreeMap<String, u64>,
     pub links_refused: u64,
+    /// Guard rail in words → links that it refused among the records that were looked at.
+    #[serde(default)]
+    pub refused_by_reason: BTreeMap<String, u64>,
     pub identifiers_blocked: u64,
     /// Segment → members now, entered, left.
     pub segments: BTreeMap<String, SegmentReport>,

@@ -26,6 +26,12 @@ pub(crate) enum DecisionCommand {
     },
     /// Lists what was decided by `split` and `link`, newest first
     Decisions,
+    /// Lists profiles that guard rails keep apart: over the cap of records, with two values of a unique identifier, decided
+    Quarantine {
+        /// Pairs of each reason at most
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
     /// Takes a decision back: profiles are as the rules have them
     Undo {
         /// Its number in `profile decisions`

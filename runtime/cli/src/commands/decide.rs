@@ -23,6 +23,11 @@ pub(crate) async fn run(engine: &Engine, screen: &Screen, command: &DecisionComm
             screen.result(&rows, || decisions::list(&rows))?;
             return Ok(Exit::Done);
         }
+        DecisionCommand::Quarantine { limit } => {
+            let rows = engine.quarantine(*limit)?;
+            screen.result(&rows, || decisions::quarantine(&rows))?;
+            return Ok(Exit::Done);
+        }
     };
     screen.result(&outcome, || decisions::outcome(&outcome))?;
     Ok(Exit::Done)

@@ -1,6 +1,6 @@
 //! What stewards decided, as text.
 
-use affluent_engine::{DecisionOutcome, DecisionView};
+use affluent_engine::{DecisionOutcome, DecisionView, Quarantined};
 
 /// What one decision did.
 pub(crate) fn outcome(outcome: &DecisionOutcome) -> String {
@@ -24,6 +24,22 @@ pub(crate) fn outcome(outcome: &DecisionOutcome) -> String {
 
 fn profiles(count: usize) -> String {
     if count == 1 { "1 profile".to_owned() } else { format!("{count} profiles") }
+}
+
+/// Profiles that guard rails keep apart, reason by reason.
+pub(crate) fn quarantine(rows: &[Quarantined]) -> String {
+    if rows.is_empty() {
+        return "guard rails keep no profiles apart".to_owned();
+    }
+    let mut lines = Vec::new();
+    for same in rows.chunk_by(|a, b| a.reason == b.reason) {
+        lines.extend(same.first().map(|row| row.reason.clone()));
+        lines.extend(same.iter().map(|row| {
+            let [one, other] = &row.profiles;
+            format!("  {one}  {other}  {} links refused", row.links)
+        }));
+    }
+    lines.join("\n")
 }
 
 /// All decisions.

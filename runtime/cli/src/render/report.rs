@@ -62,6 +62,9 @@ fn unified(profiles: &ProfilesReport) -> String {
             number(profiles.links_refused),
             number(profiles.identifiers_blocked)
         ));
+        for (reason, links) in &profiles.refused_by_reason {
+            text.push_str(&format!("\n               {} because {reason}", number(*links)));
+        }
     }
     text.push_str(&format!(
         "\n  took         {} to unify, {} to compute",

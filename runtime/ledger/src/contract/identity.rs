@@ -67,6 +67,16 @@ pub struct ResolutionCommit {
     pub now_us: i64,
 }
 
+/// Two profiles that a guard rail keeps apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptApart {
+    pub reason: String,
+    pub one: ProfileId,
+    pub other: ProfileId,
+    /// Links between them that were refused for this reason.
+    pub links: u64,
+}
+
 pub trait Identity {
     /// Numbers of identifier kinds by name, in the order asked; unknown ones are given the next number for good.
     ///
@@ -142,6 +152,13 @@ pub trait Identity {
     /// # Errors
     /// Those of the store.
     fn edges_of(&self, nodes: &[NodeId]) -> Result<Vec<Edge>>;
+
+    /// Pairs of profiles with refused links between them, by reason, those with most links first; `limit` at most of each
+    /// reason.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn kept_apart(&self, limit: usize) -> Result<Vec<KeptApart>>;
 
     /// Links with one of the nodes at either end, each once, sorted by its nodes.
     ///

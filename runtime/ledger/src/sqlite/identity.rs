@@ -8,8 +8,8 @@ use affluent_model::identity::{BlindIndex, Edge, Link, LinkVerdict, NodeId, Prof
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::computed::{profile_bytes, profile_of};
-use super::{SqliteLedger, collect, count_at, graph, resolution};
-use crate::contract::identity::{Identity, Neighbourhood, NodeRow, ResolutionCommit};
+use super::{SqliteLedger, collect, count_at, graph, limit_of, resolution};
+use crate::contract::identity::{Identity, KeptApart, Neighbourhood, NodeRow, ResolutionCommit};
 use crate::contract::runs::Lease;
 use crate::error::{StoreResult, too_many_kinds};
 
@@ -115,6 +115,25 @@ impl Identity for SqliteLedger {
                 reader.read(node, &mut edges)?;
             }
             Ok(edges)
+        })
+    }
+
+    fn kept_apart(&self, limit: usize) -> Result<Vec<KeptApart>> {
+        self.read(|connection| {
+            let sql = "WITH pair AS (
+                    SELECT l.refused_by AS reason, min(a.profile, b.profile) AS one, max(a.profile, b.profile) AS other,
+                        count(*) AS links
+                    FROM link l JOIN assignment a ON a.node = l.node_a JOIN assignment b ON b.node = l.node_b
+                    WHERE l.refused_by IS NOT NULL AND a.profile <> b.profile GROUP BY 1, 2, 3
+                ), ranked AS (
+                    SELECT *, row_number() OVER (PARTITION BY reason ORDER BY links DESC, one, other) AS place FROM pair
+                )
+                SELECT reason, one, other, links FROM ranked WHERE place <= ?1 ORDER BY reason, place";
+            let mut statement = connection.prepare_cached(sql)?;
+            collect(statement.query_map([limit_of(limit)], |row| {
+                let (one, other) = (profile_of(row.get(1)?), profile_of(row.get(2)?));
+                Ok(KeptApart { reason: row.get(0)?, one, other, links: count_at(row, 3)? })
+            })?)
         })
     }
 
