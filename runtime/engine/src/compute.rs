@@ -2,8 +2,6 @@
 //! one consistent list of files; then one ledger transaction makes the new snapshot current.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::sync::Arc;
 
 use affluent_lake::{LakeFile, LakeQuery, LakeTable};
 use affluent_ledger::{Lease, NewFile, SnapshotCommit, SnapshotRow};
@@ -12,15 +10,14 @@ use affluent_model::report::ProfilesReport;
 use affluent_model::{Error, Result};
 use affluent_profiles::change::changed_sql;
 use affluent_profiles::snapshot::{PreparedMeasure, PreparedTrait, SnapshotQuery, snapshot_query};
-use affluent_profiles::source::TableSource;
-use arrow::array::{AsArray, Int64Builder, RecordBatch, StringBuilder};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::array::AsArray;
+use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef};
 
 use crate::engine::{Engine, Event};
+use crate::inputs::Inputs;
 use crate::purchases::purchase_traits;
 use crate::rows;
 use crate::segments::{Moves, PreparedSegments, decide_segments};
-use crate::tables::profile_tables;
 
 /// The table name of the snapshot in lake SQL.
 pub(crate) const PROFILES: &str = "profiles";
@@ -33,24 +30,22 @@ const PROFILES_BEFORE: &str = "profiles_before";
 /// What lake, ledger and `profiles` report; the snapshot before stays current.
 pub(crate) async fn compute(engine: &Engine, lease: &Lease, report: &mut ProfilesReport) -> Result<()> {
     let input_sequence = engine.ledger.last_sequence()?;
-    let tables = profile_tables(engine).await?;
-    if tables.is_empty() {
+    let inputs = Inputs::read(engine).await?;
+    if inputs.sources.is_empty() {
         return Ok(());
     }
     engine.notice(Event::Computing { step: "attributes and traits".to_owned() });
-    let (sources, lake_tables): (Vec<TableSource>, Vec<LakeTable>) =
-        tables.into_iter().map(|one| (one.source, one.table)).unzip();
     let SnapshotQuery { sql, survivors } =
-        snapshot_query(&sources, &prepared_traits(engine)?, &engine.plan.identity.survivorship)?;
+        snapshot_query(&inputs.sources, &prepared_traits(engine)?, &engine.plan.identity.survivorship)?;
     let now_us = engine.now_us();
-    let (given, cards) = purchase_traits(engine, &sources, &lake_tables).await?.unzip();
-    let memory = std::iter::once(assignments(engine)?).chain(given).collect();
-    let query = LakeQuery { sql, tables: lake_tables, memory, fold: Some(survivors), now_us };
+    let (given, cards) = purchase_traits(engine, &inputs).await?.unzip();
+    let memory = inputs.memory().into_iter().chain(given).collect();
+    let query = LakeQuery { sql, tables: inputs.tables.clone(), memory, fold: Some(survivors), now_us };
     let file = engine.lake.materialize(query, &engine.file_name("profiles")?).await?;
     let schema = engine.lake.file_schema(&file.name)?;
     let table = LakeTable { name: PROFILES.to_owned(), schema, files: vec![file.name.clone()] };
     compare(engine, &table, report).await?;
-    let Moves { entered, left } = decide_segments(engine, &table, report).await?;
+    let Moves { entered, left } = decide_segments(engine, &table, &inputs, report).await?;
     let commit = SnapshotCommit {
         rows: file.rows,
         files: vec![new_file(file, input_sequence)],
@@ -113,22 +108,6 @@ pub(crate) fn depends_on_time(engine: &Engine) -> Result<bool> {
     let segments = PreparedSegments::of_plan(engine)?;
     // A grant ends by time, and one from a day to come begins by time.
     Ok(in_traits || in_segments || segments.has_window() || segments.asks_consent())
-}
-
-/// Which node is which profile, as a table of the query.
-pub(crate) fn assignments(engine: &Engine) -> Result<(String, SchemaRef, Vec<RecordBatch>)> {
-    let schema =
-        Arc::new(Schema::new(vec![Field::new("node", DataType::Int64, false), Field::new("profile", DataType::Utf8, false)]));
-    let (mut nodes, mut profiles) = (Int64Builder::new(), StringBuilder::new());
-    engine.ledger.assignments(&mut |node, profile| {
-        nodes.append_value(node.0);
-        write!(profiles, "{profile}").map_err(|_| Error::bug("a builder takes any text"))?;
-        profiles.append_value("");
-        Ok(())
-    })?;
-    let columns: Vec<arrow::array::ArrayRef> = vec![Arc::new(nodes.finish()), Arc::new(profiles.finish())];
-    let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| Error::bug(error.to_string()))?;
-    Ok(("assignments".to_owned(), schema, vec![batch]))
 }
 
 fn prepared_traits(engine: &Engine) -> Result<Vec<PreparedTrait>> {

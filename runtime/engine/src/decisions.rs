@@ -291,7 +291,7 @@ impl Engine {
             DecisionChange::Undo { decision, .. } => Some(*decision),
             DecisionChange::Decide(_) => None,
         };
-        let found = Found { nodes: nodes.clone(), edges: Vec::new() };
+        let found = Found { nodes: nodes.clone(), ..Found::default() };
         let rules = &self.plan.identity;
         let part = Part { files: &[], found, is_whole: rules.joins_without_identifiers(), change: Some(change) };
         let mut evidence = EvidenceReader::new(self, rules);

@@ -2,22 +2,21 @@
 
 use std::collections::HashMap;
 
-use affluent_lake::{LakeQuery, LakeTable};
+use affluent_lake::LakeQuery;
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
 use affluent_profiles::order_rows::{LineColumns, find_line_columns, lines_query};
 use affluent_profiles::purchases::categories::Line;
 use affluent_profiles::purchases::insights::{Insights, Lines, insights};
 use affluent_profiles::purchases::orders::FreeOrders;
-use affluent_profiles::source::TableSource;
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, UInt32Type};
 
-use crate::compute::{assignments, normalised};
+use crate::compute::normalised;
 use crate::engine::Engine;
+use crate::inputs::Inputs;
 use crate::purchases::{day_of_instant, read_purchases};
 use crate::rows;
-use crate::tables::profile_tables;
 
 /// What to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,15 +46,14 @@ impl Engine {
     /// `E0766` when no pipeline leads orders into profiles, `E0300` and `E0760` for options that do not fit; what the stores
     /// report.
     pub async fn insights(&self, options: &InsightsOptions) -> Result<Insights> {
-        let tables = profile_tables(self).await?;
-        let (sources, tables): (Vec<TableSource>, Vec<LakeTable>) = tables.into_iter().map(|one| (one.source, one.table)).unzip();
-        if !sources.iter().any(|source| source.has_order) {
+        let inputs = Inputs::read(self).await?;
+        if !inputs.sources.iter().any(|source| source.has_order) {
             return Err(Error::configuration("E0766", "no pipeline leads orders into profiles")
                 .help("say in a pipeline's mapping what an order is: `order: { id: …, at: …, currency: …, net: … }`"));
         }
         let end_day = options.end_day.unwrap_or_else(|| day_of_instant(self.now_us()));
-        let purchases = read_purchases(self, &sources, &tables, options.free_orders).await?;
-        let lines = self.lines(&sources, &tables, options, end_day).await?;
+        let purchases = read_purchases(self, &inputs, options.free_orders).await?;
+        let lines = self.lines(&inputs, options, end_day).await?;
         let found = insights(&purchases.history.until(end_day), lines.as_ref(), end_day, options.bins);
         Ok(Insights {
             currency: purchases.currency,
@@ -66,13 +64,7 @@ impl Engine {
     }
 
     /// Lines of orders with their categories; `None` where no column of categories is known.
-    async fn lines(
-        &self,
-        sources: &[TableSource],
-        tables: &[LakeTable],
-        options: &InsightsOptions,
-        end_day: i32,
-    ) -> Result<Option<Lines>> {
+    async fn lines(&self, inputs: &Inputs, options: &InsightsOptions, end_day: i32) -> Result<Option<Lines>> {
         let LineOptions { stream, category, units, revenue } = &options.lines;
         let given = |text: &Option<String>| text.as_ref().map(|text| normalised(self, text)).transpose();
         let asked = LineColumns {
@@ -81,17 +73,16 @@ impl Engine {
             units: given(units)?.unwrap_or_default(),
             revenue: given(revenue)?.unwrap_or_default(),
         };
-        let Some(columns) = find_line_columns(sources, asked)? else { return Ok(None) };
-        let reader = LineReader::read(self, sources, tables, &columns, end_day).await?;
+        let Some(columns) = find_line_columns(&inputs.sources, asked)? else { return Ok(None) };
+        let reader = LineReader::read(self, inputs, &columns, end_day).await?;
         Ok(Some(Lines { lines: reader.lines, categories: reader.categories.names }))
     }
 }
 
-/// What was bought until a day, by numbers of customers (profile ids), orders and categories.
+/// What was bought until a day, by numbers of profiles, orders and categories.
 #[derive(Default)]
 pub(crate) struct LineReader {
     end_day: i32,
-    pub(crate) customers: Numbers,
     orders: Numbers,
     pub(crate) categories: Numbers,
     pub(crate) lines: Vec<Line>,
@@ -102,16 +93,10 @@ impl LineReader {
     ///
     /// # Errors
     /// `E0760`, `E0762`, `E0765`; what ledger and lake report.
-    pub(crate) async fn read(
-        engine: &Engine,
-        sources: &[TableSource],
-        tables: &[LakeTable],
-        columns: &LineColumns,
-        end_day: i32,
-    ) -> Result<Self> {
-        let memory = vec![assignments(engine)?];
-        let sql = lines_query(sources, columns)?;
-        let query = LakeQuery { sql, tables: tables.to_vec(), memory, fold: None, now_us: engine.now_us() };
+    pub(crate) async fn read(engine: &Engine, inputs: &Inputs, columns: &LineColumns, end_day: i32) -> Result<Self> {
+        let sql = lines_query(&inputs.sources, columns)?;
+        let (tables, memory) = (inputs.tables.clone(), inputs.memory());
+        let query = LakeQuery { sql, tables, memory, fold: None, now_us: engine.now_us() };
         let mut reader = Self { end_day, ..Self::default() };
         engine.lake.stream(query, &mut |batch| reader.take(&batch)).await?;
         Ok(reader)
@@ -119,7 +104,9 @@ impl LineReader {
 
     fn take(&mut self, batch: &RecordBatch) -> Result<()> {
         let text = |name: &str| rows::as_text(rows::column(batch, name)?);
-        let (profiles, orders, categories) = (text("profile")?, text("order")?, text("category")?);
+        let (orders, categories) = (text("order")?, text("category")?);
+        let profiles = rows::cast_to(rows::column(batch, "profile")?, &DataType::UInt32)?;
+        let profiles = profiles.as_primitive::<UInt32Type>();
         let days = rows::cast_to(rows::column(batch, "day")?, &DataType::Date32)?;
         let units = rows::cast_to(rows::column(batch, "units")?, &DataType::Float64)?;
         let nets = rows::cast_to(rows::column(batch, "net")?, &FieldType::Decimal.to_arrow())?;
@@ -130,7 +117,7 @@ impl LineReader {
                 continue;
             }
             let line = Line {
-                customer: self.customers.number(profiles.as_string::<i32>().value(row)),
+                customer: profiles.value(row),
                 order: self.orders.number(orders.as_string::<i32>().value(row)),
                 category: self.categories.number(categories.as_string::<i32>().value(row)),
                 units: if units.is_null(row) { 0.0 } else { units.value(row) },

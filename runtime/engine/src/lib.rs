@@ -21,6 +21,7 @@ mod erase;
 mod evidence;
 mod gate;
 mod ingest;
+mod inputs;
 mod insights;
 mod inspect;
 mod lineage;

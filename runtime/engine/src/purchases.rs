@@ -1,10 +1,9 @@
 //! The orders of all profiles, read from the lake for what is made of whole histories: RFM, predictions, insights.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use affluent_lake::{LakeQuery, LakeTable};
-use affluent_model::identity::ProfileId;
+use affluent_lake::LakeQuery;
+use affluent_model::identity::NodeId;
 use affluent_model::plan::Measure;
 use affluent_model::prediction::{PredictPlan, PredictedValue, RepeatModel};
 use affluent_model::schema::FieldType;
@@ -17,14 +16,12 @@ use affluent_profiles::purchases::models::ModelKind;
 use affluent_profiles::purchases::orders::{FreeOrders, History, Order};
 use affluent_profiles::purchases::predict::{Predicted, Prediction, Settings, Terms, predict};
 use affluent_profiles::purchases::rfm::rfm;
-use affluent_profiles::source::TableSource;
-use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray, StringBuilder,
-};
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Field, Int64Type, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Field, Int64Type};
 
 use crate::compute::normalised;
 use crate::engine::{Engine, Event};
+use crate::inputs::{Inputs, MemoryTable, People, memory_table};
 use crate::insights::LineReader;
 use crate::rows;
 
@@ -39,9 +36,8 @@ const PLACES: f64 = 10_000.0;
 
 /// The orders of all profiles.
 pub(crate) struct Purchases {
+    /// Customers have the numbers of their profiles.
     pub(crate) history: History,
-    /// Who the customers of the history are, by their numbers.
-    pub(crate) profiles: Vec<ProfileId>,
     /// The currency of most orders, in which values are; empty where orders have none.
     pub(crate) currency: String,
     /// Orders in other currencies: they count, their values do not.
@@ -57,42 +53,23 @@ pub(crate) fn day_of_instant(us: i64) -> i32 {
 ///
 /// # Errors
 /// What ledger and lake report.
-pub(crate) async fn read_purchases(
-    engine: &Engine,
-    sources: &[TableSource],
-    tables: &[LakeTable],
-    free: FreeOrders,
-) -> Result<Purchases> {
-    let mut reader = Reader::new(engine)?;
-    if let Some(sql) = orders_query(sources)? {
-        let query = LakeQuery { sql, tables: tables.to_vec(), memory: Vec::new(), fold: None, now_us: engine.now_us() };
+pub(crate) async fn read_purchases(engine: &Engine, inputs: &Inputs, free: FreeOrders) -> Result<Purchases> {
+    let mut reader = Reader { people: &inputs.people, orders: Vec::new(), currencies: Vec::new() };
+    if let Some(sql) = orders_query(&inputs.sources)? {
+        let (tables, memory) = (inputs.tables.clone(), inputs.memory());
+        let query = LakeQuery { sql, tables, memory, fold: None, now_us: engine.now_us() };
         engine.lake.stream(query, &mut |batch| reader.take(&batch)).await?;
     }
     Ok(reader.finish(free))
 }
 
-struct Reader {
-    customer_of: HashMap<i64, u32>,
-    profiles: Vec<ProfileId>,
+struct Reader<'a> {
+    people: &'a People,
     orders: Vec<(Order, u16)>,
     currencies: Vec<(String, u64)>,
 }
 
-impl Reader {
-    fn new(engine: &Engine) -> Result<Self> {
-        let (mut customer_of, mut profiles, mut known) = (HashMap::new(), Vec::new(), HashMap::<ProfileId, u32>::new());
-        engine.ledger.assignments(&mut |node, profile| {
-            let next = u32::try_from(profiles.len()).map_err(|_| Error::bug("profiles are fewer than 2^32"))?;
-            let customer = *known.entry(profile).or_insert(next);
-            if customer == next {
-                profiles.push(profile);
-            }
-            customer_of.insert(node.0, customer);
-            Ok(())
-        })?;
-        Ok(Self { customer_of, profiles, orders: Vec::new(), currencies: Vec::new() })
-    }
-
+impl Reader<'_> {
     fn take(&mut self, batch: &RecordBatch) -> Result<()> {
         let owners = rows::cast_to(rows::column(batch, "_owner")?, &DataType::Int64)?;
         let days = rows::cast_to(rows::column(batch, "day")?, &DataType::Date32)?;
@@ -104,7 +81,7 @@ impl Reader {
             if owners.is_null(row) || days.is_null(row) || nets.is_null(row) {
                 continue;
             }
-            let Some(customer) = self.customer_of.get(&owners.value(row)).copied() else { continue };
+            let Some(customer) = self.people.number_of(NodeId(owners.value(row))) else { continue };
             let net = nets.value(row);
             let net_micros = i64::try_from(net).unwrap_or(if net < 0 { i64::MIN } else { i64::MAX });
             let currency = self.currency(if currencies.is_null(row) { "" } else { currencies.value(row) });
@@ -139,30 +116,25 @@ impl Reader {
                 orders.push(Order { net_micros: 0, ..order });
             }
         }
-        Purchases { history: History::new(orders, FreeOrders::Count), profiles: self.profiles, currency, other_orders }
+        Purchases { history: History::new(orders, FreeOrders::Count), currency, other_orders }
     }
 }
-
-/// A table of the query: name, columns, rows.
-type MemoryTable = (String, SchemaRef, Vec<RecordBatch>);
 
 /// The values of the traits that are made of orders, as the table `purchase_traits`, and their model cards as JSON.
 ///
 /// # Errors
 /// What ledger and lake report.
-pub(crate) async fn purchase_traits(
-    engine: &Engine,
-    sources: &[TableSource],
-    tables: &[LakeTable],
-) -> Result<Option<(MemoryTable, Vec<(String, String)>)>> {
+pub(crate) async fn purchase_traits(engine: &Engine, inputs: &Inputs) -> Result<Option<(MemoryTable, Vec<(String, String)>)>> {
     let traits = &engine.plan.traits;
     if !traits.iter().any(|one| matches!(one.measure, Measure::Rfm { .. } | Measure::Predict(_) | Measure::Recommend(_))) {
         return Ok(None);
     }
     engine.notice(Event::Computing { step: "purchase behaviour".to_owned() });
-    let purchases = read_purchases(engine, sources, tables, FreeOrders::LeaveOut).await?;
+    let purchases = read_purchases(engine, inputs, FreeOrders::LeaveOut).await?;
     let end_day = day_of_instant(engine.now_us());
-    let mut values = Values { purchases: &purchases, end_day, predicted: Vec::new(), columns: Vec::new(), cards: Vec::new() };
+    let customers = inputs.people.ids.len();
+    let mut values =
+        Values { purchases: &purchases, customers, end_day, predicted: Vec::new(), columns: Vec::new(), cards: Vec::new() };
     for one in traits {
         match &one.measure {
             Measure::Rfm { bins } => values.rfm(&one.name, *bins),
@@ -173,7 +145,7 @@ pub(crate) async fn purchase_traits(
                     category: normalised(engine, &expression.text)?,
                     ..LineColumns::default()
                 };
-                let lines = LineReader::read(engine, sources, tables, &columns, end_day).await?;
+                let lines = LineReader::read(engine, inputs, &columns, end_day).await?;
                 values.recommend(&one.name, &lines);
             }
             Measure::Sql(_) | Measure::MostFrequent(_) => {}
@@ -184,6 +156,8 @@ pub(crate) async fn purchase_traits(
 
 struct Values<'a> {
     purchases: &'a Purchases,
+    /// All profiles.
+    customers: usize,
     end_day: i32,
     /// What was fitted already: traits with the same settings share it.
     predicted: Vec<(Settings, Predicted)>,
@@ -219,9 +193,8 @@ impl Values<'_> {
     }
 
     fn recommend(&mut self, name: &str, lines: &LineReader) {
-        let recommended = recommended(lines);
-        let texts: StringArray =
-            self.purchases.profiles.iter().map(|profile| recommended.get(profile.to_string().as_str()).copied()).collect();
+        let names = self.by_customer(recommended(lines).into_iter().map(|(customer, name)| (customer, Some(name))));
+        let texts: StringArray = names.into_iter().collect();
         self.columns.push((Field::new(name, DataType::Utf8, true), Arc::new(texts)));
     }
 
@@ -249,7 +222,7 @@ impl Values<'_> {
 
     /// A value per profile, from values per customer.
     fn by_customer<T: Copy>(&self, values: impl Iterator<Item = (u32, Option<T>)>) -> Vec<Option<T>> {
-        let mut column = vec![None; self.purchases.profiles.len()];
+        let mut column = vec![None; self.customers];
         for (customer, value) in values {
             if let Some(cell) = usize::try_from(customer).ok().and_then(|place| column.get_mut(place)) {
                 *cell = value;
@@ -259,24 +232,15 @@ impl Values<'_> {
     }
 
     fn finish(self) -> Result<(MemoryTable, Vec<(String, String)>)> {
-        let mut profiles = StringBuilder::new();
-        for profile in &self.purchases.profiles {
-            profiles.append_value(profile.to_string());
-        }
-        let mut fields = vec![Field::new("profile", DataType::Utf8, false)];
-        let mut arrays: Vec<ArrayRef> = vec![Arc::new(profiles.finish())];
-        for (field, array) in self.columns {
-            fields.push(field);
-            arrays.push(array);
-        }
-        let schema = Arc::new(Schema::new(fields));
-        let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).map_err(|error| Error::bug(error.to_string()))?;
-        Ok((("purchase_traits".to_owned(), schema, vec![batch]), self.cards))
+        let numbers: Int64Array = (0..).take(self.customers).map(Some).collect();
+        let profile: (Field, ArrayRef) = (Field::new("profile", DataType::Int64, false), Arc::new(numbers));
+        let table = memory_table("purchase_traits", std::iter::once(profile).chain(self.columns).collect())?;
+        Ok((table, self.cards))
     }
 }
 
-/// Profile → what goes best with what it has, by name, whatever order the lines came in.
-fn recommended(lines: &LineReader) -> HashMap<&str, &str> {
+/// (customer, name of what goes best with what they have), whatever order the lines came in.
+fn recommended(lines: &LineReader) -> Vec<(u32, &str)> {
     let mut names: Vec<(&str, usize)> = lines.categories.names.iter().map(String::as_str).zip(0..).collect();
     names.sort_unstable();
     let mut rank_of = vec![0_u32; names.len()];
@@ -288,11 +252,7 @@ fn recommended(lines: &LineReader) -> HashMap<&str, &str> {
     let at = |number: u32| usize::try_from(number).ok();
     let held = lines.lines.iter().filter_map(|line| Some((line.customer, *rank_of.get(at(line.category)?)?)));
     let found = recommendations(held.collect(), TOGETHER_MIN);
-    let named = found.into_iter().filter_map(|(customer, rank)| {
-        let profile = lines.customers.names.get(at(customer)?)?;
-        Some((profile.as_str(), names.get(at(rank)?)?.0))
-    });
-    named.collect()
+    found.into_iter().filter_map(|(customer, rank)| Some((customer, names.get(at(rank)?)?.0))).collect()
 }
 
 /// Settings of `profiles` for a plan.

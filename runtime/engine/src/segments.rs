@@ -17,8 +17,9 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Schema};
 use serde::Serialize;
 
-use crate::compute::{assignments, current_snapshot};
+use crate::compute::current_snapshot;
 use crate::engine::{Engine, Event};
+use crate::inputs::Inputs;
 use crate::rows;
 use crate::run::PROFILES_LEASE;
 use crate::tables::profile_tables;
@@ -109,14 +110,20 @@ impl PreparedSegments {
     ///
     /// # Errors
     /// What lake and ledger report.
-    async fn members(&self, engine: &Engine, snapshot: &LakeTable) -> Result<(Vec<Vec<ProfileId>>, u64)> {
+    async fn members(
+        &self,
+        engine: &Engine,
+        snapshot: &LakeTable,
+        inputs: Option<&Inputs>,
+    ) -> Result<(Vec<Vec<ProfileId>>, u64)> {
         let (mut sources, mut tables, mut memory) = (Vec::new(), vec![snapshot.clone()], Vec::new());
         if self.reads_records() {
-            for one in profile_tables(engine).await? {
-                sources.push(one.source);
-                tables.push(one.table);
+            let read = if inputs.is_none() { Some(Inputs::read(engine).await?) } else { None };
+            if let Some(inputs) = inputs.or(read.as_ref()) {
+                sources.clone_from(&inputs.sources);
+                tables.extend_from_slice(&inputs.tables);
+                memory = inputs.memory();
             }
-            memory.push(assignments(engine)?);
         }
         let sql = membership_sql(&self.segments, &self.calls, &sources)?;
         let mut members: Vec<Vec<ProfileId>> = vec![Vec::new(); self.segments.len()];
@@ -147,13 +154,18 @@ fn take_members(batch: &RecordBatch, members: &mut [Vec<ProfileId>]) -> Result<(
 ///
 /// # Errors
 /// What lake, ledger and `profiles` report.
-pub(crate) async fn decide_segments(engine: &Engine, snapshot: &LakeTable, report: &mut ProfilesReport) -> Result<Moves> {
+pub(crate) async fn decide_segments(
+    engine: &Engine,
+    snapshot: &LakeTable,
+    inputs: &Inputs,
+    report: &mut ProfilesReport,
+) -> Result<Moves> {
     let mut moves = Moves::default();
     if engine.plan.segments.is_empty() {
         return Ok(moves);
     }
     engine.notice(Event::Computing { step: "segments".to_owned() });
-    let (members, _) = PreparedSegments::of_plan(engine)?.members(engine, snapshot).await?;
+    let (members, _) = PreparedSegments::of_plan(engine)?.members(engine, snapshot, Some(inputs)).await?;
     for (segment, now) in engine.plan.segments.iter().zip(members) {
         let before = engine.ledger.members(&segment.name)?;
         let (entered, left) = difference(&before, &now);
@@ -205,7 +217,7 @@ impl Engine {
             self.check_condition(condition, &snapshot).await?;
             prepared.add(self, PREVIEW, condition, &[], None)?;
         }
-        let (members, profiles) = prepared.members(self, &snapshot).await?;
+        let (members, profiles) = prepared.members(self, &snapshot, None).await?;
         let mut sizes = Vec::new();
         for (segment, now) in prepared.segments.iter().zip(members) {
             let before = self.ledger.members(&segment.name)?;

@@ -9,7 +9,7 @@ use affluent_model::consent::{ConsentMapping, SaidBy};
 use affluent_model::plan::{Pipeline, PipelineDestination, PipelineSource, ProfileMapping};
 use affluent_model::schema::{Field, FieldType, SEALED_KEY};
 use affluent_profiles::consent::ConsentSource;
-use affluent_profiles::source::{AttributeSource, ParentTable, TableColumn, TableSource};
+use affluent_profiles::source::{AttributeSource, ParentTable, TableColumn, TableSource, Versions};
 use arrow::datatypes::{Field as ArrowField, SchemaRef};
 
 use crate::admit::PARENT_KEY;
@@ -142,7 +142,7 @@ fn source_of(
         stream: stream.to_owned(),
         columns: own.map(|field| column_of(field)).collect(),
         has_primary_key: true,
-        has_one_version: false,
+        versions: Versions::Unknown,
         attributes,
         identifiers: identifiers.filter(|kind| has(&identifier_column(kind))).collect(),
         consent: mapping.map_or_else(Vec::new, |mapping| {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use affluent_lake::{LakeQuery, LakeTable};
-use affluent_ledger::{DecisionChange, FileRow, Lease, NodeRow, ResolutionCommit};
+use affluent_ledger::{DecisionChange, FileRow, Lease, NodeRow, ResolutionCommit, Unknown};
 use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, LinkVerdict, NodeId};
 use affluent_model::plan::IdentityRules;
 use affluent_model::report::ProfilesReport;
@@ -94,7 +94,11 @@ async fn resolve_files(
     report: &mut ProfilesReport,
 ) -> Result<()> {
     let kinds = kind_numbers(engine)?;
-    let found = read_identifiers(engine, files, &kinds).await?;
+    let mut found = read_identifiers(engine, files, &kinds).await?;
+    // Where attributes are compared, a node that carries what it carried may say something else of itself.
+    if !is_whole && !engine.plan.identity.compared().contains(&true) {
+        found = news_of(engine, &found)?;
+    }
     engine.notice(Event::Unifying { records: u64::try_from(found.nodes.len()).unwrap_or(0) });
     resolve_part(engine, lease, Part { files, found, is_whole, change: None }, evidence, report).await
 }
@@ -131,7 +135,7 @@ pub(crate) async fn resolve_part(
     let Part { files, found, change, .. } = part;
     let commit = ResolutionCommit {
         resolved_files: files.iter().map(|file| file.id).collect(),
-        edges: found.edges,
+        edges: found.edges.into_iter().chain(found.seen_again).collect(),
         assignments: resolution.assignments,
         created: resolution.created,
         aliases: resolution.aliases,
@@ -240,6 +244,17 @@ pub(crate) struct Found {
     /// Sorted.
     pub(crate) nodes: Vec<NodeId>,
     pub(crate) edges: Vec<Edge>,
+    /// Edges that the graph knows: only the times they were seen at are new.
+    pub(crate) seen_again: Vec<Edge>,
+}
+
+/// What the graph does not know, with the nodes that it concerns: what it knows was resolved with it.
+fn news_of(engine: &Engine, found: &Found) -> Result<Found> {
+    let Unknown { mut nodes, edges, seen_again } = engine.ledger.unknown(&found.nodes, &found.edges)?;
+    nodes.extend(edges.iter().map(|edge| edge.node));
+    nodes.sort_unstable();
+    nodes.dedup();
+    Ok(Found { nodes, edges, seen_again })
 }
 
 impl Found {

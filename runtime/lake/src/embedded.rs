@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use affluent_model::fold::Fold;
+use affluent_model::fold::{Fold, KeyNames};
 use affluent_model::{Error, Result};
+use arrow::array::{Array, AsArray as _, StringArray};
+use arrow::compute::concat;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::streaming::StreamingTable;
@@ -97,12 +99,14 @@ impl EmbeddedLake {
         for table in &query.tables {
             register(&tables, table.name.clone(), file_table(&state, table)?)?;
         }
+        let names = query.fold.as_ref().and_then(|fold| fold.key_names.as_ref());
+        let names = names.map(|names| names_of(names, &query.memory)).transpose()?;
         for (name, schema, rows) in query.memory {
             register(&tables, name, memory_table(schema, rows)?)?;
         }
         if let Some(fold) = &query.fold {
             let rows = plan(&state, &fold.sql).await?;
-            register(&tables, fold.table.clone(), folded_table(rows, fold)?)?;
+            register(&tables, fold.table.clone(), folded_table(rows, fold, names)?)?;
         }
         let plan = plan(&state, &query.sql).await?;
         self.check_files(&query.tables)?;
@@ -282,8 +286,21 @@ fn memory_table(schema: SchemaRef, rows: Vec<RecordBatch>) -> Result<Arc<dyn Tab
     Ok(Arc::new(table))
 }
 
-fn folded_table(rows: Arc<dyn ExecutionPlan>, fold: &Fold) -> Result<Arc<dyn TableProvider>> {
-    let rows = FoldedRows::new(rows, fold).map_err(|error| failures::planning(&error))?;
+/// The texts of keys, from a table in memory.
+fn names_of(names: &KeyNames, memory: &[(String, SchemaRef, Vec<RecordBatch>)]) -> Result<StringArray> {
+    let missing = || Error::bug(format!("the names of keys are no text column of the table `{}`", names.table));
+    let (_, _, rows) = memory.iter().find(|(name, _, _)| *name == names.table).ok_or_else(missing)?;
+    let columns: Vec<&dyn Array> =
+        rows.iter().filter_map(|batch| batch.column_by_name(&names.column)).map(AsRef::as_ref).collect();
+    if columns.is_empty() {
+        return Ok(StringArray::new_null(0));
+    }
+    let texts = concat(&columns).map_err(|_| missing())?;
+    texts.as_string_opt::<i32>().cloned().ok_or_else(missing)
+}
+
+fn folded_table(rows: Arc<dyn ExecutionPlan>, fold: &Fold, names: Option<StringArray>) -> Result<Arc<dyn TableProvider>> {
+    let rows = FoldedRows::new(rows, fold, names).map_err(|error| failures::planning(&error))?;
     let schema = Arc::clone(rows.schema());
     let table = StreamingTable::try_new(schema, vec![Arc::new(rows)]).map_err(|error| failures::planning(&error))?;
     Ok(Arc::new(table))

@@ -6,8 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use affluent_model::fold::{Fold, Ranks, When};
-use arrow::array::{Array as _, ArrayRef, AsArray as _, new_null_array};
-use arrow::compute::interleave;
+use arrow::array::{Array as _, ArrayRef, AsArray as _, StringArray, new_null_array};
+use arrow::compute::{interleave, take};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::{DataFusionError, Result, internal_err, plan_err};
@@ -32,8 +32,8 @@ pub(crate) struct FoldedRows {
 impl FoldedRows {
     /// # Errors
     /// When the rows lack a column that the fold names, or one has a type that it cannot work with.
-    pub(crate) fn new(rows: Arc<dyn ExecutionPlan>, fold: &Fold) -> Result<Self> {
-        let layout = Arc::new(Layout::new(&canonical_schema(&rows.schema()), fold)?);
+    pub(crate) fn new(rows: Arc<dyn ExecutionPlan>, fold: &Fold, names: Option<StringArray>) -> Result<Self> {
+        let layout = Arc::new(Layout::new(&canonical_schema(&rows.schema()), fold, names)?);
         Ok(Self { rows, layout })
     }
 }
@@ -79,6 +79,8 @@ struct Layout {
     input: SchemaRef,
     output: SchemaRef,
     key: usize,
+    /// Number → text, where keys are numbers.
+    names: Option<StringArray>,
     picks: Vec<Picking>,
 }
 
@@ -94,8 +96,8 @@ enum Qualifies {
 }
 
 impl Layout {
-    fn new(input: &SchemaRef, fold: &Fold) -> Result<Self> {
-        let key = typed(input, &fold.key, &DataType::Utf8)?;
+    fn new(input: &SchemaRef, fold: &Fold, names: Option<StringArray>) -> Result<Self> {
+        let key = typed(input, &fold.key, if names.is_some() { &DataType::Int64 } else { &DataType::Utf8 })?;
         let mut fields = vec![Field::new(&fold.key, DataType::Utf8, false)];
         let mut picks = Vec::with_capacity(fold.picks.len());
         for pick in &fold.picks {
@@ -115,7 +117,7 @@ impl Layout {
             }
             picks.push(Picking { when, ranks, take });
         }
-        Ok(Self { input: Arc::clone(input), output: Arc::new(Schema::new(fields)), key, picks })
+        Ok(Self { input: Arc::clone(input), output: Arc::new(Schema::new(fields)), key, names, picks })
     }
 }
 
@@ -193,14 +195,27 @@ impl Folding {
     /// True when this row of the newest batch has the key that is open.
     fn is_open_key(&self, row: usize) -> Result<bool> {
         let Some((batch, first)) = self.open else { return Ok(false) };
-        match (self.key_at(self.held.get(batch), first), self.key_at(self.held.last(), row)) {
-            (Some(open), Some(key)) => Ok(open == key),
-            _ => internal_err!("the rows of an open key are held"),
-        }
+        let column = |batch: Option<&RecordBatch>| batch.and_then(|batch| batch.columns().get(self.layout.key).cloned());
+        let (Some(open), Some(keys)) = (column(self.held.get(batch)), column(self.held.last())) else {
+            return internal_err!("the rows of an open key are held");
+        };
+        Ok(if self.layout.names.is_some() {
+            open.as_primitive::<Int64Type>().value(first) == keys.as_primitive::<Int64Type>().value(row)
+        } else {
+            open.as_string::<i32>().value(first) == keys.as_string::<i32>().value(row)
+        })
     }
 
-    fn key_at<'b>(&self, batch: Option<&'b RecordBatch>, row: usize) -> Option<&'b str> {
-        Some(batch?.columns().get(self.layout.key)?.as_string::<i32>().value(row))
+    /// The texts of the finished keys.
+    fn keys(&self) -> Result<ArrayRef> {
+        let keys = self.gather(self.layout.key, self.keys.iter().map(|(batch, row)| (batch + 1, *row)))?;
+        let Some(names) = &self.layout.names else { return Ok(keys) };
+        // Without this check a number beyond the names would be a panic.
+        let is_named = |key: Option<i64>| key.is_some_and(|key| usize::try_from(key).is_ok_and(|key| key < names.len()));
+        if !keys.as_primitive::<Int64Type>().iter().all(is_named) {
+            return internal_err!("the number of a key has no name");
+        }
+        Ok(take(names, keys.as_ref(), None)?)
     }
 
     /// The open key is complete.
@@ -214,7 +229,7 @@ impl Folding {
 
     /// Copies the finished rows together and lets go of all batches but the newest, in which the next key begins.
     fn flush(&mut self) -> Result<RecordBatch> {
-        let mut columns = vec![self.gather(self.layout.key, self.keys.iter().map(|(batch, row)| (batch + 1, *row)))?];
+        let mut columns = vec![self.keys()?];
         for (pick, chosen) in self.layout.picks.iter().zip(&self.chosen) {
             for place in &pick.take {
                 let rows = chosen.iter().map(|chosen| chosen.map_or((0, 0), |chosen| (chosen.batch + 1, chosen.row)));

@@ -16,7 +16,7 @@ pub use contract::dead_letters::{
 };
 pub use contract::decisions::{Decided, DecisionChange, DecisionRow, Decisions, NewDecision};
 pub use contract::erasures::{ErasureRow, Erasures, NewErasure, NewReceipt, ReceiptRow, ReceiptState, SentRow};
-pub use contract::identity::{FoundNode, Identity, KeptApart, Neighbourhood, NodeRow, ResolutionCommit};
+pub use contract::identity::{FoundNode, Identity, KeptApart, Neighbourhood, NodeRow, ResolutionCommit, Unknown};
 pub use contract::ingest::{Checkpoint, EpochCommit, FileRow, Ingest, NewFile, NewNode};
 pub use contract::keys::{Keys, StoredKeyRow};
 pub use contract::outbox::{

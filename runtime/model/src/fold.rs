@@ -10,9 +10,21 @@ pub struct Fold {
     pub table: String,
     /// The rows, in the order of `key`; within a key, earlier rows win.
     pub sql: String,
-    /// Text column that says which rows belong together; the first column of the table, never null.
+    /// Column that says which rows belong together, never null: text or, with `key_names`, a number. The first column of
+    /// the table.
     pub key: String,
+    /// Where keys are numbers: who they are in the table.
+    pub key_names: Option<KeyNames>,
     pub picks: Vec<Pick>,
+}
+
+/// The texts of keys that are numbers: shorter keys sort and compare faster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyNames {
+    /// A table in memory that the query is given; row n, from 0, is about key n.
+    pub table: String,
+    /// Its text column with the names, never null.
+    pub column: String,
 }
 
 /// Columns that are taken together from one row of each key: of the rows that qualify, the first of the best rank.

@@ -8,6 +8,7 @@ use affluent_model::schema::FieldType;
 
 use crate::computed_traits::stream_rows;
 use crate::consent::consent_sql;
+use crate::snapshot::PROFILE_IDS;
 use crate::source::TableSource;
 use crate::sql::{any_of, cast, literal, quoted, union_all};
 
@@ -21,18 +22,29 @@ pub(crate) fn call_column(place: usize) -> String {
 /// # Errors
 /// `E0760`, `E0762`, `E0765`.
 pub(crate) fn profiles_with_calls(calls: &[SegmentCall], sources: &[TableSource]) -> Result<String> {
-    let mut sql = "SELECT * FROM \"profiles\"".to_owned();
-    for answers in answers(calls, sources)? {
+    let answers = answers(calls, sources)?;
+    if answers.is_empty() {
+        return Ok("SELECT * FROM \"profiles\"".to_owned());
+    }
+    let mut sql = format!(
+        "SELECT b.*, i.\"number\" AS \"{NUMBER}\" FROM \"{PROFILE_IDS}\" AS i JOIN \"profiles\" AS b ON i.\"profile\" = b.\"profile\""
+    );
+    for answers in answers {
         // The narrow side first: it is the one that is held in memory. Each join has a `SELECT` of its own.
         let columns: String =
             answers.columns.iter().map(|(name, absent)| format!(", coalesce(t.\"{name}\", {absent}) AS \"{name}\"")).collect();
-        sql =
-            format!("SELECT b.*{columns} FROM ({}) AS t RIGHT JOIN ({sql}) AS b ON t.\"profile\" = b.\"profile\"", answers.query);
+        sql = format!(
+            "SELECT b.*{columns} FROM ({}) AS t RIGHT JOIN ({sql}) AS b ON t.\"profile\" = b.\"{NUMBER}\"",
+            answers.query
+        );
     }
     Ok(sql)
 }
 
-/// A query with `profile` and columns, and what each is for a profile without a row.
+/// The column of a profile's number beside the snapshot's columns.
+const NUMBER: &str = "_number";
+
+/// A query with `profile` (a number) and columns, and what each is for a profile without a row.
 struct Answers {
     query: String,
     columns: Vec<(String, String)>,
@@ -157,7 +169,7 @@ fn consent(place: usize, purpose: &str, sources: &[TableSource]) -> Answers {
     let words: String =
         ConsentWord::ALL.iter().map(|word| format!(" WHEN {} THEN {}", word.rank(), literal(word.as_str()))).collect();
     let query = if said.is_empty() {
-        format!("SELECT \"profile\", {} AS \"{name}\" FROM \"profiles\" WHERE false", literal("unknown"))
+        format!("SELECT \"number\" AS \"profile\", {} AS \"{name}\" FROM \"{PROFILE_IDS}\" WHERE false", literal("unknown"))
     } else {
         format!(
             "SELECT a.\"profile\", CASE max(s.\"word\"){words} END AS \"{name}\" \

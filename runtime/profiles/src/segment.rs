@@ -23,7 +23,8 @@ pub struct PreparedSegment {
 }
 
 /// The query over `profiles` with column `profile` and, for the segment at place n, `m<n>`: true for its members. Where
-/// `calls` looks at records or consent it reads the tables of `sources` and `assignments(node, profile)` too.
+/// `calls` looks at records or consent it reads the tables of `sources`, `assignments(node, profile)` and
+/// `profile_ids(number, profile)` too, where profiles are numbers.
 ///
 /// Null is not true: neither a member, nor left out because of it.
 ///

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use affluent_model::fold::{Fold, Pick, When};
+use affluent_model::fold::{Fold, KeyNames, Pick, When};
 use affluent_model::plan::Survivorship;
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
@@ -30,7 +30,8 @@ pub enum PreparedMeasure {
     Aggregate { expression: String, is_count: bool },
     /// The value with the most records; ties: the smaller value. Null is not a value.
     MostFrequent { expression: String },
-    /// The column of its name in the table `purchase_traits(profile, …)`, which the caller gives with the query.
+    /// The column of its name in the table `purchase_traits(profile, …)`, which the caller gives with the query; profiles
+    /// are numbers there.
     Given,
 }
 
@@ -53,8 +54,9 @@ pub struct SnapshotQuery {
     pub survivors: Fold,
 }
 
-/// The query whose rows are the `profiles` snapshot, for the tables of `sources`, `assignments(node, profile)` and, where
-/// a trait is [`PreparedMeasure::Given`], `purchase_traits`.
+/// The query whose rows are the `profiles` snapshot, for the tables of `sources`, `assignments(node, profile)`,
+/// `profile_ids(number, profile)` and, where a trait is [`PreparedMeasure::Given`], `purchase_traits`. Profiles are numbers
+/// in all of them, from 0 in the order of their ids; `profile_ids` has the id of each, row by row.
 ///
 /// Columns: `profile`, then per attribute (by name) its value and `<name>__from`, a struct of `table`, `record`, `node`,
 /// `field`, `at` (null with the value), then the traits in their order. One row per profile of `assignments`.
@@ -74,10 +76,15 @@ pub fn snapshot_query(
         "SELECT * FROM (\n{}\n) AS u ORDER BY \"_profile\", \"_at\" DESC NULLS LAST, \"_seq\" DESC NULLS LAST",
         union_all(&parts.branches()?)
     );
-    let survivors = Fold { table: SURVIVORS.to_owned(), sql: rows, key: "_profile".to_owned(), picks: parts.picks() };
+    let names = KeyNames { table: PROFILE_IDS.to_owned(), column: "profile".to_owned() };
+    let survivors =
+        Fold { table: SURVIVORS.to_owned(), sql: rows, key: "_profile".to_owned(), key_names: Some(names), picks: parts.picks() };
     let sql = format!("SELECT \"_profile\" AS \"profile\"{}\nFROM \"{SURVIVORS}\"", parts.columns());
     Ok(SnapshotQuery { sql, survivors })
 }
+
+/// The table of profile ids by number.
+pub(crate) const PROFILE_IDS: &str = "profile_ids";
 
 /// The table of what survives.
 const SURVIVORS: &str = "survivors";

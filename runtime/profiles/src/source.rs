@@ -38,6 +38,17 @@ pub struct ParentTable {
     pub field: String,
 }
 
+/// What is known of the versions of a table's records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Versions {
+    /// A query must look for the latest ones itself.
+    Unknown,
+    /// Each record is there once.
+    One,
+    /// The table of this name lists in its column `_seq` the rows that a later version or a deletion has made void.
+    Superseded(String),
+}
+
 /// One lake table that takes part in profiles. A table without files yet is registered as an empty one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableSource {
@@ -49,9 +60,7 @@ pub struct TableSource {
     pub columns: Vec<TableColumn>,
     /// False = every row that is not deleted is current.
     pub has_primary_key: bool,
-    /// True when the rows are known to hold each record once (compacted): the search for the latest version is
-    /// left out.
-    pub has_one_version: bool,
+    pub versions: Versions,
     pub attributes: Vec<AttributeSource>,
     /// Identifier kinds for which the table has an `_id_<kind>` column.
     pub identifiers: Vec<String>,
@@ -103,8 +112,16 @@ impl TableSource {
     /// the rows for few, and hold them in memory.
     pub(crate) fn current_versions(&self) -> String {
         let table = quoted(&self.table);
-        if !self.has_primary_key || self.has_one_version {
-            return format!("FROM {table} AS r WHERE r.\"_deleted\" IS NOT TRUE");
+        match &self.versions {
+            Versions::Superseded(list) if self.has_primary_key => {
+                return format!(
+                    "FROM (SELECT t.* FROM {} AS o RIGHT ANTI JOIN {table} AS t ON o.\"_seq\" = t.\"_seq\") AS r \
+                     WHERE r.\"_deleted\" IS NOT TRUE",
+                    quoted(list)
+                );
+            }
+            Versions::Unknown if self.has_primary_key => {}
+            _ => return format!("FROM {table} AS r WHERE r.\"_deleted\" IS NOT TRUE"),
         }
         let latest = format!(
             "SELECT max(\"_seq\") AS \"_latest\" FROM {table} GROUP BY \"_pk\" \

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use affluent_model::fold::{Fold, Pick, Ranks, When};
+use affluent_model::fold::{Fold, KeyNames, Pick, Ranks, When};
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn pick(when: When, ranks: Option<Ranks>, take: &[(&str, &str)]) -> Pick {
 }
 
 fn folded(rows: &str, sql: &str, picks: Vec<Pick>) -> LakeQuery {
-    let fold = Fold { table: "folded".to_owned(), sql: rows.to_owned(), key: "k".to_owned(), picks };
+    let fold = Fold { table: "folded".to_owned(), sql: rows.to_owned(), key: "k".to_owned(), key_names: None, picks };
     LakeQuery { fold: Some(fold), ..select(sql, Vec::new()) }
 }
 
@@ -52,6 +52,24 @@ async fn keys_go_on_over_batches_and_every_key_is_one_row() {
 
     // 50,000 keys of seven rows; the first of key i is 7i.
     assert_eq!(found, [format!("50000|50000|{}", 7_i64 * (49_999 * 50_000 / 2))]);
+}
+
+#[tokio::test]
+async fn keys_that_are_numbers_have_their_names_in_the_table() {
+    let table = "SELECT * FROM (VALUES (0, 'x'), (2, 'y'), (2, 'z')) AS t(k, v) ORDER BY k, v";
+    let picks = vec![pick(When::NotNull("v".to_owned()), None, &[("v", "v")])];
+    let schema = Arc::new(Schema::new(vec![ArrowField::new("name", DataType::Utf8, false)]));
+    let names = |names: Vec<&str>| RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(StringArray::from(names))]).unwrap();
+    let query = |rows: Vec<RecordBatch>| {
+        let mut query = folded(table, "SELECT * FROM folded ORDER BY k", picks.clone());
+        query.memory.push(("names".to_owned(), Arc::clone(&schema), rows));
+        let key_names = KeyNames { table: "names".to_owned(), column: "name".to_owned() };
+        query.fold = query.fold.map(|fold| Fold { key_names: Some(key_names), ..fold });
+        query
+    };
+
+    assert_eq!(run(query(vec![names(vec!["ann", "bob"]), names(vec!["eve"])])).await.unwrap(), ["ann|x", "eve|y"]);
+    assert!(run(query(vec![names(vec!["ann", "bob"])])).await.is_err());
 }
 
 #[tokio::test]

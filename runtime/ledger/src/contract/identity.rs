@@ -40,6 +40,17 @@ pub struct Neighbourhood {
     pub blocked: Vec<BlockedIdentifier>,
 }
 
+/// What of some nodes and edges the graph does not know.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unknown {
+    /// Nodes without a label, sorted.
+    pub nodes: Vec<NodeId>,
+    /// Edges that are not there, by node, kind and value.
+    pub edges: Vec<Edge>,
+    /// Edges that are there, seen earlier or later than was known.
+    pub seen_again: Vec<Edge>,
+}
+
 /// All that one resolution changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ResolutionCommit {
@@ -98,6 +109,14 @@ pub trait Identity {
     /// # Errors
     /// Those of the store.
     fn neighbourhood(&self, nodes: &[NodeId], values: &[(u16, BlindIndex)]) -> Result<Neighbourhood>;
+
+    /// What of `nodes` and `edges` is news. Both are sorted and without repeats: edges by node, kind and value.
+    ///
+    /// Asking for much of the graph costs one sequential read of it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn unknown(&self, nodes: &[NodeId], edges: &[Edge]) -> Result<Unknown>;
 
     /// Everything, for a change of rules.
     ///

@@ -8,8 +8,8 @@ use affluent_model::identity::{BlindIndex, Edge, Link, LinkVerdict, NodeId, Prof
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::computed::{profile_bytes, profile_of};
-use super::{SqliteLedger, collect, count_at, graph, limit_of, resolution};
-use crate::contract::identity::{Identity, KeptApart, Neighbourhood, NodeRow, ResolutionCommit};
+use super::{SqliteLedger, collect, count_at, graph, limit_of, resolution, unknown};
+use crate::contract::identity::{Identity, KeptApart, Neighbourhood, NodeRow, ResolutionCommit, Unknown};
 use crate::contract::runs::Lease;
 use crate::error::{StoreResult, too_many_kinds};
 
@@ -29,6 +29,10 @@ impl Identity for SqliteLedger {
 
     fn neighbourhood(&self, nodes: &[NodeId], values: &[(u16, BlindIndex)]) -> Result<Neighbourhood> {
         self.read(|connection| graph::neighbourhood(connection, nodes, values))
+    }
+
+    fn unknown(&self, nodes: &[NodeId], edges: &[Edge]) -> Result<Unknown> {
+        self.read(|connection| unknown::unknown(connection, nodes, edges))
     }
 
     fn whole_graph(&self) -> Result<Neighbourhood> {

@@ -24,6 +24,7 @@ mod runs;
 mod schema;
 mod settle;
 mod suppressions;
+mod unknown;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};

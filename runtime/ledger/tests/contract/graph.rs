@@ -111,6 +111,40 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn news_is_what_the_graph_does_not_know(
+        graph in any_graph(),
+        asked in proptest::collection::btree_set((1i64..210, 0u16..2, 0u8..20, 0i64..4), 0..60),
+        many in any::<bool>(),
+    ) {
+        let store = graph.store();
+        let mut edges: Vec<Edge> = asked
+            .into_iter()
+            .map(|(node, kind, number, later)| Edge { seen_at_us: edge(node, kind, number).seen_at_us + later - 1, ..edge(node, kind, number) })
+            .collect();
+        if many {
+            edges.extend(graph.edges.iter().copied());
+        }
+        edges.sort_unstable();
+        edges.dedup_by_key(|edge| (edge.node, edge.kind, edge.value));
+        let mut nodes: Vec<NodeId> = edges.iter().map(|edge| edge.node).collect();
+        nodes.dedup();
+
+        let unknown = store.unknown(&nodes, &edges).unwrap();
+
+        let known = |edge: &Edge| graph.edges.iter().find(|known| (known.node, known.kind, known.value) == (edge.node, edge.kind, edge.value));
+        let new: Vec<Edge> = edges.iter().filter(|edge| known(edge).is_none()).copied().collect();
+        let again: Vec<Edge> = edges.iter().filter(|edge| known(edge).is_some_and(|known| known.seen_at_us != edge.seen_at_us)).copied().collect();
+        let has_label = |node: &NodeId| graph.assignments.iter().any(|(labelled, _)| labelled == node);
+        prop_assert_eq!(unknown.edges, new);
+        prop_assert_eq!(unknown.seen_again, again);
+        prop_assert_eq!(unknown.nodes, nodes.iter().filter(|node| !has_label(node)).copied().collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn the_whole_graph_has_every_node_edge_and_blocked_value() {
     let graph = Graph {

@@ -16,7 +16,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use crate::consent::ConsentSource;
 use crate::snapshot::{PreparedMeasure, PreparedTrait, SnapshotQuery};
-use crate::source::{AttributeSource, ParentTable, TableColumn, TableSource};
+use crate::source::{AttributeSource, ParentTable, TableColumn, TableSource, Versions};
 
 const DAY_US: i64 = 86_400_000_000;
 /// Queries run on this day.
@@ -79,7 +79,7 @@ fn source(name: &str, columns: &[TableColumn]) -> TableSource {
         stream: stream.to_owned(),
         columns: columns.iter().filter(|column| !column.name.starts_with('_')).cloned().collect(),
         has_primary_key: true,
-        has_one_version: false,
+        versions: Versions::Unknown,
         attributes: Vec::new(),
         identifiers: after("_id_").collect(),
         consent: after("_consent_").filter(|name| !name.starts_with("at_")).map(|name| consent(name, columns)).collect(),
@@ -142,6 +142,12 @@ impl Case {
         self
     }
 
+    /// The rows that are void are listed instead of looked for.
+    pub(super) fn with_superseded(mut self, table: &str) -> Self {
+        self.source.versions = Versions::Superseded(table.to_owned());
+        self
+    }
+
     pub(super) fn without_key(mut self) -> Self {
         self.source.has_primary_key = false;
         self
@@ -152,10 +158,18 @@ pub(super) fn sources(cases: &[Case]) -> Vec<TableSource> {
     cases.iter().map(|case| case.source.clone()).collect()
 }
 
-/// `1=A 2=A 3=B`: node 1 is profile A …
+/// `1=A 2=A 3=B`: node 1 is profile A, the first of [`profile_ids`] …
 pub(super) fn assignments(text: &str) -> Case {
-    let pairs: String = text.split_whitespace().map(|pair| format!("{} 0\n", pair.replace('=', " "))).collect();
-    table("assignments", &format!("node profile _seq\n{pairs}"))
+    let number = |letter: &str| letter.bytes().next().unwrap() - b'A';
+    let pair = |pair: &str| pair.split_once('=').map(|(node, letter)| format!("{node} {} 0\n", number(letter))).unwrap();
+    let pairs: String = text.split_whitespace().map(pair).collect();
+    table("assignments", &format!("node profile:integer _seq\n{pairs}"))
+}
+
+/// The ids A to Z.
+fn profile_ids() -> Table {
+    let rows: String = ('A'..='Z').zip(0..).map(|(letter, number)| format!("{number} {letter} 0\n")).collect();
+    table("profile_ids", &format!("number:integer profile _seq\n{rows}")).table
 }
 
 pub(super) fn aggregate(name: &str, from: &str, expression: &str) -> PreparedTrait {
@@ -177,7 +191,7 @@ pub(super) fn run_snapshot(columns: &str, snapshot: SnapshotQuery, cases: &[Case
 }
 
 fn run_query(sql: &str, fold: Option<Fold>, cases: &[Case]) -> Vec<String> {
-    let memory: Vec<Table> = cases.iter().map(|case| case.table.clone()).collect();
+    let memory: Vec<Table> = cases.iter().map(|case| case.table.clone()).chain([profile_ids()]).collect();
     let sql = sql.to_owned();
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || rows_of(sql, fold, memory));
     let mut rows = thread.unwrap().join().unwrap();

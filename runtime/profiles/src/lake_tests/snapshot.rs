@@ -33,6 +33,22 @@ fn the_latest_version_of_a_record_counts_unless_it_is_deleted() {
 }
 
 #[test]
+fn rows_that_are_listed_as_void_do_not_count() {
+    let customers = "_seq _pk _node _deleted country
+                     1    a   1     false    FR
+                     2    a   1     false    DE
+                     3    b   2     false    IT
+                     4    b   2     true     IT";
+    let void = table("void", "_seq\n1\n3\n4");
+    let customers = table("shop.customers", customers).with_attributes(&["country"]).with_superseded("void");
+    let snapshot = snapshot_query(&sources(std::slice::from_ref(&customers)), &[], &BTreeMap::new()).unwrap();
+
+    let rows = run_snapshot("\"profile\", \"country\"", snapshot, &[customers, void, assignments("1=A 2=B")]);
+
+    assert_eq!(rows, ["A|DE", "B|-"]);
+}
+
+#[test]
 fn a_value_that_a_record_took_back_does_not_come_back_from_an_older_version() {
     let customers = "_seq _pk _node country
                      1    a   1     FR

@@ -49,7 +49,7 @@ fn given_values_become_columns_beside_counted_ones() {
         measure: PreparedMeasure::Given,
         window_ms: None,
     };
-    let values = table("purchase_traits", "_seq profile rfm:integer churn:text\n1 A 555 low\n2 B - high");
+    let values = table("purchase_traits", "_seq profile:integer rfm:integer churn:text\n1 0 555 low\n2 1 - high");
     let traits = [given("rfm"), aggregate("orders", "orders", "count(*)"), given("churn")];
     let tables = [shop_orders()];
     let query = snapshot_query(&sources(&tables), &traits, &BTreeMap::new()).unwrap();
