@@ -16,6 +16,10 @@ use arrow::datatypes::{DataType, Int64Type};
 use crate::engine::Engine;
 use crate::rows;
 
+/// Canonical values and what was said about them.
+#[cfg(test)]
+type Words = Vec<(String, ConsentWord)>;
+
 /// The last word about each identifier, by the places of a destination's match columns.
 pub(crate) struct Consent(Vec<Option<OfIdentifier>>);
 
@@ -60,6 +64,16 @@ impl Consent {
                 .help("match by an identifier of profiles/identity.yaml: `match: { email: email }`"));
         }
         Ok(Self(looked_up))
+    }
+
+    /// What was said, by canonical value; later words replace earlier ones.
+    #[cfg(test)]
+    pub(crate) fn of_words(words: Vec<(IdentifierRule, BlindIndexer, Words)>) -> Self {
+        let looked_up = words.into_iter().map(|(rule, indexer, words)| {
+            let said = words.into_iter().map(|(value, word)| (indexer.index(value.as_bytes()), word)).collect();
+            Some(OfIdentifier { rule, indexer, said })
+        });
+        Self(looked_up.collect())
     }
 
     /// Granted for each of the identifiers that the destination is matched by.

@@ -25,6 +25,7 @@ use crate::row_codec::Column;
 use crate::rows;
 use crate::suppressed::Suppressed;
 use crate::tables::profile_tables;
+use crate::verdict::{Restraints, Verdict};
 
 /// Forms in which a sealed attribute may leave, and the function that makes each.
 const FORMS: [(&str, &str); 4] = [("sha256", "sha256_hex"), ("lower", "lower"), ("upper", "upper"), ("e164", "e164")];
@@ -35,8 +36,7 @@ pub(crate) struct DesiredRows<'a> {
     outputs: Vec<Output>,
     /// Applies delivery forms to the opened columns.
     forms: Option<RowProgram>,
-    consent: Option<Consent>,
-    suppressed: Suppressed,
+    restraints: Restraints,
     snapshot: LakeTable,
     members: Option<Vec<ProfileId>>,
     /// Match columns first, then the mapped ones.
@@ -108,8 +108,9 @@ impl<'a> DesiredRows<'a> {
             Some(segment) => Some(engine.ledger.members(segment)?),
             None => None,
         };
-        let suppressed = Suppressed::for_delivery(engine)?;
-        Ok(Self { engine, outputs, forms, consent, suppressed, snapshot, members, fields, plaintext, match_count })
+        let identifiers = outputs.iter().take(match_count).map(|output| output.identifier.clone()).collect();
+        let restraints = Restraints { consent, suppressed: Suppressed::for_delivery(engine)?, identifiers };
+        Ok(Self { engine, outputs, forms, restraints, snapshot, members, fields, plaintext, match_count })
     }
 
     /// Visits the desired rows, each profile once, in the order of profile ids.
@@ -200,18 +201,16 @@ impl<'a> DesiredRows<'a> {
         let mut keep = Vec::with_capacity(desired.keys.len());
         let matches: Vec<ArrayRef> = desired.columns.iter().take(self.match_count).map(rows::as_text).collect::<Result<_>>()?;
         for (row, key) in desired.keys.iter().enumerate() {
-            let has_match = matches.iter().all(|column| column.is_valid(row));
-            let is_suppressed = self.suppressed.holds_profile(*key) || has_match && self.is_suppressed(&matches, row);
-            let is_allowed = has_match && self.consent.as_ref().is_none_or(|consent| consent.allows(&matches, row));
-            let is_kept = is_allowed && !is_suppressed && matched.insert(match_bytes(&matches, row));
-            match (is_suppressed, has_match, is_allowed, is_kept) {
-                (true, _, _, _) => report.suppressed += 1,
-                (_, false, _, _) => report.without_match += 1,
-                (_, _, false, _) => report.without_consent += 1,
-                (_, _, _, false) => report.duplicate_match += 1,
-                (_, _, _, true) => report.desired += 1,
+            let verdict = self.restraints.verdict(*key, &matches, row);
+            let is_kept = verdict == Verdict::MaySend && matched.insert(match_bytes(&matches, row));
+            match verdict {
+                Verdict::Suppressed => report.suppressed += 1,
+                Verdict::WithoutMatch => report.without_match += 1,
+                Verdict::WithoutConsent => report.without_consent += 1,
+                Verdict::MaySend if is_kept => report.desired += 1,
+                Verdict::MaySend => report.duplicate_match += 1,
             }
-            if is_suppressed || has_match && !is_allowed {
+            if matches!(verdict, Verdict::Suppressed | Verdict::WithoutConsent) {
                 desired.withheld.push(*key);
             }
             keep.push(is_kept);
@@ -227,17 +226,6 @@ impl<'a> DesiredRows<'a> {
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let keys = desired.keys.into_iter().zip(keep).filter_map(|(key, kept)| kept.then_some(key)).collect();
         Ok(DesiredBatch { keys, withheld: desired.withheld, columns })
-    }
-}
-
-impl DesiredRows<'_> {
-    /// True when a match value is an identifier that stays out.
-    fn is_suppressed(&self, matches: &[ArrayRef], row: usize) -> bool {
-        self.outputs.iter().zip(matches).any(|(output, column)| {
-            let Some(rule) = &output.identifier else { return false };
-            let list = self.suppressed.of(&rule.name);
-            list.is_some_and(|list| list.holds(rule, column.as_string::<i32>().value(row)))
-        })
     }
 }
 

@@ -46,6 +46,7 @@ mod suppressed;
 mod tables;
 mod transforms;
 mod unify;
+mod verdict;
 mod why;
 
 pub use assess::{AssessedStream, count_batch, declared_columns, read_for_assessment};

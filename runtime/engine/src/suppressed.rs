@@ -60,6 +60,17 @@ impl Suppressed {
         Ok(Self { kinds, profiles: HashSet::new() })
     }
 
+    /// A list of addresses and profiles.
+    #[cfg(test)]
+    pub(crate) fn of_email(
+        rule: IdentifierRule,
+        indexer: BlindIndexer,
+        hashes: HashSet<BlindIndex>,
+        profiles: HashSet<ProfileId>,
+    ) -> Self {
+        Self { kinds: BTreeMap::from([(rule.name.clone(), SuppressedKind { hashes, indexer, rule: Some(rule) })]), profiles }
+    }
+
     /// Those of a kind; `None` when there is none.
     pub(crate) fn of(&self, kind: &str) -> Option<&SuppressedKind> {
         self.kinds.get(kind)
