@@ -23,6 +23,7 @@ mod mapping;
 mod plugins;
 mod segments;
 mod streams;
+mod survivorship;
 mod tests;
 mod traits;
 
@@ -112,6 +113,7 @@ fn found(mut checker: Checker<'_>) -> Vec<Diagnostic> {
     checker.connections();
     let ingests = checker.ingests();
     let attributes = checker.mappings(&ingests);
+    checker.survivorship(&attributes);
     let columns = checker.profile_columns(&ingests, attributes);
     checker.segments(&ingests, &columns);
     for pipeline in plan.pipelines.values() {

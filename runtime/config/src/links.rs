@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use affluent_model::consent::{ConsentNeed, ConsentTerms};
 use affluent_model::diagnostic::{Diagnostic, Location};
-use affluent_model::plan::{Pipeline, PipelineDestination, PipelineSource, ProfileMapping, Survivorship};
+use affluent_model::plan::{Pipeline, PipelineDestination, PipelineSource, ProfileMapping};
+use affluent_model::survivorship::DEFAULT;
 
 use crate::file_kind::FileKind;
 use crate::load::Parts;
@@ -218,14 +219,14 @@ impl<'a> Links<'a> {
             self.mappings().flat_map(|mapping| &mapping.attributes).map(|attribute| attribute.name.as_str()).collect();
         let all_known = !self.parts.declared.incomplete.contains(&FileKind::Pipeline);
         for (attribute, strategy) in &identity.survivorship {
-            if all_known && !attributes.contains(attribute.as_str()) {
+            let is_for_all = attribute == DEFAULT;
+            if all_known && !is_for_all && !attributes.contains(attribute.as_str()) {
                 let at = self.sources.locate_key(&Subject::Identity, &["survivorship"], attribute);
                 let known: Vec<&str> = attributes.iter().copied().collect();
                 let help = near::suggestion(attribute, "pipelines map the attributes", &known);
                 self.add(mistake::UNKNOWN_ATTRIBUTE, format!("no pipeline maps the attribute `{attribute}`"), at, help);
             }
-            let Survivorship::Prefer(connections) = strategy else { continue };
-            for connection in connections {
+            for connection in &strategy.prefer {
                 let at = self.sources.locate_name(&Subject::Identity, &["survivorship", attribute, "prefer"], connection);
                 self.connection(connection, at);
             }

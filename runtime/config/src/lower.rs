@@ -15,6 +15,7 @@ pub(crate) mod pairs;
 pub(crate) mod pipeline;
 pub(crate) mod profiles;
 pub(crate) mod project;
+mod survivorship;
 pub(crate) mod tests;
 pub(crate) mod traits;
 

@@ -8,10 +8,9 @@ use std::path::Path;
 use affluent_config::{Inputs, find_root, load};
 use affluent_model::diagnostic::Diagnostic;
 use affluent_model::pii::PiiClass;
-use affluent_model::plan::{
-    CatchUp, KeySource, Overlap, PipelineDestination, PipelineSource, Plan, SecretReference, Survivorship, WriteMode,
-};
+use affluent_model::plan::{CatchUp, KeySource, Overlap, PipelineDestination, PipelineSource, Plan, SecretReference, WriteMode};
 use affluent_model::schema::SyncMode;
+use affluent_model::survivorship::Survivorship;
 
 fn write(root: &Path, files: &[(&str, &str)]) {
     for (file, text) in files {
@@ -46,7 +45,7 @@ fn the_quickstart_is_a_sound_project() {
     assert_eq!(loaded.diagnostics, []);
     let plan = loaded.plan.unwrap();
     assert_eq!(plan.pipelines.len(), 4);
-    assert_eq!(plan.identity.survivorship["first_name"], Survivorship::Prefer(vec!["crm".to_owned(), "shop".to_owned()]));
+    assert_eq!(plan.identity.survivorship["first_name"], Survivorship::prefer(vec!["crm".to_owned(), "shop".to_owned()]));
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Folding: sorted rows of one query become a table of another, one row per key. Works batch by batch and column by
 //! column: rows are chosen by their places, and the chosen ones are copied together once per flush.
 
+mod weigh;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use affluent_model::fold::{Fold, Ranks, When};
+use affluent_model::fold::{Choose, Fold, Ranks, When};
 use arrow::array::{Array as _, ArrayRef, AsArray as _, StringArray, new_null_array};
 use arrow::compute::{interleave, take};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
@@ -19,6 +21,7 @@ use futures::StreamExt as _;
 use futures::stream::try_unfold;
 
 use crate::canonical::{canonical_batch, canonical_schema};
+use weigh::{Weighed, Weighing};
 
 /// Batches held before the finished rows are copied out: few, because their memory is no query's.
 const HELD_BATCHES_MAX: usize = 4;
@@ -87,6 +90,8 @@ struct Layout {
 struct Picking {
     when: Qualifies,
     ranks: Option<(usize, BTreeMap<i64, usize>)>,
+    /// `None` = the first row of the best rank.
+    weighing: Option<Weighing>,
     take: Vec<usize>,
 }
 
@@ -109,13 +114,18 @@ impl Layout {
                 Some(Ranks { column, rank_of }) => Some((typed(input, column, &DataType::Int64)?, rank_of.clone())),
                 None => None,
             };
+            let weighing = match (pick.choose, &when) {
+                (Choose::First, _) => None,
+                (choose, Qualifies::NotNull(place)) => Some(Weighing::new(choose, *place, input.field(*place).data_type())?),
+                (choose, Qualifies::Equals(..)) => return plan_err!("a pick by {choose:?} weighs the column that is not null"),
+            };
             let mut take = Vec::with_capacity(pick.take.len());
             for (column, name) in &pick.take {
                 let place = input.index_of(column)?;
                 fields.push(input.field(place).clone().with_name(name).with_nullable(true));
                 take.push(place);
             }
-            picks.push(Picking { when, ranks, take });
+            picks.push(Picking { when, ranks, weighing, take });
         }
         Ok(Self { input: Arc::clone(input), output: Arc::new(Schema::new(fields)), key, names, picks })
     }
@@ -148,6 +158,8 @@ struct Folding {
     /// The key that is not finished, and what was chosen for it so far.
     open: Option<(usize, usize)>,
     open_chosen: Vec<Option<Chosen>>,
+    /// Per pick, what was weighed for it so far.
+    open_weighed: Vec<Weighed>,
 }
 
 impl Folding {
@@ -160,6 +172,7 @@ impl Folding {
             chosen: vec![Vec::new(); picks],
             open: None,
             open_chosen: vec![None; picks],
+            open_weighed: std::iter::repeat_with(Weighed::default).take(picks).collect(),
         }
     }
 
@@ -179,8 +192,15 @@ impl Folding {
                 self.open = Some((self.held.len().saturating_sub(1), row));
             }
             let batch = self.held.len().saturating_sub(1);
-            for (pick, chosen) in layout.picks.iter().zip(&mut self.open_chosen) {
-                pick.offer(&columns, batch, row, chosen)?;
+            for (pick, (chosen, weighed)) in layout.picks.iter().zip(self.open_chosen.iter_mut().zip(&mut self.open_weighed)) {
+                match pick.weighing {
+                    None => pick.offer(&columns, batch, row, chosen)?,
+                    Some(weighing) => {
+                        if let Some(row) = pick.qualified(&columns, batch, row)? {
+                            weighing.offer(&columns, row, weighed)?;
+                        }
+                    }
+                }
             }
         }
         Ok(finished)
@@ -222,8 +242,9 @@ impl Folding {
     fn close(&mut self) {
         let Some(key) = self.open.take() else { return };
         self.keys.push(key);
-        for (chosen, open) in self.chosen.iter_mut().zip(&mut self.open_chosen) {
-            chosen.push(open.take());
+        let open = self.open_chosen.iter_mut().zip(&mut self.open_weighed);
+        for (chosen, (open, weighed)) in self.chosen.iter_mut().zip(open) {
+            chosen.push(open.take().or_else(|| weighed.take()));
         }
     }
 
@@ -263,12 +284,22 @@ impl Picking {
         if chosen.is_some_and(|chosen| chosen.rank == 0) {
             return Ok(());
         }
+        if let Some(offered) = self.qualified(columns, batch, row)?
+            && chosen.is_none_or(|chosen| offered.rank < chosen.rank)
+        {
+            *chosen = Some(offered);
+        }
+        Ok(())
+    }
+
+    /// The row with its rank when it qualifies.
+    fn qualified(&self, columns: &[ArrayRef], batch: usize, row: usize) -> Result<Option<Chosen>> {
         let qualifies = match &self.when {
             Qualifies::NotNull(column) => columns.get(*column).map(|values| values.is_valid(row)),
             Qualifies::Equals(column, wanted) => integer(columns, *column, row).map(|value| value == Some(*wanted)),
         };
         if !qualifies.ok_or_else(missing_column)? {
-            return Ok(());
+            return Ok(None);
         }
         let rank = match &self.ranks {
             None => 0,
@@ -277,10 +308,7 @@ impl Picking {
                 value.and_then(|value| rank_of.get(&value)).copied().unwrap_or(usize::MAX)
             }
         };
-        if chosen.is_none_or(|chosen| rank < chosen.rank) {
-            *chosen = Some(Chosen { batch, row, rank });
-        }
-        Ok(())
+        Ok(Some(Chosen { batch, row, rank }))
     }
 }
 

@@ -27,14 +27,29 @@ pub struct KeyNames {
     pub column: String,
 }
 
-/// Columns that are taken together from one row of each key: of the rows that qualify, the first of the best rank.
+/// Columns that are taken together from one row of each key: of the rows that qualify, one of the best rank.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pick {
     pub when: When,
+    pub choose: Choose,
     /// `None` = all rows are of one rank.
     pub ranks: Option<Ranks>,
     /// Column of the rows → column of the table; null where no row qualifies.
     pub take: Vec<(String, String)>,
+}
+
+/// Which of the rows of the best rank; anything but the first needs [`When::NotNull`], whose column is weighed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Choose {
+    #[default]
+    First,
+    Last,
+    Least,
+    Most,
+    /// The text of most letters.
+    Longest,
+    /// A row with the value that most rows have.
+    MostFrequent,
 }
 
 /// Which rows qualify.

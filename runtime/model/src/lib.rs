@@ -27,5 +27,6 @@ pub mod report;
 pub mod schema;
 #[cfg(test)]
 mod sdk_tests;
+pub mod survivorship;
 
 pub use error::{Error, Result};

@@ -14,6 +14,7 @@ use crate::pii::{PiiClass, PiiPolicy};
 use crate::pipeline_test::PipelineTest;
 use crate::prediction::PredictPlan;
 use crate::schema::SyncMode;
+use crate::survivorship::Survivorship;
 
 /// A whole project.
 #[derive(Debug, Clone)]
@@ -348,7 +349,7 @@ pub struct IdentityRules {
     pub cannot_link: Vec<RecordPair>,
     /// How `affluent resolve` finds identifiers and attributes in a file.
     pub records: RecordColumns,
-    /// Attribute → strategy where it differs from `most_recent`.
+    /// Attribute → rule where it differs from `most_recent`; `default` for those without one.
     pub survivorship: BTreeMap<String, Survivorship>,
 }
 
@@ -427,14 +428,6 @@ impl Default for IdentityLimits {
     fn default() -> Self {
         Self { profile_nodes_max: 200, fanout_max: 50 }
     }
-}
-
-/// Which value of an attribute a profile shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Survivorship {
-    MostRecent,
-    /// Connections in order; within one, the most recent.
-    Prefer(Vec<String>),
 }
 
 /// One computed trait.

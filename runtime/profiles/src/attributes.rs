@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use affluent_model::fold::{Pick, Ranks, When};
-use affluent_model::plan::Survivorship;
+use affluent_model::fold::{Choose, Pick, Ranks, When};
 use affluent_model::schema::FieldType;
+use affluent_model::survivorship::{DEFAULT, Strategy, Survivorship};
 use affluent_model::{Error, Result};
 
 use crate::computed_traits::types_differ;
@@ -22,12 +22,15 @@ pub(crate) struct Attribute<'a> {
     given: Vec<(usize, &'a AttributeSource)>,
     /// Connections in order of preference.
     preferred: &'a [String],
+    choose: Choose,
+    /// Milliseconds.
+    max_age_ms: Option<u64>,
 }
 
 /// All attributes, by name.
 ///
 /// # Errors
-/// `E0761`, `E0762`.
+/// `E0761`, `E0762`, `E0767`.
 pub(crate) fn attributes_of<'a>(
     sources: &'a [TableSource],
     survivorship: &'a BTreeMap<String, Survivorship>,
@@ -58,12 +61,45 @@ fn attribute_of<'a>(
     if sealed > 0 && sealed < given.len() {
         return Err(sealed_in_part(name, sources, &given));
     }
-    let preferred = match survivorship.get(name) {
-        Some(Survivorship::Prefer(connections)) => connections.as_slice(),
-        Some(Survivorship::MostRecent) | None => &[],
-    };
     let stored = if sealed > 0 { FieldType::Binary } else { common };
-    Ok(Attribute { name, stored, given, preferred })
+    let (own, all) = (survivorship.get(name), survivorship.get(DEFAULT));
+    let fits = |rule: &Survivorship| can_choose(rule.strategy, sealed > 0, common);
+    if let Some(rule) = own.filter(|rule| !fits(rule)) {
+        return Err(cannot_choose(name, rule.strategy, sealed > 0));
+    }
+    let rule = own.or(all);
+    let strategy = rule.filter(|rule| fits(rule)).map(|rule| rule.strategy).unwrap_or_default();
+    Ok(Attribute {
+        name,
+        stored,
+        given,
+        preferred: rule.map_or(&[], |rule| rule.prefer.as_slice()),
+        choose: choose(strategy),
+        max_age_ms: rule.and_then(|rule| rule.max_age_ms),
+    })
+}
+
+fn can_choose(strategy: Strategy, is_sealed: bool, kind: FieldType) -> bool {
+    let has_type =
+        strategy.needs().is_none_or(|needed| needed == kind) && !(strategy.compares_values() && kind == FieldType::Binary);
+    has_type && !(is_sealed && strategy.compares_values())
+}
+
+fn cannot_choose(name: &str, strategy: Strategy, is_sealed: bool) -> Error {
+    let why = if is_sealed { "its values are sealed" } else { "its values are of another type" };
+    let message = format!("the strategy `{}` cannot choose a value of `{name}`: {why}", strategy.as_str());
+    Error::configuration("E0767", message).help("choose it by `most_recent`, `first_seen` or `prefer`")
+}
+
+fn choose(strategy: Strategy) -> Choose {
+    match strategy {
+        Strategy::MostRecent => Choose::First,
+        Strategy::FirstSeen => Choose::Last,
+        Strategy::MostFrequent => Choose::MostFrequent,
+        Strategy::Longest => Choose::Longest,
+        Strategy::Min | Strategy::AllTrue => Choose::Least,
+        Strategy::Max | Strategy::AnyTrue => Choose::Most,
+    }
 }
 
 fn sealed_in_part(name: &str, sources: &[TableSource], given: &[(usize, &AttributeSource)]) -> Error {
@@ -83,10 +119,14 @@ impl Attribute<'_> {
 
     /// What a source (by number) gives, as an expression over its record `n`.
     pub(crate) fn value(&self, number: usize) -> String {
-        match self.given.iter().find(|(giver, _)| *giver == number) {
-            None => self.null(),
+        let value = match self.given.iter().find(|(giver, _)| *giver == number) {
+            None => return self.null(),
             Some((_, given)) if given.sealed || given.kind == self.stored => format!("n.{}", quoted(&given.column)),
             Some((_, given)) => cast(&format!("n.{}", quoted(&given.column)), self.stored),
+        };
+        match self.max_age_ms {
+            None => value,
+            Some(age_ms) => format!("CASE WHEN n.\"_at\" >= now() - INTERVAL '{age_ms} milliseconds' THEN {value} END"),
         }
     }
 
@@ -98,7 +138,7 @@ impl Attribute<'_> {
         let lineage = [("_pk", "record"), ("_node", "node"), ("_at", "at"), ("_source", "source")];
         let told = if self.given.len() > 1 { lineage.len() } else { lineage.len() - 1 };
         take.extend(lineage.iter().take(told).map(|(column, name)| ((*column).to_owned(), format!("{value}_{name}"))));
-        Pick { when: When::NotNull(value), ranks: self.preference(sources), take }
+        Pick { when: When::NotNull(value), choose: self.choose, ranks: self.preference(sources), take }
     }
 
     /// Smaller where the connection is preferred; `None` where it makes no difference.

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use affluent_model::fold::{Fold, KeyNames, Pick, When};
-use affluent_model::plan::Survivorship;
+use affluent_model::fold::{Choose, Fold, KeyNames, Pick, When};
 use affluent_model::schema::FieldType;
+use affluent_model::survivorship::Survivorship;
 use affluent_model::{Error, Result};
 
 use crate::attributes::{Attribute, attributes_of, value_column};
@@ -63,7 +63,8 @@ pub struct SnapshotQuery {
 ///
 /// # Errors
 /// `E0760` a trait's stream is in no source, `E0761` an attribute is sealed in one table and clear in another, `E0762`
-/// types that do not fit in one column, `E0764` two columns of one name, `E0765` a parent that is no source.
+/// types that do not fit in one column, `E0764` two columns of one name, `E0765` a parent that is no source, `E0767` a strategy that
+/// cannot choose among an attribute's values.
 pub fn snapshot_query(
     sources: &[TableSource],
     traits: &[PreparedTrait],
@@ -185,7 +186,7 @@ impl Parts<'_> {
             let traits = self.traits.iter().enumerate().filter(|(_, one)| self.pass_of(one) == Some(pass));
             let take = traits.map(|(place, _)| (trait_column(place), trait_column(place))).collect();
             let source = i64::try_from(self.pass_source(pass)).unwrap_or(i64::MAX);
-            Pick { when: When::Equals("_source".to_owned(), source), ranks: None, take }
+            Pick { when: When::Equals("_source".to_owned(), source), choose: Choose::First, ranks: None, take }
         });
         attributes.chain(passes).collect()
     }

@@ -1,11 +1,10 @@
 //! `profiles/*.yaml` → [`IdentityRules`] and [`Segment`]s; traits are lowered in `traits`.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use affluent_model::matching::AttributeRule;
 use affluent_model::plan::{
-    IdentifierRule, IdentityLimits, IdentityRules, MatchRule, NormalizeOptions, Segment, SegmentPriority, SizeAlert, Survivorship,
+    IdentifierRule, IdentityLimits, IdentityRules, MatchRule, NormalizeOptions, Segment, SegmentPriority, SizeAlert,
 };
 
 use super::{expression, matching, pairs, texts};
@@ -13,7 +12,7 @@ use crate::mistake::{self, FileReport};
 use crate::near;
 use crate::node::Place;
 use crate::placed::{Named, Placed};
-use crate::raw::profiles::{RawIdentifier, RawIdentity, RawRule, RawSegment, RawSegments, RawStrip, RawSurvivorship};
+use crate::raw::profiles::{RawIdentifier, RawIdentity, RawRule, RawSegment, RawSegments, RawStrip};
 use crate::scalar;
 
 /// Values of one identifier that a profile may have, when the file does not say.
@@ -51,7 +50,7 @@ pub(crate) fn identity(raw: &RawIdentity, root: &Path, report: &mut FileReport) 
     let known = identifiers.iter().map(|one| one.name.as_str()).chain(attributes.iter().map(|one| one.name.as_str()));
     let records = matching::records(raw.records.as_ref(), &known.collect::<Vec<_>>(), report);
     let (must_link, cannot_link) = pairs::pairs(raw, root, report);
-    let survivorship = survivorship(raw.survivorship.as_ref(), report);
+    let survivorship = super::survivorship::lower(raw.survivorship.as_ref());
     IdentityRules { identifiers, attributes, rules, veto, limits, must_link, cannot_link, records, survivorship }
 }
 
@@ -118,27 +117,6 @@ fn check_shape(raw: &RawRule, identifiers: &[IdentifierRule], report: &mut FileR
         }
         _ => {}
     }
-}
-
-fn survivorship(raw: Option<&Named<RawSurvivorship>>, report: &mut FileReport) -> BTreeMap<String, Survivorship> {
-    let mut strategies = BTreeMap::new();
-    for (name, raw) in raw.into_iter().flat_map(Named::iter) {
-        match raw {
-            RawSurvivorship::Map(_) if name.as_str() == "default" => {
-                let help = "the default is `most_recent`: name the attributes that prefer a connection";
-                report.add_help(mistake::LATER, name.place(), "a default that prefers connections is not supported yet", help);
-            }
-            RawSurvivorship::Map(raw) => {
-                strategies.insert(name.to_string(), Survivorship::Prefer(texts(Some(&raw.prefer))));
-            }
-            RawSurvivorship::Text(_) => {
-                if name.as_str() != "default" {
-                    strategies.insert(name.to_string(), Survivorship::MostRecent);
-                }
-            }
-        }
-    }
-    strategies
 }
 
 pub(crate) fn segments(raw: &RawSegments, report: &mut FileReport) -> Vec<Segment> {

@@ -134,14 +134,28 @@ pub(crate) enum RawSurvivorship {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RawSurvivorshipWord {
     MostRecent,
+    FirstSeen,
+    MostFrequent,
+    Longest,
+    Min,
+    Max,
+    AnyTrue,
+    AllTrue,
 }
 
+/// Strategies that compare values are not for attributes whose values are sealed; under `default`, those show their most
+/// recent value.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawPrefer {
-    /// Connections, best first; within one, the most recent value.
+    /// Connections, best first.
     #[schemars(extend("minItems" = 1))]
-    pub(crate) prefer: Vec<Placed<String>>,
+    pub(crate) prefer: Option<Vec<Placed<String>>>,
+    /// How the value is chosen, within the best connection; `most_recent` when absent.
+    pub(crate) strategy: Option<RawSurvivorshipWord>,
+    /// Values of older records are not shown: `365d`.
+    #[schemars(extend("x-affluent" = "duration"))]
+    pub(crate) max_age: Option<Placed<String>>,
 }
 
 /// Values computed for every profile.

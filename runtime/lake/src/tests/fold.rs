@@ -1,11 +1,16 @@
 use std::collections::BTreeMap;
 
-use affluent_model::fold::{Fold, KeyNames, Pick, Ranks, When};
+use affluent_model::fold::{Choose, Fold, KeyNames, Pick, Ranks, When};
 
 use super::*;
 
 fn pick(when: When, ranks: Option<Ranks>, take: &[(&str, &str)]) -> Pick {
-    Pick { when, ranks, take: take.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect() }
+    Pick {
+        when,
+        choose: Choose::First,
+        ranks,
+        take: take.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect(),
+    }
 }
 
 fn folded(rows: &str, sql: &str, picks: Vec<Pick>) -> LakeQuery {
@@ -86,6 +91,50 @@ async fn a_column_that_is_not_there_is_refused_when_planning() {
     let picks = vec![pick(When::NotNull("nope".to_owned()), None, &[])];
 
     let error = run(folded("SELECT 'a' AS k", "SELECT * FROM folded", picks)).await.unwrap_err();
+
+    assert_eq!(error.code, "E0732");
+}
+
+#[tokio::test]
+async fn a_row_is_chosen_by_its_value_and_ties_go_to_the_earlier_row() {
+    let table = "SELECT * FROM (VALUES ('a', 1, 'be', 3), ('a', 2, 'cat', 1), ('a', 3, 'ant', 9), ('a', 4, 'be', 9), ('a', 5, NULL, 5), ('b', 6, NULL, 5)) AS t(k, n, v, s) ORDER BY k, n";
+    let cases = [
+        (Choose::First, "v", "1"),
+        (Choose::Last, "v", "4"),
+        (Choose::Least, "v", "3"),
+        (Choose::Most, "v", "2"),
+        (Choose::Longest, "v", "2"),
+        (Choose::MostFrequent, "v", "1"),
+        (Choose::Least, "s", "2"),
+        (Choose::Most, "s", "3"),
+        (Choose::MostFrequent, "s", "3"),
+    ];
+    for (choose, column, expected) in cases {
+        let picks = vec![Pick { choose, ..pick(When::NotNull(column.to_owned()), None, &[("n", "n")]) }];
+
+        let found = run(folded(table, "SELECT n FROM folded ORDER BY k LIMIT 1", picks)).await.unwrap();
+
+        assert_eq!(found, [expected], "{choose:?} of {column}");
+    }
+}
+
+#[tokio::test]
+async fn a_better_rank_wins_whatever_the_value_says() {
+    let table =
+        "SELECT * FROM (VALUES ('a', 1, 'x', 9), ('a', 2, 'y', 0), ('a', 3, 'longest', 9)) AS t(k, n, v, s) ORDER BY k, n";
+    let ranks = Ranks { column: "s".to_owned(), rank_of: BTreeMap::from([(0, 0)]) };
+    let picks = vec![Pick { choose: Choose::Longest, ..pick(When::NotNull("v".to_owned()), Some(ranks), &[("n", "n")]) }];
+
+    let found = run(folded(table, "SELECT n FROM folded", picks)).await.unwrap();
+
+    assert_eq!(found, ["2"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_weighed_is_refused_when_planning() {
+    let picks = vec![Pick { choose: Choose::Longest, ..pick(When::NotNull("n".to_owned()), None, &[("n", "n")]) }];
+
+    let error = run(folded("SELECT 'a' AS k, 1 AS n", "SELECT * FROM folded", picks)).await.unwrap_err();
 
     assert_eq!(error.code, "E0732");
 }

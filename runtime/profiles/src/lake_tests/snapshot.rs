@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use affluent_model::plan::Survivorship;
+use affluent_model::survivorship::{Strategy, Survivorship};
 
 use super::cases::{Case, aggregate, assignments, run, run_snapshot, sources, table};
 use crate::change::changed_sql;
@@ -94,7 +94,7 @@ fn a_preferred_connection_wins_over_a_more_recent_one() {
         table("crm.people", &row(1, "-")).with_attributes(&["country"]),
         assignments("1=A 2=A 3=A"),
     ];
-    let prefer = Survivorship::Prefer(vec!["crm".to_owned(), "shop".to_owned()]);
+    let prefer = Survivorship::prefer(vec!["crm".to_owned(), "shop".to_owned()]);
 
     assert_eq!(values(&["country"], &cases, &BTreeMap::from([("country".to_owned(), prefer)])), ["A|FR"]);
 }
@@ -161,4 +161,43 @@ fn many_tables_attributes_and_traits_are_one_snapshot() {
     cases.push(assignments("1=A"));
 
     assert_eq!(run_snapshot("\"orders\", \"lines\", \"a7\"", snapshot, &cases), ["8|8|x"]);
+}
+
+#[test]
+fn each_strategy_shows_its_value_and_the_default_is_for_the_others() {
+    let customers = "_seq _pk _node _at tier
+                     1    a   1     1   gold
+                     2    b   1     2   silver
+                     3    c   1     3   tin
+                     4    d   1     4   gold
+                     5    e   1     5   iron";
+    let cases = [table("shop.customers", customers).with_attributes(&["tier"]), assignments("1=A")];
+    let strategies = [
+        (Strategy::MostRecent, "A|iron"),
+        (Strategy::FirstSeen, "A|gold"),
+        (Strategy::MostFrequent, "A|gold"),
+        (Strategy::Longest, "A|silver"),
+        (Strategy::Min, "A|gold"),
+        (Strategy::Max, "A|tin"),
+    ];
+    for (strategy, expected) in strategies {
+        for name in ["tier", "default"] {
+            let rule = Survivorship { strategy, ..Survivorship::default() };
+            let found = values(&["tier"], &cases, &BTreeMap::from([(name.to_owned(), rule)]));
+            assert_eq!(found, [expected], "{strategy:?} under {name}");
+        }
+    }
+}
+
+#[test]
+fn sealed_values_are_not_compared_whatever_the_file_says() {
+    let customers = "_seq _pk _node _at mail:sealed
+                     1    a   1     1   secret";
+    let cases = [table("shop.customers", customers).with_attributes(&["mail"])];
+    let longest = || Survivorship { strategy: Strategy::Longest, ..Survivorship::default() };
+
+    let own = snapshot_query(&sources(&cases), &[], &BTreeMap::from([("mail".to_owned(), longest())]));
+    assert_eq!(own.unwrap_err().code, "E0767");
+    let all = snapshot_query(&sources(&cases), &[], &BTreeMap::from([("default".to_owned(), longest())]));
+    assert!(all.is_ok(), "a default is for the attributes that it can choose for");
 }
