@@ -63,7 +63,7 @@ impl Destination for JsonlDestination {
             buffer: Vec::new(),
         };
         let durable = if is_per_batch { Durable::Write } else { Durable::Close };
-        Ok((destination, DestinationInfo::new(durable, Idempotence::ByKey).removes()))
+        Ok((destination, DestinationInfo::new(durable, Idempotence::ByKey).removes(true)))
     }
 
     fn write(&mut self, batch: Batch) -> Result<Outcome> {
@@ -160,7 +160,7 @@ mod tests {
         destination.write(batch("0123456789abcdefXYZ", RowOp::Upsert, 1)).unwrap();
         destination.write(batch("0123456789abcdefXYZ", RowOp::Upsert, 1)).unwrap();
 
-        assert_eq!(info, DestinationInfo::new(Durable::Write, Idempotence::ByKey).removes());
+        assert_eq!(info, DestinationInfo::new(Durable::Write, Idempotence::ByKey).removes(true));
         assert_eq!(testing::output_names(), ["out/r_1-0123456789abcdef.jsonl"]);
         assert_eq!(output("out/r_1-0123456789abcdef.jsonl"), "{\"_op\":\"upsert\",\"id\":1,\"p\":{\"x\":null}}\n");
     }

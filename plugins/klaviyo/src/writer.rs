@@ -61,12 +61,11 @@ impl Destination for Writer {
         if target.mode == WriteMode::Mirror && list.is_none() {
             return Err(Error::config("a mirror needs a `list`: profiles are never deleted"));
         }
-        let mut info = DestinationInfo::new(Durable::Write, Idempotence::ByKey)
+        let info = DestinationInfo::new(Durable::Write, Idempotence::ByKey)
             .fitting(IMPORT_ROWS_MAX, IMPORT_BYTES_MAX, profile::FRAME_BYTES + target.json_frame_bytes())
-            // The vendor refuses other forms.
-            .form("phone_number", ValueForm::E164);
-        // Who was merged into another profile leaves the list; without one there is nothing to leave.
-        info.removes = list.is_some();
+            // The vendor refuses other forms. Who was merged into another profile leaves the list, where there is one.
+            .form("phone_number", ValueForm::E164)
+            .removes(list.is_some());
         Ok((Self { service: service(&config), list, match_fields: target.match_fields }, info))
     }
 

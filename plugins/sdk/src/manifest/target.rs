@@ -272,8 +272,8 @@ impl DestinationInfo {
 
     /// Takes removals in every mode, so that profiles that were merged away leave no duplicates.
     #[must_use]
-    pub fn removes(mut self) -> Self {
-        self.removes = true;
+    pub fn removes(mut self, removes: bool) -> Self {
+        self.removes = removes;
         self
     }
 
