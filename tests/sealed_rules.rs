@@ -250,11 +250,12 @@ fn values_are_opened_and_counted() -> Result<(), Failed> {
     let project = family()?;
     let groups = run(&project, HEADER, &[&PEOPLE])?;
     same("groups", groups, vec![vec!["1".to_owned(), "2".to_owned()], vec!["3".to_owned()], vec!["4".to_owned()]])?;
-    let (ended, steps) = project.json(&["profile", "why", "in.source/1", "in.source/2"]);
+    let (ended, why) = project.json(&["profile", "why", "in.source/1", "in.source/2"]);
     ended.expect(0)?;
-    same("rule", steps[0]["rule"].as_str(), Some("namesake of one day"))?;
-    same("identifier", steps[0]["identifier"].as_str(), Some(""))?;
-    same("compared", steps[0]["compared"].to_string(), r#"["names same","born_on exact"]"#.to_owned())?;
+    let step = &why["steps"][0];
+    same("rule", step["rule"].as_str(), Some("namesake of one day"))?;
+    same("identifier", step["identifier"].as_str(), Some(""))?;
+    same("compared", step["compared"].to_string(), r#"["names same","born_on exact"]"#.to_owned())?;
     let mut is_counted = false;
     for file in files_below(&project.path().join(".affluent")) {
         let bytes = fs::read(&file)?;
