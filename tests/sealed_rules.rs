@@ -24,6 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("sealed rules: an erased person says nothing and stops nobody", an_erased_person_says_nothing),
         rule("sealed rules: a diff tells what the next run does, and does nothing", a_diff_tells_what_the_next_run_does),
         rule("sealed rules: a raised fan-out joins who was held apart by the lower one", a_raised_fanout_joins),
+        rule("sealed rules: a record of nobody is no profile, whatever the rules", a_record_of_nobody),
         rule("sealed rules: an attribute that no stream gives is a mistake", an_attribute_nobody_gives),
         with_data("sealed rules: persons of a register are grouped as in a file", register_as_in_a_file),
     ]
@@ -276,6 +277,23 @@ fn an_erased_person_says_nothing() -> Result<(), Failed> {
     let (ended, reports) = project.json(&["run", "in"]);
     ended.expect(0)?;
     same("profiles", reports[0]["profiles"]["profiles"].as_u64(), Some(3))
+}
+
+fn a_record_of_nobody() -> Result<(), Failed> {
+    let project = family()?;
+    let pipeline = project.read("pipelines/in.yaml").replace("subject: id\n", "subject: owner\n");
+    project.write("pipelines/in.yaml", &pipeline);
+    project.write("batch-0.csv", &format!("{HEADER},owner\n1,ann@x.test,Ann,Lee,,a\n2,,Bo,Orr,,\n"));
+    let profiles = || {
+        let (_, reports) = project.json(&["run", "in"]);
+        reports[0]["profiles"]["profiles"].as_u64()
+    };
+    same("at first", profiles(), Some(1))?;
+    let (ended, diff) = project.json(&["profile", "diff"]);
+    ended.expect(0)?;
+    same("by the same rules", diff["profiles_after"].as_u64(), Some(1))?;
+    project.write("profiles/identity.yaml", OTHER_RULES);
+    same("by other rules", profiles(), Some(1))
 }
 
 const OTHER_RULES: &str = "version: 1

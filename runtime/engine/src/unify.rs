@@ -180,7 +180,10 @@ impl Ground {
             Reviewed::of_plan(engine)?.add_partners(&mut found.nodes);
             engine.ledger.neighbourhood(&found.nodes, &found.values())?
         };
-        let nodes: Vec<ResolveNode> = around.nodes.into_iter().filter(|row| !is_erased(row.node)).map(resolve_node).collect();
+        // A record of nobody has a node that holds its key, no label and no place among what was found.
+        let is_somebody = |row: &NodeRow| row.profile.is_some() || found.nodes.binary_search(&row.node).is_ok();
+        let counts = |row: &NodeRow| !is_erased(row.node) && (!part.is_whole || is_somebody(row));
+        let nodes: Vec<ResolveNode> = around.nodes.into_iter().filter(counts).map(resolve_node).collect();
         let standing = Standing::around(engine, &nodes, part.change.as_ref())?;
         let (blocked, judged_anew) = if part.is_whole {
             (Vec::new(), around.blocked.iter().map(|one| (one.kind, one.value)).collect())
