@@ -18,7 +18,7 @@ pub(super) type ValueRank = u32;
 const DENSE_SPAN_PER_NODE: u64 = 8;
 
 /// The nodes of the input, by the fingerprint of what they say, then by key: so equal records come out equal also where their
-/// keys are made another way, and neighbours have nothing to do with each other.
+/// keys are made another way. Nodes that say the same are neighbours; others are by chance.
 #[derive(Debug)]
 pub(super) struct NodeOrder {
     /// Rank → position in the input.
