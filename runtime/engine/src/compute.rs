@@ -1,28 +1,22 @@
 //! From unified nodes to profile rows: attributes survive, traits are counted, segments are decided, all as lake SQL over
 //! one consistent list of files; then one ledger transaction makes the new snapshot current.
 
-use std::collections::BTreeSet;
-
 use affluent_lake::{LakeFile, LakeQuery, LakeTable};
 use affluent_ledger::{Lease, NewFile, SnapshotCommit, SnapshotRow};
 use affluent_model::plan::Measure;
 use affluent_model::report::ProfilesReport;
 use affluent_model::{Error, Result};
-use affluent_profiles::change::changed_sql;
-use affluent_profiles::snapshot::{PreparedMeasure, PreparedTrait, SnapshotQuery, snapshot_query};
-use arrow::array::AsArray;
-use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef};
+use affluent_profiles::pass_table::PassTable;
+use affluent_profiles::snapshot::{PreparedMeasure, PreparedTrait, SnapshotQuery, TraitPass, snapshot_query};
 
+use crate::changed::changed_profiles;
 use crate::engine::{Engine, Event};
-use crate::inputs::Inputs;
+use crate::inputs::{Inputs, MemoryTable};
 use crate::purchases::purchase_traits;
-use crate::rows;
 use crate::segments::{Moves, PreparedSegments, decide_segments};
 
 /// The table name of the snapshot in lake SQL.
 pub(crate) const PROFILES: &str = "profiles";
-/// The table name of the snapshot before, in the comparison.
-const PROFILES_BEFORE: &str = "profiles_before";
 
 /// Computes a new snapshot and the segments.
 ///
@@ -35,16 +29,23 @@ pub(crate) async fn compute(engine: &Engine, lease: &Lease, report: &mut Profile
         return Ok(());
     }
     engine.notice(Event::Computing { step: "attributes and traits".to_owned() });
-    let SnapshotQuery { sql, survivors } =
+    let SnapshotQuery { passes, sql, survivors } =
         snapshot_query(&inputs.sources, &prepared_traits(engine)?, &engine.plan.identity.survivorship)?;
     let now_us = engine.now_us();
     let (given, cards) = purchase_traits(engine, &inputs).await?.unzip();
-    let memory = inputs.memory().into_iter().chain(given).collect();
-    let query = LakeQuery { sql, tables: inputs.tables.clone(), memory, fold: Some(survivors), now_us };
+    let mut memory: Vec<MemoryTable> = given.into_iter().chain([inputs.people.ids_table()?]).collect();
+    for pass in &passes {
+        memory.push(trait_table(engine, &inputs, pass).await?);
+    }
+    let (tables, lookups) = (inputs.tables.clone(), inputs.lookups());
+    let query = LakeQuery { sql, tables, memory, lookups, fold: Some(survivors), now_us };
     let file = engine.lake.materialize(query, &engine.file_name("profiles")?).await?;
     let schema = engine.lake.file_schema(&file.name)?;
     let table = LakeTable { name: PROFILES.to_owned(), schema, files: vec![file.name.clone()] };
-    compare(engine, &table, report).await?;
+    report.changed = match current_snapshot(engine) {
+        Ok((_, before)) => changed_profiles(engine, &before, &table).await?,
+        Err(_) => 0,
+    };
     let Moves { entered, left } = decide_segments(engine, &table, &inputs, report).await?;
     let commit = SnapshotCommit {
         rows: file.rows,
@@ -58,6 +59,16 @@ pub(crate) async fn compute(engine: &Engine, lease: &Lease, report: &mut Profile
     };
     engine.ledger.commit_snapshot(lease, &commit)?;
     Ok(())
+}
+
+/// Runs a trait pass.
+async fn trait_table(engine: &Engine, inputs: &Inputs, pass: &TraitPass) -> Result<MemoryTable> {
+    let mut table = PassTable::new(pass, inputs.people.ids.len());
+    let query = LakeQuery::new(pass.sql.clone(), inputs.tables.clone(), engine.now_us());
+    let query = LakeQuery { lookups: inputs.lookups(), ..query };
+    engine.lake.stream(query, &mut |batch| table.take(batch)).await?;
+    let rows = table.finish()?;
+    Ok((pass.table.clone(), rows.schema(), vec![rows]))
 }
 
 /// The current snapshot as a lake table.
@@ -152,40 +163,6 @@ pub(crate) fn normalised(engine: &Engine, text: &str) -> Result<String> {
         Error::configuration("E0300", format!("an expression does not parse: {}", mistake.message))
             .help("run `affluent validate`")
     })
-}
-
-/// Counts what changed against the snapshot before.
-async fn compare(engine: &Engine, table: &LakeTable, report: &mut ProfilesReport) -> Result<()> {
-    let Ok((_, mut before)) = current_snapshot(engine) else {
-        report.changed = 0;
-        return Ok(());
-    };
-    PROFILES_BEFORE.clone_into(&mut before.name);
-    let columns: Vec<String> = comparable(&before.schema, &table.schema).into_iter().collect();
-    let query = LakeQuery {
-        sql: changed_sql(PROFILES_BEFORE, PROFILES, &columns),
-        tables: vec![before, table.clone()],
-        memory: Vec::new(),
-        fold: None,
-        now_us: engine.now_us(),
-    };
-    for batch in engine.lake.query(query).await? {
-        if batch.num_rows() > 0 {
-            let changed = rows::cast_to(rows::column(&batch, "changed")?, &DataType::Int64)?;
-            report.changed = u64::try_from(changed.as_primitive::<Int64Type>().value(0)).unwrap_or(0);
-        }
-    }
-    Ok(())
-}
-
-/// Clear columns that both snapshots have with one type: a ciphertext differs each time it is made.
-fn comparable(before: &SchemaRef, now: &SchemaRef) -> BTreeSet<String> {
-    let is_comparable =
-        |field: &Field| !matches!(field.data_type(), DataType::Binary | DataType::Struct(_)) && field.name() != "profile";
-    let fields = now.fields().iter().filter(|field| is_comparable(field));
-    let same =
-        fields.filter(|field| before.field_with_name(field.name()).is_ok_and(|other| other.data_type() == field.data_type()));
-    same.map(|field| field.name().clone()).collect()
 }
 
 #[cfg(test)]

@@ -51,6 +51,7 @@ impl Consent {
                 sql: consent_sql(need, &rule.name, sources),
                 tables: tables.to_vec(),
                 memory: Vec::new(),
+                lookups: Vec::new(),
                 fold: None,
                 now_us: engine.now_us(),
             };

@@ -157,7 +157,7 @@ impl<'a> DesiredRows<'a> {
             }
         };
         sql.push_str(" ORDER BY \"profile\"");
-        Ok(LakeQuery { sql, tables: vec![self.snapshot.clone()], memory, fold: None, now_us: self.engine.now_us() })
+        Ok(LakeQuery { memory, ..LakeQuery::new(sql, vec![self.snapshot.clone()], self.engine.now_us()) })
     }
 
     /// The rows of a query batch, opened and in their delivery forms.

@@ -72,6 +72,7 @@ impl<'a> EvidenceReader<'a> {
                 sql: evidence_query(&giving.source, &columns, &wanted),
                 tables: vec![giving.table.clone()],
                 memory: Vec::new(),
+                lookups: Vec::new(),
                 fold: None,
                 now_us: self.engine.now_us(),
             };

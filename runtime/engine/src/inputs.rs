@@ -2,16 +2,17 @@
 //! rows are void, and which node is which profile.
 
 use std::fmt::Write as _;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{BuildHasher as _, DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use affluent_lake::{LakeQuery, LakeTable};
+use affluent_lake::{LakeQuery, LakeTable, Lookup};
 use affluent_model::identity::{NodeId, ProfileId};
-use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
-use affluent_profiles::source::{TableSource, Versions};
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringBuilder};
+use affluent_profiles::snapshot::PROFILE_IDS;
+use affluent_profiles::source::{NUMBER_OF, PROFILE_OF, TableSource, Versions};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use foldhash::fast::FixedState;
 
 use crate::engine::Engine;
 use crate::rows;
@@ -25,8 +26,8 @@ pub(crate) struct Inputs {
     pub(crate) sources: Vec<TableSource>,
     pub(crate) tables: Vec<LakeTable>,
     pub(crate) people: People,
-    /// The lists of void rows that `sources` name.
-    superseded: Vec<MemoryTable>,
+    /// Of a row's sequence, whether it is void: the functions that `sources` name.
+    superseded: Vec<Lookup>,
 }
 
 impl Inputs {
@@ -37,12 +38,10 @@ impl Inputs {
         for one in profile_tables(engine).await? {
             let (mut source, table) = (one.source, one.table);
             if source.has_primary_key {
-                let list = format!("{}/superseded", table.name);
                 let rows = superseded_rows(engine, &table).await?;
-                source.versions = if rows.is_empty() { Versions::One } else { Versions::Superseded(list.clone()) };
-                if !rows.is_empty() {
-                    superseded.push(sequences(list, rows)?);
-                }
+                let is_void = format!("is_void/{}", table.name);
+                source.versions = if rows.is_empty() { Versions::One } else { Versions::Superseded(is_void.clone()) };
+                superseded.extend((!rows.is_empty()).then(|| Lookup::among(&is_void, &rows)));
             }
             sources.push(source);
             tables.push(table);
@@ -50,9 +49,9 @@ impl Inputs {
         Ok(Self { sources, tables, people: People::read(engine)?, superseded })
     }
 
-    /// The tables in memory that queries over the sources read.
-    pub(crate) fn memory(&self) -> Vec<MemoryTable> {
-        self.superseded.iter().cloned().chain([self.people.assignments.clone(), self.people.ids_by_number.clone()]).collect()
+    /// The functions that queries over the sources call.
+    pub(crate) fn lookups(&self) -> Vec<Lookup> {
+        self.superseded.iter().cloned().chain([self.people.profile_of(), self.people.number_of_profile()]).collect()
     }
 }
 
@@ -65,25 +64,70 @@ struct Version {
     is_deletion: bool,
 }
 
-/// The rows of a table, by their sequence, that are not the current version of a record.
+/// The rows of a table, by their sequence, that are not the current version of a record. Most tables have few: a first look
+/// at short hashes finds those that may be, and only they are looked at again.
 async fn superseded_rows(engine: &Engine, table: &LakeTable) -> Result<Vec<i64>> {
+    let name = table.name.replace('"', "\"\"");
+    let query = |columns: &str| {
+        let sql = format!("SELECT {columns} FROM \"{name}\"");
+        LakeQuery::new(sql, vec![table.clone()], engine.now_us())
+    };
+    let mut candidates = Candidates::default();
+    engine.lake.stream(query("\"_pk\", \"_deleted\""), &mut |batch| candidates.take(&batch)).await?;
+    if !candidates.find() {
+        return Ok(Vec::new());
+    }
     let mut versions: Vec<Version> = Vec::new();
-    let sql = format!("SELECT \"_pk\", \"_seq\", \"_deleted\" FROM \"{}\"", table.name.replace('"', "\"\""));
-    let query = LakeQuery { sql, tables: vec![table.clone()], memory: Vec::new(), fold: None, now_us: engine.now_us() };
-    engine.lake.stream(query, &mut |batch| take_versions(&batch, &mut versions)).await?;
+    let all = query("\"_pk\", \"_seq\", \"_deleted\"");
+    engine.lake.stream(all, &mut |batch| take_versions(&batch, &candidates, &mut versions)).await?;
     versions.sort_unstable();
     Ok(void_rows(&versions))
 }
 
-fn take_versions(batch: &RecordBatch, versions: &mut Vec<Version>) -> Result<()> {
+/// Keys with more than one row, and whether some row deletes its record.
+#[derive(Default)]
+struct Candidates {
+    /// Of every row; after [`Candidates::find`] of keys with more than one, sorted. Two keys may have one hash: both are
+    /// candidates then.
+    hashes: Vec<u64>,
+    has_deletion: bool,
+}
+
+impl Candidates {
+    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
+        let keys = rows::as_text(rows::column(batch, "_pk")?)?;
+        let deletions = rows::cast_to(rows::column(batch, "_deleted")?, &DataType::Boolean)?;
+        self.has_deletion |= deletions.as_boolean().true_count() > 0;
+        self.hashes.extend(keys.as_string::<i32>().iter().map(|key| short_hash(key.unwrap_or_default())));
+        Ok(())
+    }
+
+    /// False when every row is the one version of its record.
+    fn find(&mut self) -> bool {
+        self.hashes.sort_unstable();
+        let repeated = self.hashes.chunk_by(|one, other| one == other).filter(|run| run.len() > 1);
+        self.hashes = repeated.filter_map(|run| run.first().copied()).collect();
+        self.has_deletion || !self.hashes.is_empty()
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.hashes.binary_search(&short_hash(key)).is_ok()
+    }
+}
+
+fn short_hash(key: &str) -> u64 {
+    FixedState::default().hash_one(key)
+}
+
+fn take_versions(batch: &RecordBatch, candidates: &Candidates, versions: &mut Vec<Version>) -> Result<()> {
     let keys = rows::as_text(rows::column(batch, "_pk")?)?;
     let sequences = rows::cast_to(rows::column(batch, "_seq")?, &DataType::Int64)?;
     let deletions = rows::cast_to(rows::column(batch, "_deleted")?, &DataType::Boolean)?;
     let (keys, sequences, deletions) = (keys.as_string::<i32>(), sequences.as_primitive::<Int64Type>(), deletions.as_boolean());
-    versions.extend((0..batch.num_rows()).map(|row| Version {
-        key: hashes(keys.value(row)),
-        sequence: sequences.value(row),
-        is_deletion: deletions.is_valid(row) && deletions.value(row),
+    versions.extend((0..batch.num_rows()).filter_map(|row| {
+        let (key, is_deletion) = (keys.value(row), deletions.is_valid(row) && deletions.value(row));
+        let version = || Version { key: hashes(key), sequence: sequences.value(row), is_deletion };
+        (is_deletion || candidates.has(key)).then(version)
     }));
     Ok(())
 }
@@ -109,65 +153,66 @@ fn void_rows(versions: &[Version]) -> Vec<i64> {
     void
 }
 
-fn sequences(name: String, rows: Vec<i64>) -> Result<MemoryTable> {
-    memory_table(&name, vec![(Field::new("_seq", DataType::Int64, false), Arc::new(Int64Array::from(rows)))])
-}
-
 /// Which node is which profile. Profiles have numbers, from 0 in the order of their ids: they sort as the ids do and cost a
 /// quarter of what the ids cost.
 pub(crate) struct People {
     /// Number → profile.
-    pub(crate) ids: Vec<ProfileId>,
-    /// Node → number of its profile, sorted by node.
-    nodes: Vec<(NodeId, u32)>,
-    /// `assignments(node, profile)`.
-    assignments: MemoryTable,
-    /// `profile_ids(number, profile)`.
-    ids_by_number: MemoryTable,
+    pub(crate) ids: Arc<Vec<ProfileId>>,
+    /// Node → number of its profile; nodes are numbered without large gaps.
+    numbers: Arc<Vec<u32>>,
 }
 
 impl People {
     /// # Errors
-    /// Those of the store.
+    /// Those of the store; `E0001` for a node whose number is far beyond how many there are.
     pub(crate) fn read(engine: &Engine) -> Result<Self> {
         let mut assigned: Vec<(NodeId, ProfileId)> = Vec::new();
         engine.ledger.assignments(&mut |node, profile| {
             assigned.push((node, profile));
             Ok(())
         })?;
-        assigned.sort_unstable();
-        let mut ids: Vec<ProfileId> = assigned.iter().map(|(_, profile)| *profile).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let number = |profile| u32::try_from(ids.binary_search(profile).unwrap_or_default()).unwrap_or(u32::MAX);
-        let nodes: Vec<(NodeId, u32)> = assigned.iter().map(|(node, profile)| (*node, number(profile))).collect();
-        Ok(Self { assignments: assignments_table(&nodes)?, ids_by_number: ids_table(&ids)?, ids, nodes })
+        assigned.sort_unstable_by_key(|(_, profile)| *profile);
+        let last = assigned.iter().map(|(node, _)| node.0).max().unwrap_or(0);
+        let length = usize::try_from(last).map_err(|_| Error::bug("nodes are numbered from 1"))?.saturating_add(1);
+        let mut numbers = Vec::new();
+        numbers.try_reserve_exact(length).map_err(|_| Error::bug("nodes are numbered without large gaps"))?;
+        numbers.resize(length, Lookup::NONE);
+        let mut ids: Vec<ProfileId> = Vec::new();
+        for (node, profile) in assigned {
+            if ids.last() != Some(&profile) {
+                ids.push(profile);
+            }
+            let slot = usize::try_from(node.0).ok().and_then(|place| numbers.get_mut(place));
+            if let (Some(slot), Ok(number)) = (slot, u32::try_from(ids.len().saturating_sub(1))) {
+                *slot = number;
+            }
+        }
+        Ok(Self { ids: Arc::new(ids), numbers: Arc::new(numbers) })
     }
 
     /// The number of a node's profile; `None` for a node that nobody is.
     pub(crate) fn number_of(&self, node: NodeId) -> Option<u32> {
-        // Nodes are numbered from 1 without large gaps, so that the place of a node is mostly its number.
-        let guess = usize::try_from(node.0).ok()?.checked_sub(1)?;
-        if let Some((_, number)) = self.nodes.get(guess).filter(|(found, _)| *found == node) {
-            return Some(*number);
-        }
-        let place = self.nodes.binary_search_by_key(&node, |(node, _)| *node).ok()?;
-        self.nodes.get(place).map(|(_, number)| *number)
+        let number = usize::try_from(node.0).ok().and_then(|place| self.numbers.get(place)).copied();
+        number.filter(|number| *number != Lookup::NONE)
     }
-}
 
-fn assignments_table(nodes: &[(NodeId, u32)]) -> Result<MemoryTable> {
-    let columns: Vec<(Field, ArrayRef)> = vec![
-        (
-            Field::new("node", DataType::Int64, false),
-            Arc::new(nodes.iter().map(|(node, _)| Some(node.0)).collect::<Int64Array>()),
-        ),
-        (
-            Field::new("profile", DataType::Int64, false),
-            Arc::new(nodes.iter().map(|(_, number)| Some(i64::from(*number))).collect::<Int64Array>()),
-        ),
-    ];
-    memory_table("assignments", columns)
+    fn profile_of(&self) -> Lookup {
+        Lookup::numbers(PROFILE_OF, Arc::clone(&self.numbers))
+    }
+
+    fn number_of_profile(&self) -> Lookup {
+        let ids = Arc::clone(&self.ids);
+        let find = move |text: &str| i64::try_from(ids.binary_search(&ProfileId::parse(text)?).ok()?).ok();
+        Lookup::texts(NUMBER_OF, Arc::new(find))
+    }
+
+    /// The ids as the table [`PROFILE_IDS`].
+    ///
+    /// # Errors
+    /// `E0001`.
+    pub(crate) fn ids_table(&self) -> Result<MemoryTable> {
+        ids_table(&self.ids)
+    }
 }
 
 fn ids_table(ids: &[ProfileId]) -> Result<MemoryTable> {
@@ -176,12 +221,7 @@ fn ids_table(ids: &[ProfileId]) -> Result<MemoryTable> {
         write!(texts, "{id}").map_err(|_| Error::bug("a builder takes any text"))?;
         texts.append_value("");
     }
-    let numbers: Int64Array = (0..).take(ids.len()).map(Some).collect();
-    let columns: Vec<(Field, ArrayRef)> = vec![
-        (Field::new("number", FieldType::Integer.to_arrow(), false), Arc::new(numbers)),
-        (Field::new("profile", DataType::Utf8, false), Arc::new(texts.finish())),
-    ];
-    memory_table("profile_ids", columns)
+    memory_table(PROFILE_IDS, vec![(Field::new("profile", DataType::Utf8, false), Arc::new(texts.finish()))])
 }
 
 /// A table in memory.

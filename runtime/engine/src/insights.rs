@@ -95,8 +95,8 @@ impl LineReader {
     /// `E0760`, `E0762`, `E0765`; what ledger and lake report.
     pub(crate) async fn read(engine: &Engine, inputs: &Inputs, columns: &LineColumns, end_day: i32) -> Result<Self> {
         let sql = lines_query(&inputs.sources, columns)?;
-        let (tables, memory) = (inputs.tables.clone(), inputs.memory());
-        let query = LakeQuery { sql, tables, memory, fold: None, now_us: engine.now_us() };
+        let (tables, lookups) = (inputs.tables.clone(), inputs.lookups());
+        let query = LakeQuery { lookups, ..LakeQuery::new(sql, tables, engine.now_us()) };
         let mut reader = Self { end_day, ..Self::default() };
         engine.lake.stream(query, &mut |batch| reader.take(&batch)).await?;
         Ok(reader)
@@ -113,7 +113,7 @@ impl LineReader {
         let (days, units, nets) =
             (days.as_primitive::<Date32Type>(), units.as_primitive::<Float64Type>(), nets.as_primitive::<Decimal128Type>());
         for row in 0..batch.num_rows() {
-            if days.is_null(row) || days.value(row) > self.end_day || categories.is_null(row) {
+            if profiles.is_null(row) || days.is_null(row) || days.value(row) > self.end_day || categories.is_null(row) {
                 continue;
             }
             let line = Line {

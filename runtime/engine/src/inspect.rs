@@ -111,6 +111,7 @@ impl Engine {
             sql: format!("SELECT * FROM \"profiles\" WHERE \"profile\" = '{id}'"),
             tables: vec![table],
             memory: Vec::new(),
+            lookups: Vec::new(),
             fold: None,
             now_us: self.now_us(),
         };

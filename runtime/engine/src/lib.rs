@@ -7,6 +7,7 @@ mod admit;
 mod assess;
 mod attempts;
 mod breaker;
+mod changed;
 mod comparison;
 mod compute;
 mod consent;

@@ -51,7 +51,7 @@ impl Engine {
     pub async fn lineage(&self, id: ProfileId) -> Result<Vec<FieldLineage>> {
         let (_, table) = current_snapshot(self)?;
         let sql = format!("SELECT * FROM \"profiles\" WHERE \"profile\" = '{id}'");
-        let query = LakeQuery { sql, tables: vec![table], memory: Vec::new(), fold: None, now_us: self.now_us() };
+        let query = LakeQuery::new(sql, vec![table], self.now_us());
         let mut winners = Vec::new();
         for batch in self.lake.query(query).await?.iter().filter(|batch| batch.num_rows() > 0) {
             winners.extend(winners_of(batch)?);
@@ -74,7 +74,7 @@ impl Engine {
         let mut candidates = Vec::new();
         for one in profile_tables(self).await? {
             let Some(sql) = lineage_sql(&one.source, nodes) else { continue };
-            let query = LakeQuery { sql, tables: vec![one.table], memory: Vec::new(), fold: None, now_us: self.now_us() };
+            let query = LakeQuery::new(sql, vec![one.table], self.now_us());
             for batch in self.lake.query(query).await? {
                 let part = Part::of(&batch, "record", "node", "at")?;
                 for (place, attribute) in one.source.attributes.iter().enumerate() {

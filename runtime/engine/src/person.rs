@@ -74,7 +74,7 @@ fn query(engine: &Engine, table: &ProfileTable, nodes: &[NodeId], opens: bool) -
         .collect();
     let nodes: Vec<String> = nodes.iter().map(|node| node.0.to_string()).collect();
     let sql = format!("SELECT *{lineages} FROM \"{}\" WHERE \"_node\" IN ({})", table.table.name, nodes.join(", "));
-    LakeQuery { sql, tables: vec![table.table.clone()], memory: Vec::new(), fold: None, now_us: engine.now_us() }
+    LakeQuery::new(sql, vec![table.table.clone()], engine.now_us())
 }
 
 /// Place and name of each sealed column.

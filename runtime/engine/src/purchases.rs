@@ -16,6 +16,7 @@ use affluent_profiles::purchases::models::ModelKind;
 use affluent_profiles::purchases::orders::{FreeOrders, History, Order};
 use affluent_profiles::purchases::predict::{Predicted, Prediction, Settings, Terms, predict};
 use affluent_profiles::purchases::rfm::rfm;
+use affluent_profiles::snapshot::{GIVEN, trait_column};
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Field, Int64Type};
 
@@ -56,8 +57,8 @@ pub(crate) fn day_of_instant(us: i64) -> i32 {
 pub(crate) async fn read_purchases(engine: &Engine, inputs: &Inputs, free: FreeOrders) -> Result<Purchases> {
     let mut reader = Reader { people: &inputs.people, orders: Vec::new(), currencies: Vec::new() };
     if let Some(sql) = orders_query(&inputs.sources)? {
-        let (tables, memory) = (inputs.tables.clone(), inputs.memory());
-        let query = LakeQuery { sql, tables, memory, fold: None, now_us: engine.now_us() };
+        let (tables, lookups) = (inputs.tables.clone(), inputs.lookups());
+        let query = LakeQuery { lookups, ..LakeQuery::new(sql, tables, engine.now_us()) };
         engine.lake.stream(query, &mut |batch| reader.take(&batch)).await?;
     }
     Ok(reader.finish(free))
@@ -120,7 +121,7 @@ impl Reader<'_> {
     }
 }
 
-/// The values of the traits that are made of orders, as the table `purchase_traits`, and their model cards as JSON.
+/// The values of the traits that are made of orders, as the table [`GIVEN`], and their model cards as JSON.
 ///
 /// # Errors
 /// What ledger and lake report.
@@ -135,10 +136,14 @@ pub(crate) async fn purchase_traits(engine: &Engine, inputs: &Inputs) -> Result<
     let customers = inputs.people.ids.len();
     let mut values =
         Values { purchases: &purchases, customers, end_day, predicted: Vec::new(), columns: Vec::new(), cards: Vec::new() };
-    for one in traits {
+    for (place, one) in traits.iter().enumerate() {
+        let column = trait_column(place);
         match &one.measure {
-            Measure::Rfm { bins } => values.rfm(&one.name, *bins),
-            Measure::Predict(plan) => values.predict(&one.name, plan)?,
+            Measure::Rfm { bins } => values.rfm(&column, *bins),
+            Measure::Predict(plan) => {
+                let card = values.predict(&column, plan)?;
+                values.cards.push((one.name.clone(), card));
+            }
             Measure::Recommend(expression) => {
                 let columns = LineColumns {
                     stream: one.from.clone(),
@@ -146,7 +151,7 @@ pub(crate) async fn purchase_traits(engine: &Engine, inputs: &Inputs) -> Result<
                     ..LineColumns::default()
                 };
                 let lines = LineReader::read(engine, inputs, &columns, end_day).await?;
-                values.recommend(&one.name, &lines);
+                values.recommend(&column, &lines);
             }
             Measure::Sql(_) | Measure::MostFrequent(_) => {}
         }
@@ -167,13 +172,14 @@ struct Values<'a> {
 }
 
 impl Values<'_> {
-    fn rfm(&mut self, name: &str, bins: u8) {
+    fn rfm(&mut self, column: &str, bins: u8) {
         let (_, placed) = rfm(&self.purchases.history, bins, self.end_day);
         let values = self.by_customer(placed.into_iter().map(|(customer, rfm)| (customer, Some(i64::from(rfm.cell())))));
-        self.columns.push((Field::new(name, DataType::Int64, true), Arc::new(Int64Array::from(values))));
+        self.columns.push((Field::new(column, DataType::Int64, true), Arc::new(Int64Array::from(values))));
     }
 
-    fn predict(&mut self, name: &str, plan: &PredictPlan) -> Result<()> {
+    /// Adds the column; returns the model card as JSON.
+    fn predict(&mut self, column: &str, plan: &PredictPlan) -> Result<String> {
         let settings = settings_of(plan);
         let place = match self.predicted.iter().position(|(known, _)| *known == settings) {
             Some(place) => place,
@@ -187,15 +193,14 @@ impl Values<'_> {
         let Some((_, predicted)) = self.predicted.get(place) else { return Err(Error::bug("a prediction was just kept")) };
         let card = serde_json::to_string(&predicted.card).map_err(|error| Error::bug(error.to_string()))?;
         let array = self.array(plan.value, &predicted.predictions)?;
-        self.columns.push((Field::new(name, plan.value.kind().to_arrow(), true), array));
-        self.cards.push((name.to_owned(), card));
-        Ok(())
+        self.columns.push((Field::new(column, plan.value.kind().to_arrow(), true), array));
+        Ok(card)
     }
 
-    fn recommend(&mut self, name: &str, lines: &LineReader) {
+    fn recommend(&mut self, column: &str, lines: &LineReader) {
         let names = self.by_customer(recommended(lines).into_iter().map(|(customer, name)| (customer, Some(name))));
         let texts: StringArray = names.into_iter().collect();
-        self.columns.push((Field::new(name, DataType::Utf8, true), Arc::new(texts)));
+        self.columns.push((Field::new(column, DataType::Utf8, true), Arc::new(texts)));
     }
 
     fn array(&self, value: PredictedValue, predictions: &[Prediction]) -> Result<ArrayRef> {
@@ -232,10 +237,7 @@ impl Values<'_> {
     }
 
     fn finish(self) -> Result<(MemoryTable, Vec<(String, String)>)> {
-        let numbers: Int64Array = (0..).take(self.customers).map(Some).collect();
-        let profile: (Field, ArrayRef) = (Field::new("profile", DataType::Int64, false), Arc::new(numbers));
-        let table = memory_table("purchase_traits", std::iter::once(profile).chain(self.columns).collect())?;
-        Ok((table, self.cards))
+        Ok((memory_table(GIVEN, self.columns)?, self.cards))
     }
 }
 

@@ -179,7 +179,7 @@ impl Engine {
                 continue;
             };
             let sql = consent_sql(&ConsentNeed::of_purpose(purpose), &rule.name, &sources);
-            let query = LakeQuery { sql, tables: tables.clone(), memory: Vec::new(), fold: None, now_us: self.now_us() };
+            let query = LakeQuery::new(sql, tables.clone(), self.now_us());
             let mut said = std::collections::HashMap::new();
             self.lake.stream(query, &mut |batch| take_consent(&batch, &mut said)).await?;
             let word = said.get(&self.vault.blind_indexer(&rule.name)?.index(value.as_bytes()));

@@ -116,18 +116,18 @@ impl PreparedSegments {
         snapshot: &LakeTable,
         inputs: Option<&Inputs>,
     ) -> Result<(Vec<Vec<ProfileId>>, u64)> {
-        let (mut sources, mut tables, mut memory) = (Vec::new(), vec![snapshot.clone()], Vec::new());
+        let (mut sources, mut tables, mut lookups) = (Vec::new(), vec![snapshot.clone()], Vec::new());
         if self.reads_records() {
             let read = if inputs.is_none() { Some(Inputs::read(engine).await?) } else { None };
             if let Some(inputs) = inputs.or(read.as_ref()) {
                 sources.clone_from(&inputs.sources);
                 tables.extend_from_slice(&inputs.tables);
-                memory = inputs.memory();
+                lookups = inputs.lookups();
             }
         }
         let sql = membership_sql(&self.segments, &self.calls, &sources)?;
         let mut members: Vec<Vec<ProfileId>> = vec![Vec::new(); self.segments.len()];
-        let query = LakeQuery { sql, tables, memory, fold: None, now_us: engine.now_us() };
+        let query = LakeQuery { lookups, ..LakeQuery::new(sql, tables, engine.now_us()) };
         let profiles = engine.lake.stream(query, &mut |batch| take_members(&batch, &mut members)).await?;
         for list in &mut members {
             list.sort_unstable();

@@ -316,6 +316,7 @@ pub(crate) async fn read_identifiers(engine: &Engine, files: &[FileRow], kinds: 
                 files: files.iter().map(|file| file.name.clone()).collect(),
             }],
             memory: Vec::new(),
+            lookups: Vec::new(),
             fold: None,
             now_us: engine.now_us(),
         };

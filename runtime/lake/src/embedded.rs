@@ -10,8 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use affluent_model::fold::{Fold, KeyNames};
 use affluent_model::{Error, Result};
-use arrow::array::{Array, AsArray as _, StringArray};
-use arrow::compute::concat;
+use arrow::array::{Array as _, AsArray as _};
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::streaming::StreamingTable;
@@ -39,7 +39,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::canonical::{canonical_batch, canonical_schema};
 use crate::failures;
-use crate::fold::FoldedRows;
+use crate::fold::{FoldedRows, Names};
 use crate::lake::{Lake, LakeFile, LakeOptions, LakeQuery, LakeTable, LakeWriter};
 use crate::limits::SPILL_BYTES_MAX;
 use crate::session::{self, Resources};
@@ -65,6 +65,8 @@ impl EmbeddedLake {
     /// `E0731` when the directory cannot be made.
     pub fn open(options: LakeOptions) -> Result<Self> {
         make_private_dir(&options.dir).map_err(|error| failures::disk("make its directory", &error))?;
+        // Here, because of queries that begin at once the first two would both make it, and one of them fail.
+        make_private_dir(&options.dir.join(SPILL_DIR)).map_err(|error| failures::disk("make its directory", &error))?;
         let dir = options.dir.canonicalize().map_err(|error| failures::disk("find its directory", &error))?;
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
@@ -95,7 +97,7 @@ impl EmbeddedLake {
 
     async fn start(&self, base: &SessionState, query: LakeQuery) -> Result<Running> {
         let runtime = self.runtime_of_query(base.runtime_env())?;
-        let (state, tables) = session::query_state(base, runtime, query.now_us)?;
+        let (state, tables) = session::query_state(base, runtime, &query.lookups, query.now_us)?;
         for table in &query.tables {
             register(&tables, table.name.clone(), file_table(&state, table)?)?;
         }
@@ -194,6 +196,9 @@ impl Lake for EmbeddedLake {
     ) -> BoxFuture<'a, Result<u64>> {
         Box::pin(async move {
             let mut running = self.begin(query).await?;
+            if running.first.is_none() {
+                visit(RecordBatch::new_empty(Arc::clone(&running.schema)))?;
+            }
             let mut rows = 0_u64;
             while let Some(batch) = running.next().await {
                 let batch = batch?;
@@ -286,20 +291,29 @@ fn memory_table(schema: SchemaRef, rows: Vec<RecordBatch>) -> Result<Arc<dyn Tab
     Ok(Arc::new(table))
 }
 
-/// The texts of keys, from a table in memory.
-fn names_of(names: &KeyNames, memory: &[(String, SchemaRef, Vec<RecordBatch>)]) -> Result<StringArray> {
-    let missing = || Error::bug(format!("the names of keys are no text column of the table `{}`", names.table));
-    let (_, _, rows) = memory.iter().find(|(name, _, _)| *name == names.table).ok_or_else(missing)?;
-    let columns: Vec<&dyn Array> =
-        rows.iter().filter_map(|batch| batch.column_by_name(&names.column)).map(AsRef::as_ref).collect();
-    if columns.is_empty() {
-        return Ok(StringArray::new_null(0));
+/// The texts of keys and what is known beside them, from tables in memory.
+fn names_of(names: &KeyNames, memory: &[(String, SchemaRef, Vec<RecordBatch>)]) -> Result<Names> {
+    let missing = |name: &str| Error::bug(format!("a table in memory of as many rows as keys is `{name}`, yet it is not there"));
+    let table = |name: &str| {
+        let (_, schema, rows) = memory.iter().find(|(known, _, _)| known == name).ok_or_else(|| missing(name))?;
+        concat_batches(schema, rows).map_err(|_| missing(name))
+    };
+    let texts = table(&names.table)?;
+    let texts = texts.column_by_name(&names.column).and_then(|column| column.as_string_opt::<i32>());
+    let texts = texts.cloned().ok_or_else(|| missing(&names.table))?;
+    let mut beside = Vec::new();
+    for name in &names.beside {
+        let rows = table(name)?;
+        if rows.num_rows() != texts.len() {
+            return Err(missing(name));
+        }
+        let fields = rows.schema_ref().fields().iter().map(|field| field.as_ref().clone());
+        beside.extend(fields.zip(rows.columns().iter().cloned()));
     }
-    let texts = concat(&columns).map_err(|_| missing())?;
-    texts.as_string_opt::<i32>().cloned().ok_or_else(missing)
+    Ok(Names { texts, beside })
 }
 
-fn folded_table(rows: Arc<dyn ExecutionPlan>, fold: &Fold, names: Option<StringArray>) -> Result<Arc<dyn TableProvider>> {
+fn folded_table(rows: Arc<dyn ExecutionPlan>, fold: &Fold, names: Option<Names>) -> Result<Arc<dyn TableProvider>> {
     let rows = FoldedRows::new(rows, fold, names).map_err(|error| failures::planning(&error))?;
     let schema = Arc::clone(rows.schema());
     let table = StreamingTable::try_new(schema, vec![Arc::new(rows)]).map_err(|error| failures::planning(&error))?;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use affluent_model::fold::{Choose, Fold, Ranks, When};
-use arrow::array::{Array as _, ArrayRef, AsArray as _, StringArray, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray as _, Int64Array, StringArray, new_null_array};
 use arrow::compute::{interleave, take};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -21,10 +21,13 @@ use futures::StreamExt as _;
 use futures::stream::try_unfold;
 
 use crate::canonical::{canonical_batch, canonical_schema};
+use crate::limits::QUERY_BATCH_ROWS;
 use weigh::{Weighed, Weighing};
 
 /// Batches held before the finished rows are copied out: few, because their memory is no query's.
 const HELD_BATCHES_MAX: usize = 4;
+/// Finished keys before they are copied out, where many have no rows.
+const KEYS_MAX: usize = 4 * QUERY_BATCH_ROWS;
 
 /// The folded rows of a plan, as a table that can be read once per query.
 pub(crate) struct FoldedRows {
@@ -35,7 +38,7 @@ pub(crate) struct FoldedRows {
 impl FoldedRows {
     /// # Errors
     /// When the rows lack a column that the fold names, or one has a type that it cannot work with.
-    pub(crate) fn new(rows: Arc<dyn ExecutionPlan>, fold: &Fold, names: Option<StringArray>) -> Result<Self> {
+    pub(crate) fn new(rows: Arc<dyn ExecutionPlan>, fold: &Fold, names: Option<Names>) -> Result<Self> {
         let layout = Arc::new(Layout::new(&canonical_schema(&rows.schema()), fold, names)?);
         Ok(Self { rows, layout })
     }
@@ -56,25 +59,34 @@ impl PartitionStream for FoldedRows {
         let schema = Arc::clone(&self.layout.output);
         let folding = Folding::new(Arc::clone(&self.layout));
         let folded = match execute_stream(Arc::clone(&self.rows), context) {
-            Ok(rows) => try_unfold((rows, Some(folding)), next_folded).boxed(),
+            Ok(rows) => try_unfold((Some(rows), folding), next_folded).boxed(),
             Err(error) => futures::stream::once(async { Err(error) }).boxed(),
         };
         Box::pin(RecordBatchStreamAdapter::new(schema, folded))
     }
 }
 
-type State = (SendableRecordBatchStream, Option<Folding>);
+/// Keys that are numbers: place n is about key n.
+pub(crate) struct Names {
+    pub(crate) texts: StringArray,
+    pub(crate) beside: Vec<(Field, ArrayRef)>,
+}
+
+/// The rows, until their end, and the fold.
+type State = (Option<SendableRecordBatchStream>, Folding);
 
 /// Reads on until rows are finished; `None` after the last.
-async fn next_folded((mut rows, folding): State) -> Result<Option<(RecordBatch, State)>> {
-    let Some(mut folding) = folding else { return Ok(None) };
-    while let Some(batch) = rows.next().await {
-        let finished = folding.take(canonical_batch(batch?, &folding.layout.input)?)?;
-        if let Some(finished) = finished {
-            return Ok(Some((finished, (rows, Some(folding)))));
+async fn next_folded((mut rows, mut folding): State) -> Result<Option<(RecordBatch, State)>> {
+    loop {
+        if let Some(finished) = folding.advance()? {
+            return Ok(Some((finished, (rows, folding))));
+        }
+        let Some(open) = &mut rows else { return Ok(folding.finish()?.map(|last| (last, (rows, folding)))) };
+        match open.next().await {
+            Some(batch) => folding.take(canonical_batch(batch?, &folding.layout.input)?),
+            None => rows = None,
         }
     }
-    Ok(folding.finish()?.map(|last| (last, (rows, None))))
 }
 
 /// A fold over columns by their places.
@@ -82,8 +94,8 @@ struct Layout {
     input: SchemaRef,
     output: SchemaRef,
     key: usize,
-    /// Number → text, where keys are numbers.
-    names: Option<StringArray>,
+    /// Where keys are numbers.
+    names: Option<Names>,
     picks: Vec<Picking>,
 }
 
@@ -101,7 +113,7 @@ enum Qualifies {
 }
 
 impl Layout {
-    fn new(input: &SchemaRef, fold: &Fold, names: Option<StringArray>) -> Result<Self> {
+    fn new(input: &SchemaRef, fold: &Fold, names: Option<Names>) -> Result<Self> {
         let key = typed(input, &fold.key, if names.is_some() { &DataType::Int64 } else { &DataType::Utf8 })?;
         let mut fields = vec![Field::new(&fold.key, DataType::Utf8, false)];
         let mut picks = Vec::with_capacity(fold.picks.len());
@@ -127,6 +139,7 @@ impl Layout {
             }
             picks.push(Picking { when, ranks, weighing, take });
         }
+        fields.extend(names.iter().flat_map(|names| &names.beside).map(|(field, _)| field.clone()));
         Ok(Self { input: Arc::clone(input), output: Arc::new(Schema::new(fields)), key, names, picks })
     }
 }
@@ -151,15 +164,26 @@ struct Chosen {
 struct Folding {
     layout: Arc<Layout>,
     held: Vec<RecordBatch>,
-    /// Where the key of each finished row stands.
-    keys: Vec<(usize, usize)>,
-    /// Per pick, the row chosen for each finished row.
+    /// The next row of the newest batch.
+    row: usize,
+    /// The finished keys.
+    keys: Vec<Key>,
+    /// Per pick, the row chosen for each finished key.
     chosen: Vec<Vec<Option<Chosen>>>,
     /// The key that is not finished, and what was chosen for it so far.
-    open: Option<(usize, usize)>,
+    open: Option<Key>,
     open_chosen: Vec<Option<Chosen>>,
     /// Per pick, what was weighed for it so far.
     open_weighed: Vec<Weighed>,
+    /// Where keys are numbers: the least that is neither finished nor open.
+    next: i64,
+}
+
+/// Where a text stands (batch, row), or a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Text(usize, usize),
+    Number(i64),
 }
 
 impl Folding {
@@ -168,79 +192,123 @@ impl Folding {
         Self {
             layout,
             held: Vec::new(),
+            row: 0,
             keys: Vec::new(),
             chosen: vec![Vec::new(); picks],
             open: None,
             open_chosen: vec![None; picks],
             open_weighed: std::iter::repeat_with(Weighed::default).take(picks).collect(),
+            next: 0,
         }
     }
 
-    /// Takes the next rows; returns finished ones now and then.
-    fn take(&mut self, rows: RecordBatch) -> Result<Option<RecordBatch>> {
-        let layout = Arc::clone(&self.layout);
-        let mut finished = None;
-        let count = rows.num_rows();
-        let columns = rows.columns().to_vec();
+    /// Takes the next rows; those before were gone through.
+    fn take(&mut self, rows: RecordBatch) {
         self.held.push(rows);
-        for row in 0..count {
-            if !self.is_open_key(row)? {
+        self.row = 0;
+    }
+
+    /// Goes through the newest rows; returns finished ones now and then, `None` at the end of the newest.
+    fn advance(&mut self) -> Result<Option<RecordBatch>> {
+        let layout = Arc::clone(&self.layout);
+        let Some(rows) = self.held.last().cloned() else { return Ok(None) };
+        let Some(keys) = rows.columns().get(layout.key) else { return internal_err!("a batch has the column of keys") };
+        let batch = self.held.len().saturating_sub(1);
+        while self.row < rows.num_rows() {
+            let row = self.row;
+            if !self.is_open(keys, row) {
                 self.close();
-                if self.held.len() > HELD_BATCHES_MAX {
-                    finished = Some(self.flush()?);
+                let is_next = self.open_key(keys, row)?;
+                if !is_next || self.held.len() > HELD_BATCHES_MAX {
+                    self.open = None;
+                    return self.flush().map(Some);
                 }
-                self.open = Some((self.held.len().saturating_sub(1), row));
             }
-            let batch = self.held.len().saturating_sub(1);
             for (pick, (chosen, weighed)) in layout.picks.iter().zip(self.open_chosen.iter_mut().zip(&mut self.open_weighed)) {
                 match pick.weighing {
-                    None => pick.offer(&columns, batch, row, chosen)?,
+                    None => pick.offer(rows.columns(), batch, row, chosen)?,
                     Some(weighing) => {
-                        if let Some(row) = pick.qualified(&columns, batch, row)? {
-                            weighing.offer(&columns, row, weighed)?;
+                        if let Some(row) = pick.qualified(rows.columns(), batch, row)? {
+                            weighing.offer(rows.columns(), row, weighed)?;
                         }
                     }
                 }
             }
+            self.row += 1;
         }
-        Ok(finished)
+        Ok(None)
     }
 
-    /// The last rows.
+    /// The last rows, part by part; `None` after them.
     fn finish(&mut self) -> Result<Option<RecordBatch>> {
         self.close();
+        if let Some(names) = &self.layout.names {
+            let count = i64::try_from(names.texts.len()).unwrap_or(i64::MAX);
+            self.skip_to(count);
+        }
         if self.keys.is_empty() { Ok(None) } else { self.flush().map(Some) }
     }
 
     /// True when this row of the newest batch has the key that is open.
-    fn is_open_key(&self, row: usize) -> Result<bool> {
-        let Some((batch, first)) = self.open else { return Ok(false) };
-        let column = |batch: Option<&RecordBatch>| batch.and_then(|batch| batch.columns().get(self.layout.key).cloned());
-        let (Some(open), Some(keys)) = (column(self.held.get(batch)), column(self.held.last())) else {
-            return internal_err!("the rows of an open key are held");
-        };
-        Ok(if self.layout.names.is_some() {
-            open.as_primitive::<Int64Type>().value(first) == keys.as_primitive::<Int64Type>().value(row)
-        } else {
-            open.as_string::<i32>().value(first) == keys.as_string::<i32>().value(row)
-        })
+    fn is_open(&self, keys: &ArrayRef, row: usize) -> bool {
+        match self.open {
+            None => false,
+            Some(Key::Number(open)) => keys.as_primitive::<Int64Type>().value(row) == open,
+            Some(Key::Text(batch, first)) => {
+                let open = self.held.get(batch).and_then(|batch| batch.columns().get(self.layout.key));
+                open.is_some_and(|open| open.as_string::<i32>().value(first) == keys.as_string::<i32>().value(row))
+            }
+        }
     }
 
-    /// The texts of the finished keys.
-    fn keys(&self) -> Result<ArrayRef> {
-        let keys = self.gather(self.layout.key, self.keys.iter().map(|(batch, row)| (batch + 1, *row)))?;
-        let Some(names) = &self.layout.names else { return Ok(keys) };
-        // Without this check a number beyond the names would be a panic.
-        let is_named = |key: Option<i64>| key.is_some_and(|key| usize::try_from(key).is_ok_and(|key| key < names.len()));
-        if !keys.as_primitive::<Int64Type>().iter().all(is_named) {
-            return internal_err!("the number of a key has no name");
+    /// Opens the key of this row of the newest batch; false when so many keys without rows come before it that those are to
+    /// be flushed first.
+    fn open_key(&mut self, keys: &ArrayRef, row: usize) -> Result<bool> {
+        let Some(names) = &self.layout.names else {
+            self.open = Some(Key::Text(self.held.len().saturating_sub(1), row));
+            return Ok(true);
+        };
+        let keys = keys.as_primitive::<Int64Type>();
+        let key = keys.value(row);
+        let has_name = usize::try_from(key).is_ok_and(|place| place < names.texts.len());
+        if keys.is_null(row) || !has_name || key < self.next {
+            return internal_err!("a key is a number of its own that has a name, and keys are sorted");
         }
-        Ok(take(names, keys.as_ref(), None)?)
+        if !self.skip_to(key) {
+            return Ok(false);
+        }
+        self.open = Some(Key::Number(key));
+        Ok(true)
+    }
+
+    /// Finishes keys without rows, up to this one or so many that they are to be flushed; false then.
+    fn skip_to(&mut self, key: i64) -> bool {
+        while self.next < key && self.keys.len() < KEYS_MAX {
+            self.keys.push(Key::Number(self.next));
+            self.chosen.iter_mut().for_each(|chosen| chosen.push(None));
+            self.next += 1;
+        }
+        self.next >= key
+    }
+
+    /// The finished keys: their texts, and what is known beside the rows.
+    fn keys(&self) -> Result<Vec<ArrayRef>> {
+        let Some(names) = &self.layout.names else {
+            let rows = self.keys.iter().map(|key| if let Key::Text(batch, row) = key { (batch + 1, *row) } else { (0, 0) });
+            return Ok(vec![self.gather(self.layout.key, rows)?]);
+        };
+        let numbers: Int64Array =
+            self.keys.iter().map(|key| if let Key::Number(number) = key { Some(*number) } else { None }).collect();
+        let of_key = std::iter::once(&names.texts as &dyn Array).chain(names.beside.iter().map(|(_, values)| values.as_ref()));
+        of_key.map(|values| Ok(take(values, &numbers, None)?)).collect()
     }
 
     /// The open key is complete.
     fn close(&mut self) {
         let Some(key) = self.open.take() else { return };
+        if let Key::Number(number) = key {
+            self.next = number + 1;
+        }
         self.keys.push(key);
         let open = self.open_chosen.iter_mut().zip(&mut self.open_weighed);
         for (chosen, (open, weighed)) in self.chosen.iter_mut().zip(open) {
@@ -250,13 +318,15 @@ impl Folding {
 
     /// Copies the finished rows together and lets go of all batches but the newest, in which the next key begins.
     fn flush(&mut self) -> Result<RecordBatch> {
-        let mut columns = vec![self.keys()?];
+        let mut columns = self.keys()?;
+        let beside = columns.split_off(1);
         for (pick, chosen) in self.layout.picks.iter().zip(&self.chosen) {
             for place in &pick.take {
                 let rows = chosen.iter().map(|chosen| chosen.map_or((0, 0), |chosen| (chosen.batch + 1, chosen.row)));
                 columns.push(self.gather(*place, rows)?);
             }
         }
+        columns.extend(beside);
         let options = RecordBatchOptions::new().with_row_count(Some(self.keys.len()));
         let finished = RecordBatch::try_new_with_options(Arc::clone(&self.layout.output), columns, &options)?;
         self.keys.clear();

@@ -11,6 +11,8 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use futures::future::BoxFuture;
 
+use crate::lookup::Lookup;
+
 /// Where the lake lives and what its queries may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LakeOptions {
@@ -43,7 +45,8 @@ pub trait Lake: Send + Sync {
     /// `E0735` a file is missing or unreadable.
     fn query<'a>(&'a self, query: LakeQuery) -> BoxFuture<'a, Result<Vec<RecordBatch>>>;
 
-    /// Runs a query and hands each batch to `visit` as it comes; returns the number of rows.
+    /// Runs a query and hands each batch to `visit` as it comes; returns the number of rows. Where there are none, one batch
+    /// without rows tells the columns.
     ///
     /// The order of rows is that of the query's `ORDER BY`, else unspecified. An error of `visit` ends the query.
     /// # Errors
@@ -100,10 +103,20 @@ pub struct LakeQuery {
     pub tables: Vec<LakeTable>,
     /// Tables of rows held in memory: name, schema, rows.
     pub memory: Vec<(String, SchemaRef, Vec<RecordBatch>)>,
+    /// Functions of this query alone.
+    pub lookups: Vec<Lookup>,
     /// A table made of the rows of another query over the same tables.
     pub fold: Option<Fold>,
     /// What `now()` and `current_date` say, microseconds UTC.
     pub now_us: i64,
+}
+
+impl LakeQuery {
+    /// A query over tables of files alone.
+    #[must_use]
+    pub fn new(sql: String, tables: Vec<LakeTable>, now_us: i64) -> Self {
+        Self { sql, tables, memory: Vec::new(), lookups: Vec::new(), fold: None, now_us }
+    }
 }
 
 /// A table made of files.

@@ -14,6 +14,7 @@ use datafusion::prelude::SessionConfig;
 
 use crate::functions;
 use crate::limits::QUERY_BATCH_ROWS;
+use crate::lookup::Lookup;
 
 const CATALOG: &str = "lake";
 const SCHEMA: &str = "files";
@@ -71,12 +72,13 @@ fn config() -> SessionConfig {
     config
 }
 
-/// A session of one query: its own tables, its own `now()` (microseconds UTC), the shared rest.
+/// A session of one query: its own tables and functions, its own `now()` (microseconds UTC), the shared rest.
 /// # Errors
 /// `E0001` when `now_us` is no time that a calendar has.
 pub(crate) fn query_state(
     base: &SessionState,
     runtime: Arc<RuntimeEnv>,
+    lookups: &[Lookup],
     now_us: i64,
 ) -> Result<(SessionState, Arc<dyn SchemaProvider>)> {
     let Some(now) = arrow::temporal_conversions::timestamp_us_to_datetime(now_us) else {
@@ -85,12 +87,12 @@ pub(crate) fn query_state(
     let mut properties = ExecutionProps::new().with_query_execution_start_time(now.and_utc());
     properties.config_options = Some(Arc::clone(base.config_options()));
     let tables: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
-    let state = SessionStateBuilder::new_from_existing(base.clone())
+    let mut builder = SessionStateBuilder::new_from_existing(base.clone())
         .with_runtime_env(runtime)
         .with_catalog_list(catalogs(&tables)?)
-        .with_execution_props(properties)
-        .build();
-    Ok((state, tables))
+        .with_execution_props(properties);
+    builder.scalar_functions().get_or_insert_default().extend(lookups.iter().map(Lookup::function));
+    Ok((builder.build(), tables))
 }
 
 fn catalogs(tables: &Arc<dyn SchemaProvider>) -> Result<Arc<dyn CatalogProviderList>> {

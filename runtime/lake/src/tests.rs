@@ -63,7 +63,7 @@ fn table(name: &str, schema: &SchemaRef, files: &[&str]) -> LakeTable {
 }
 
 fn select(sql: &str, tables: Vec<LakeTable>) -> LakeQuery {
-    LakeQuery { sql: sql.to_owned(), tables, memory: Vec::new(), fold: None, now_us: NOW_US }
+    LakeQuery::new(sql.to_owned(), tables, NOW_US)
 }
 
 /// Rows as text, cells joined by `|`, null as nothing.

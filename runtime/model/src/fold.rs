@@ -18,13 +18,16 @@ pub struct Fold {
     pub picks: Vec<Pick>,
 }
 
-/// The texts of keys that are numbers: shorter keys sort and compare faster.
+/// The texts of keys that are numbers, and what is known of them beside the rows: shorter keys sort and compare faster, and
+/// a number is a place in a list. Every name has a row in the table, whether the query has rows for it or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyNames {
     /// A table in memory that the query is given; row n, from 0, is about key n.
     pub table: String,
     /// Its text column with the names, never null.
     pub column: String,
+    /// Tables in memory whose row n, from 0, is about key n: their columns stand in the table after the picks'.
+    pub beside: Vec<String>,
 }
 
 /// Columns that are taken together from one row of each key: of the rows that qualify, one of the best rank.

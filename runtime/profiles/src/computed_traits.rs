@@ -5,85 +5,79 @@ use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
 
 use crate::snapshot::{PreparedMeasure, PreparedTrait};
-use crate::source::{ORDER_COLUMNS, TableColumn, TableSource};
+use crate::source::{ORDER_COLUMNS, TableColumn, TableSource, of_profiles};
 use crate::sql::{cast, common_kind, null, quoted, union_all};
 
-/// The table of given values.
-const PURCHASE_TRAITS: &str = "purchase_traits";
-
-/// One pass over a stream: a query with `profile` and one column per trait.
-#[derive(Debug)]
-pub(crate) struct TraitPass {
-    pub(crate) query: String,
-    /// Their names.
-    pub(crate) traits: Vec<String>,
+/// One pass over a stream: a query with `_profile`, a number or null for nobody, and columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraitPass {
+    pub sql: String,
+    pub rows: PassRows,
+    /// The table of what it finds: row n, from 0, is about profile n.
+    pub table: String,
 }
 
-/// The passes that compute all traits.
+/// What the rows of a pass are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PassRows {
+    /// One per profile at most; the columns after `_profile` are those of the table.
+    Values,
+    /// One per record with its `value`, never null; the table has the most frequent one in this column.
+    Records(String),
+}
+
+/// The column of the trait at a place before it has its name.
+#[must_use]
+pub fn trait_column(place: usize) -> String {
+    format!("_t{place}")
+}
+
+/// A trait with its place among all.
+type Placed<'a> = (usize, &'a PreparedTrait);
+
+/// The passes that compute all traits but those whose values are given.
 ///
 /// # Errors
 /// `E0760`, `E0762`, `E0765`.
 pub(crate) fn trait_passes(traits: &[PreparedTrait], sources: &[TableSource]) -> Result<Vec<TraitPass>> {
-    let mut passes: Vec<(&PreparedTrait, Vec<&PreparedTrait>)> = Vec::new();
-    for one in traits {
-        let is_shared = |first: &&PreparedTrait| {
-            let both = (&first.measure, &one.measure);
-            let is_alike = matches!(
-                both,
-                (PreparedMeasure::Aggregate { .. }, PreparedMeasure::Aggregate { .. })
-                    | (PreparedMeasure::Given, PreparedMeasure::Given)
-            );
-            is_alike && (&first.from, first.window_ms) == (&one.from, one.window_ms)
+    let mut passes: Vec<(Placed<'_>, Vec<Placed<'_>>)> = Vec::new();
+    for (place, one) in traits.iter().enumerate().filter(|(_, one)| one.measure != PreparedMeasure::Given) {
+        let is_shared = |first: &PreparedTrait| {
+            let is_aggregate = |one: &PreparedTrait| matches!(one.measure, PreparedMeasure::Aggregate { .. });
+            is_aggregate(first) && is_aggregate(one) && (&first.from, first.window_ms) == (&one.from, one.window_ms)
         };
-        match passes.iter_mut().find(|(first, _)| is_shared(first)) {
-            Some((_, members)) => members.push(one),
-            None => passes.push((one, vec![one])),
+        match passes.iter_mut().find(|((_, first), _)| is_shared(first)) {
+            Some((_, members)) => members.push((place, one)),
+            None => passes.push(((place, one), vec![(place, one)])),
         }
     }
     passes.into_iter().map(|(first, members)| trait_pass(first, &members, sources)).collect()
 }
 
-fn trait_pass(first: &PreparedTrait, members: &[&PreparedTrait], sources: &[TableSource]) -> Result<TraitPass> {
-    let traits = members.iter().map(|member| member.name.clone()).collect();
-    if first.measure == PreparedMeasure::Given {
-        return Ok(TraitPass { query: format!("SELECT * FROM \"{PURCHASE_TRAITS}\""), traits });
-    }
+fn trait_pass((place, first): Placed<'_>, members: &[Placed<'_>], sources: &[TableSource]) -> Result<TraitPass> {
     let rows = format!("({}) AS {}", stream_rows(&first.from, sources)?, quoted(&first.from));
     let is_recent = first.window_ms.map(|window_ms| {
         let since = cast(&format!("now() - INTERVAL '{window_ms} milliseconds'"), FieldType::Timestamp);
         format!("\"at\" >= {since}")
     });
-    let query = match &first.measure {
-        PreparedMeasure::MostFrequent { expression } => {
-            let is_value = format!("({expression}) IS NOT NULL");
-            let conditions: Vec<String> = is_recent.into_iter().chain([is_value]).collect();
-            most_frequent(&first.name, expression, &format!("{rows} WHERE {}", conditions.join(" AND ")))
-        }
-        PreparedMeasure::Aggregate { .. } | PreparedMeasure::Given => {
-            let columns: Vec<String> = members.iter().filter_map(|member| aggregate_column(member)).collect();
-            let filter = is_recent.map_or_else(String::new, |condition| format!(" WHERE {condition}"));
-            format!("SELECT \"_profile\" AS \"profile\", {} FROM {rows}{filter} GROUP BY \"_profile\"", columns.join(", "))
-        }
-    };
-    Ok(TraitPass { query, traits })
+    let table = format!("_pass_{place}");
+    if let PreparedMeasure::MostFrequent { expression } = &first.measure {
+        let is_value = format!("({expression}) IS NOT NULL");
+        let conditions: Vec<String> = is_recent.into_iter().chain([is_value]).collect();
+        let sql = format!("SELECT \"_profile\", ({expression}) AS \"value\" FROM {rows} WHERE {}", conditions.join(" AND "));
+        return Ok(TraitPass { sql, rows: PassRows::Records(trait_column(place)), table });
+    }
+    let columns: Vec<String> = members.iter().filter_map(|member| aggregate_column(*member)).collect();
+    let filter = is_recent.map_or_else(String::new, |condition| format!(" WHERE {condition}"));
+    let sql = format!("SELECT \"_profile\", {} FROM {rows}{filter} GROUP BY \"_profile\"", columns.join(", "));
+    Ok(TraitPass { sql, rows: PassRows::Values, table })
 }
 
-fn aggregate_column(one: &PreparedTrait) -> Option<String> {
+fn aggregate_column((place, one): Placed<'_>) -> Option<String> {
     match &one.measure {
-        PreparedMeasure::Aggregate { expression, .. } => Some(format!("({expression}) AS {}", quoted(&one.name))),
+        PreparedMeasure::Aggregate { expression, .. } => Some(format!("({expression}) AS {}", quoted(&trait_column(place)))),
         PreparedMeasure::MostFrequent { .. } | PreparedMeasure::Given => None,
     }
-}
-
-fn most_frequent(name: &str, expression: &str, rows: &str) -> String {
-    let counted = format!(
-        "SELECT \"_profile\", ({expression}) AS \"_value\", count(*) AS \"_records\" FROM {rows} GROUP BY \"_profile\", ({expression})"
-    );
-    format!(
-        "SELECT \"_profile\" AS \"profile\", first_value(\"_value\" ORDER BY \"_records\" DESC, \"_value\" ASC) AS {} \
-         FROM ({counted}) AS c GROUP BY \"_profile\"",
-        quoted(name)
-    )
 }
 
 /// What the records of a stream have in common over all connections.
@@ -154,7 +148,7 @@ fn has_order_parent(table: &TableSource, sources: &[TableSource]) -> bool {
     sources.iter().any(|source| source.table == link.table && source.has_order)
 }
 
-/// The query with `_profile` and the columns of the stream, one row per current record of a known profile.
+/// The query with `_profile` and the columns of the stream, one row per current record; null for those of nobody.
 pub(crate) fn stream_rows(stream: &str, sources: &[TableSource]) -> Result<String> {
     let shape = shape_of(stream, sources)?;
     let branches = shape.tables.iter().map(|table| {
@@ -162,9 +156,7 @@ pub(crate) fn stream_rows(stream: &str, sources: &[TableSource]) -> Result<Strin
         Ok(format!("SELECT n.\"_owner\" AS \"_owner\"{columns} FROM ({}) AS n", table.records(sources)?))
     });
     let records = union_all(&branches.collect::<Result<Vec<String>>>()?);
-    Ok(format!(
-        "SELECT a.\"profile\" AS \"_profile\", n.* FROM \"assignments\" AS a JOIN ({records}) AS n ON a.\"node\" = n.\"_owner\""
-    ))
+    Ok(of_profiles(&records, "_owner"))
 }
 
 impl StreamShape<'_> {

@@ -105,22 +105,27 @@ const NOW_US: &str = "CAST(arrow_cast(now(), 'Timestamp(Microsecond, Some(\"UTC\
 /// The query with columns `value` (Binary, blind index) and `word` (Int64, [`ConsentWord::rank`]), one row per value of
 /// identifier `kind` about which a current record says something that counts for `need`.
 #[must_use]
-pub fn consent_sql(need: &ConsentNeed, kind: &str, sources: &[TableSource]) -> String {
+pub fn consent_sql<'a>(need: &ConsentNeed, kind: &str, sources: &'a [TableSource]) -> String {
     let of_kind = sources.iter().filter(|source| source.identifiers.iter().any(|known| known == kind));
-    let speaks = |source: &TableSource| {
+    let speaks = |source: &'a TableSource| {
         let rows = source.consent.iter().filter(|row| row.is_about(kind) && row.reaches(need));
-        rows.map(|row| statements(need, kind, source, row)).collect::<Vec<_>>()
+        rows.map(|row| (&row.terms, statements(need, kind, source, row))).collect::<Vec<_>>()
     };
-    let said: Vec<String> = of_kind.flat_map(speaks).collect();
+    let (terms, said): (Vec<&ConsentTerms>, Vec<String>) = of_kind.flat_map(speaks).unzip();
     if said.is_empty() {
         return format!("SELECT {} AS \"value\", {} AS \"word\" WHERE false", null(FieldType::Binary), null(FieldType::Integer));
     }
     // One number per row, later ones greater and, at the same time, stricter ones: a plain maximum finds the last word.
+    let said = union_all(&said);
+    let reach = |terms: &ConsentTerms| (terms.scope.clone(), terms.channel.clone());
+    let is_one = terms.iter().all(|one| terms.first().is_some_and(|first| reach(first) == reach(one)));
+    if is_one {
+        return format!("SELECT \"value\", max(\"at\" * 4 + \"rank\") & 3 AS \"word\" FROM ({said}) AS s GROUP BY \"value\"");
+    }
     format!(
         "SELECT \"value\", max(\"last\" & 3) AS \"word\" FROM (\
-         SELECT \"value\", \"scope\", \"channel\", max(\"at\" * 4 + \"rank\") AS \"last\" FROM ({}) AS s \
-         GROUP BY \"value\", \"scope\", \"channel\") AS l GROUP BY \"value\"",
-        union_all(&said)
+         SELECT \"value\", \"scope\", \"channel\", max(\"at\" * 4 + \"rank\") AS \"last\" FROM ({said}) AS s \
+         GROUP BY \"value\", \"scope\", \"channel\") AS l GROUP BY \"value\""
     )
 }
 

@@ -8,9 +8,8 @@ use affluent_model::schema::FieldType;
 
 use crate::computed_traits::stream_rows;
 use crate::consent::consent_sql;
-use crate::snapshot::PROFILE_IDS;
-use crate::source::TableSource;
-use crate::sql::{any_of, cast, literal, quoted, union_all};
+use crate::source::{NUMBER_OF, TableSource, of_profiles};
+use crate::sql::{any_of, cast, literal, null, quoted, union_all};
 
 /// The column of the call at a place.
 pub(crate) fn call_column(place: usize) -> String {
@@ -26,9 +25,7 @@ pub(crate) fn profiles_with_calls(calls: &[SegmentCall], sources: &[TableSource]
     if answers.is_empty() {
         return Ok("SELECT * FROM \"profiles\"".to_owned());
     }
-    let mut sql = format!(
-        "SELECT b.*, i.\"number\" AS \"{NUMBER}\" FROM \"{PROFILE_IDS}\" AS i JOIN \"profiles\" AS b ON i.\"profile\" = b.\"profile\""
-    );
+    let mut sql = format!("SELECT b.*, {NUMBER_OF}(b.\"profile\") AS \"{NUMBER}\" FROM \"profiles\" AS b");
     for answers in answers {
         // The narrow side first: it is the one that is held in memory. Each join has a `SELECT` of its own.
         let columns: String =
@@ -169,12 +166,11 @@ fn consent(place: usize, purpose: &str, sources: &[TableSource]) -> Answers {
     let words: String =
         ConsentWord::ALL.iter().map(|word| format!(" WHEN {} THEN {}", word.rank(), literal(word.as_str()))).collect();
     let query = if said.is_empty() {
-        format!("SELECT \"number\" AS \"profile\", {} AS \"{name}\" FROM \"{PROFILE_IDS}\" WHERE false", literal("unknown"))
+        format!("SELECT {} AS \"profile\", {} AS \"{name}\" WHERE false", null(FieldType::Integer), literal("unknown"))
     } else {
         format!(
-            "SELECT a.\"profile\", CASE max(s.\"word\"){words} END AS \"{name}\" \
-             FROM \"assignments\" AS a JOIN ({}) AS s ON a.\"node\" = s.\"_node\" GROUP BY a.\"profile\"",
-            union_all(&said)
+            "SELECT \"_profile\" AS \"profile\", CASE max(\"word\"){words} END AS \"{name}\" FROM ({}) AS s GROUP BY \"_profile\"",
+            of_profiles(&union_all(&said), "_node")
         )
     };
     Answers { query, columns: vec![(name, literal("unknown"))] }

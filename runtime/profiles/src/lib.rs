@@ -1,11 +1,10 @@
 //! What profiles are: which nodes are one profile and why ([`resolve`]), the lake SQL that turns records into profile rows,
-//! segments and consent ([`snapshot`], [`segment`], [`consent`], [`change`]), and what orders say of their buyers
+//! segments and consent ([`snapshot`], [`segment`], [`consent`]), and what orders say of their buyers
 //! ([`purchases`]). Pure and synchronous: no store, no IO, no clock; the engine feeds it from the ledger and runs its SQL
 //! in the lake.
 
 pub mod assess;
 mod attributes;
-pub mod change;
 mod computed_traits;
 pub mod consent;
 mod events;
@@ -17,6 +16,7 @@ mod lake_tests;
 pub mod lineage;
 pub mod measure;
 pub mod order_rows;
+pub mod pass_table;
 pub mod purchases;
 pub mod records;
 pub mod resolve;

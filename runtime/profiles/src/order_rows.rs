@@ -26,7 +26,7 @@ pub fn orders_query(sources: &[TableSource]) -> Result<Option<String>> {
         Ok(format!(
             "SELECT n.\"_owner\" AS \"_owner\", {day} AS \"day\", {net} AS \"net\", {currency} AS \"currency\" FROM ({records}) AS n \
              WHERE n.\"_order_at\" IS NOT NULL AND n.\"_order_net\" IS NOT NULL \
-             AND lower(trim(coalesce({status}, ''))) NOT IN ({})",
+             AND ({status} IS NULL OR lower(trim({status})) NOT IN ({}))",
             states.join(", ")
         ))
     });
@@ -83,8 +83,8 @@ pub fn find_line_columns(sources: &[TableSource], asked: LineColumns) -> Result<
     Ok(None)
 }
 
-/// The query of what was bought in completed orders: `profile`, `order` (text), `day`, `category` (text), `units` (float),
-/// `net` (decimal), over `assignments(node, profile)`.
+/// The query of what was bought in completed orders: `profile` (null for nobody), `order` (text), `day`, `category` (text), `units` (float),
+/// `net` (decimal), by the function [`crate::source::PROFILE_OF`].
 ///
 /// # Errors
 /// `E0760`, `E0762`, `E0765`.
@@ -101,7 +101,7 @@ pub fn lines_query(sources: &[TableSource], columns: &LineColumns) -> Result<Str
     let or = |expression: &str, other: &str| if expression.is_empty() { other.to_owned() } else { format!("({expression})") };
     let is_completed = if has("status") {
         let states: Vec<String> = not_completed().iter().map(|state| literal(state)).collect();
-        format!(" WHERE lower(trim(coalesce(\"status\", ''))) NOT IN ({})", states.join(", "))
+        format!(" WHERE (\"status\" IS NULL OR lower(trim(\"status\")) NOT IN ({}))", states.join(", "))
     } else {
         String::new()
     };

@@ -23,8 +23,8 @@ pub struct PreparedSegment {
 }
 
 /// The query over `profiles` with column `profile` and, for the segment at place n, `m<n>`: true for its members. Where
-/// `calls` looks at records or consent it reads the tables of `sources`, `assignments(node, profile)` and
-/// `profile_ids(number, profile)` too, where profiles are numbers.
+/// `calls` looks at records or consent it reads the tables of `sources` and needs the functions [`crate::source::PROFILE_OF`] and
+/// [`crate::source::NUMBER_OF`] too.
 ///
 /// Null is not true: neither a member, nor left out because of it.
 ///

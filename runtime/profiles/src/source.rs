@@ -45,7 +45,7 @@ pub enum Versions {
     Unknown,
     /// Each record is there once.
     One,
-    /// The table of this name lists in its column `_seq` the rows that a later version or a deletion has made void.
+    /// The query is given a function of this name: of a row's `_seq`, whether a later version or a deletion has made it void.
     Superseded(String),
 }
 
@@ -113,12 +113,8 @@ impl TableSource {
     pub(crate) fn current_versions(&self) -> String {
         let table = quoted(&self.table);
         match &self.versions {
-            Versions::Superseded(list) if self.has_primary_key => {
-                return format!(
-                    "FROM (SELECT t.* FROM {} AS o RIGHT ANTI JOIN {table} AS t ON o.\"_seq\" = t.\"_seq\") AS r \
-                     WHERE r.\"_deleted\" IS NOT TRUE",
-                    quoted(list)
-                );
+            Versions::Superseded(is_void) if self.has_primary_key => {
+                return format!("FROM {table} AS r WHERE r.\"_deleted\" IS NOT TRUE AND NOT {}(r.\"_seq\")", quoted(is_void));
             }
             Versions::Unknown if self.has_primary_key => {}
             _ => return format!("FROM {table} AS r WHERE r.\"_deleted\" IS NOT TRUE"),
@@ -145,6 +141,19 @@ impl TableSource {
         Error::configuration("E0765", format!("the parent of `{}` {problem}", self.table))
             .help("map the parent stream into profiles too, and let the child hold its key as it is")
     }
+}
+
+/// The function of a query that gives the profile of a node, as a number: from 0 in the order of profile ids. Null where
+/// nobody is the node.
+pub const PROFILE_OF: &str = "profile_of";
+
+/// The function of a query that gives the number of a profile by its id.
+pub const NUMBER_OF: &str = "number_of";
+
+/// `SELECT "_profile", n.*` over rows `n` with a column that names a node; null for rows of nobody. Whoever reads them leaves
+/// those out where it must: a filter here would look every node up twice.
+pub(crate) fn of_profiles(rows: &str, node: &str) -> String {
+    format!("SELECT {PROFILE_OF}(n.{}) AS \"_profile\", n.* FROM ({rows}) AS n", quoted(node))
 }
 
 /// Generations of parents; streams have one or two.

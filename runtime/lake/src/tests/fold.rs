@@ -60,21 +60,43 @@ async fn keys_go_on_over_batches_and_every_key_is_one_row() {
 }
 
 #[tokio::test]
-async fn keys_that_are_numbers_have_their_names_in_the_table() {
+async fn every_name_of_a_number_has_a_row_and_what_is_known_beside() {
     let table = "SELECT * FROM (VALUES (0, 'x'), (2, 'y'), (2, 'z')) AS t(k, v) ORDER BY k, v";
     let picks = vec![pick(When::NotNull("v".to_owned()), None, &[("v", "v")])];
     let schema = Arc::new(Schema::new(vec![ArrowField::new("name", DataType::Utf8, false)]));
     let names = |names: Vec<&str>| RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(StringArray::from(names))]).unwrap();
+    let ages = Arc::new(Schema::new(vec![ArrowField::new("age", DataType::Int64, true)]));
+    let age =
+        |ages_of: Vec<Option<i64>>| RecordBatch::try_new(Arc::clone(&ages), vec![Arc::new(Int64Array::from(ages_of))]).unwrap();
     let query = |rows: Vec<RecordBatch>| {
         let mut query = folded(table, "SELECT * FROM folded ORDER BY k", picks.clone());
         query.memory.push(("names".to_owned(), Arc::clone(&schema), rows));
-        let key_names = KeyNames { table: "names".to_owned(), column: "name".to_owned() };
+        query.memory.push(("ages".to_owned(), Arc::clone(&ages), vec![age(vec![Some(7), None, Some(9)])]));
+        let key_names = KeyNames { table: "names".to_owned(), column: "name".to_owned(), beside: vec!["ages".to_owned()] };
         query.fold = query.fold.map(|fold| Fold { key_names: Some(key_names), ..fold });
         query
     };
 
-    assert_eq!(run(query(vec![names(vec!["ann", "bob"]), names(vec!["eve"])])).await.unwrap(), ["ann|x", "eve|y"]);
+    assert_eq!(run(query(vec![names(vec!["ann", "bob"]), names(vec!["eve"])])).await.unwrap(), ["ann|x|7", "bob||", "eve|y|9"]);
     assert!(run(query(vec![names(vec!["ann", "bob"])])).await.is_err());
+}
+
+#[tokio::test]
+async fn names_without_rows_come_in_parts_however_many_there_are() {
+    let names = || {
+        let names = StringArray::from_iter_values((0..200_000).map(|number| format!("{number:06}")));
+        let schema = Arc::new(Schema::new(vec![ArrowField::new("name", DataType::Utf8, false)]));
+        ("names".to_owned(), Arc::clone(&schema), vec![RecordBatch::try_new(schema, vec![Arc::new(names)]).unwrap()])
+    };
+    let picks = vec![pick(When::NotNull("v".to_owned()), None, &[("v", "v")])];
+    let table = "SELECT * FROM (VALUES (120000, 'x'), (120001, 'y'), (199999, 'z')) AS t(k, v) ORDER BY k";
+    let sql = "SELECT count(*), count(v), count(DISTINCT k), min(k) FILTER (WHERE v = 'x'), max(k) FROM folded";
+    let mut query = folded(table, sql, picks);
+    query.memory.push(names());
+    let key_names = KeyNames { table: "names".to_owned(), column: "name".to_owned(), beside: Vec::new() };
+    query.fold = query.fold.map(|fold| Fold { key_names: Some(key_names), ..fold });
+
+    assert_eq!(run(query).await.unwrap(), ["200000|3|200000|120000|199999"]);
 }
 
 #[tokio::test]

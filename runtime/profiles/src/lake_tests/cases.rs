@@ -4,19 +4,20 @@
 
 use std::sync::{Arc, OnceLock};
 
-use affluent_lake::{EmbeddedLake, Lake, LakeOptions, LakeQuery};
+use affluent_lake::{EmbeddedLake, Lake, LakeOptions, LakeQuery, Lookup};
 use affluent_model::consent::ConsentTerms;
-use affluent_model::fold::Fold;
 use affluent_model::schema::{Field, FieldType};
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Int64Type, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use crate::consent::ConsentSource;
-use crate::snapshot::{PreparedMeasure, PreparedTrait, SnapshotQuery};
-use crate::source::{AttributeSource, ParentTable, TableColumn, TableSource, Versions};
+use crate::pass_table::PassTable;
+use crate::snapshot::{PROFILE_IDS, PreparedMeasure, PreparedTrait, SnapshotQuery};
+use crate::source::{AttributeSource, NUMBER_OF, PROFILE_OF, ParentTable, TableColumn, TableSource, Versions};
 
 const DAY_US: i64 = 86_400_000_000;
 /// Queries run on this day.
@@ -158,18 +159,43 @@ pub(super) fn sources(cases: &[Case]) -> Vec<TableSource> {
     cases.iter().map(|case| case.source.clone()).collect()
 }
 
-/// `1=A 2=A 3=B`: node 1 is profile A, the first of [`profile_ids`] …
+/// `1=A 2=A 3=B`: node 1 is profile A, whose number is 0 …
 pub(super) fn assignments(text: &str) -> Case {
     let number = |letter: &str| letter.bytes().next().unwrap() - b'A';
     let pair = |pair: &str| pair.split_once('=').map(|(node, letter)| format!("{node} {} 0\n", number(letter))).unwrap();
     let pairs: String = text.split_whitespace().map(pair).collect();
-    table("assignments", &format!("node profile:integer _seq\n{pairs}"))
+    table(ASSIGNMENTS, &format!("node profile:integer _seq\n{pairs}"))
 }
 
-/// The ids A to Z.
-fn profile_ids() -> Table {
-    let rows: String = ('A'..='Z').zip(0..).map(|(letter, number)| format!("{number} {letter} 0\n")).collect();
-    table("profile_ids", &format!("number:integer profile _seq\n{rows}")).table
+const ASSIGNMENTS: &str = "assignments";
+/// The table whose rows are void in another, by their `_seq`.
+const VOID: &str = "void";
+
+/// Integers of a column of a table.
+fn integers(table: &Table, column: &str) -> Vec<i64> {
+    table.2.iter().flat_map(|rows| rows.column_by_name(column).unwrap().as_primitive::<Int64Type>().values().to_vec()).collect()
+}
+
+/// What a computation gives to queries besides tables: functions, and the ids A, B … of profiles.
+fn given(memory: &[Table]) -> (Vec<Lookup>, Table) {
+    let (mut numbers, mut lookups) = (Vec::new(), Vec::new());
+    for table in memory {
+        if table.0 == ASSIGNMENTS {
+            for (node, number) in integers(table, "node").into_iter().zip(integers(table, "profile")) {
+                let node = usize::try_from(node).unwrap();
+                numbers.resize(numbers.len().max(node + 1), Lookup::NONE);
+                numbers[node] = u32::try_from(number).unwrap();
+            }
+        } else if table.0 == VOID {
+            lookups.push(Lookup::among(VOID, &integers(table, "_seq")));
+        }
+    }
+    let last = numbers.iter().filter(|number| **number != Lookup::NONE).max().map_or(0, |last| last + 1);
+    let ids: String = ('A'..='Z').take(usize::try_from(last).unwrap()).map(|letter| format!("0 {letter}\n")).collect();
+    let number = |id: &str| id.bytes().next().map(|letter| i64::from(letter - b'A'));
+    lookups.extend([Lookup::numbers(PROFILE_OF, Arc::new(numbers)), Lookup::texts(NUMBER_OF, Arc::new(number))]);
+    let ids = table("ids", &format!("_seq profile\n{ids}")).table.2[0].project(&[1]).unwrap();
+    (lookups, (PROFILE_IDS.to_owned(), ids.schema(), vec![ids]))
 }
 
 pub(super) fn aggregate(name: &str, from: &str, expression: &str) -> PreparedTrait {
@@ -187,13 +213,13 @@ pub(super) fn run(sql: &str, cases: &[Case]) -> Vec<String> {
 
 /// The columns of a snapshot, as [`run`] gives rows.
 pub(super) fn run_snapshot(columns: &str, snapshot: SnapshotQuery, cases: &[Case]) -> Vec<String> {
-    run_query(&format!("SELECT {columns} FROM ({}) AS s", snapshot.sql), Some(snapshot.survivors), cases)
+    run_query(&format!("SELECT {columns} FROM ({}) AS s", snapshot.sql), Some(snapshot), cases)
 }
 
-fn run_query(sql: &str, fold: Option<Fold>, cases: &[Case]) -> Vec<String> {
-    let memory: Vec<Table> = cases.iter().map(|case| case.table.clone()).chain([profile_ids()]).collect();
+fn run_query(sql: &str, snapshot: Option<SnapshotQuery>, cases: &[Case]) -> Vec<String> {
+    let memory: Vec<Table> = cases.iter().map(|case| case.table.clone()).collect();
     let sql = sql.to_owned();
-    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || rows_of(sql, fold, memory));
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || rows_of(sql, snapshot, memory));
     let mut rows = thread.unwrap().join().unwrap();
     rows.sort_unstable();
     rows
@@ -212,9 +238,22 @@ fn lake() -> &'static EmbeddedLake {
     lake
 }
 
-fn rows_of(sql: String, fold: Option<Fold>, memory: Vec<Table>) -> Vec<String> {
-    let query = LakeQuery { sql, tables: Vec::new(), memory, fold, now_us: TODAY * DAY_US };
+fn rows_of(sql: String, snapshot: Option<SnapshotQuery>, mut memory: Vec<Table>) -> Vec<String> {
+    let (lookups, ids) = given(&memory);
+    let profiles = ids.2[0].num_rows();
+    memory.push(ids);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let now_us = TODAY * DAY_US;
+    for pass in snapshot.iter().flat_map(|snapshot| &snapshot.passes) {
+        let (memory_now, lookups) = (memory.clone(), lookups.clone());
+        let query = LakeQuery { memory: memory_now, lookups, ..LakeQuery::new(pass.sql.clone(), Vec::new(), now_us) };
+        let mut table = PassTable::new(pass, profiles);
+        runtime.block_on(lake().stream(query, &mut |rows| table.take(rows))).unwrap();
+        let rows = table.finish().unwrap();
+        memory.push((pass.table.clone(), rows.schema(), vec![rows]));
+    }
+    let fold = snapshot.map(|snapshot| snapshot.survivors);
+    let query = LakeQuery { memory, lookups, fold, ..LakeQuery::new(sql, Vec::new(), now_us) };
     let batches = runtime.block_on(lake().query(query)).unwrap();
     batches.iter().flat_map(text_rows).collect()
 }

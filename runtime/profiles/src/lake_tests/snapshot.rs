@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use affluent_model::survivorship::{Strategy, Survivorship};
 
-use super::cases::{Case, aggregate, assignments, run, run_snapshot, sources, table};
-use crate::change::changed_sql;
+use super::cases::{Case, aggregate, assignments, run_snapshot, sources, table};
 use crate::snapshot::snapshot_query;
 
 /// `profile|value…` without lineage.
@@ -133,15 +132,6 @@ fn a_profile_without_records_is_a_row_too() {
     let snapshot = snapshot_query(&sources(std::slice::from_ref(&orders)), &traits, &BTreeMap::new()).unwrap();
 
     assert_eq!(run_snapshot("*", snapshot, &[orders, assignments("1=A 2=B")]), ["A|1|5.000000", "B|0|-"]);
-}
-
-#[test]
-fn a_comparison_counts_what_appeared_changed_and_went() {
-    let before = table("before", "_seq profile a b\n0 A 1 -\n0 B 1 -\n0 C 1 2\n0 D 1 1");
-    let now = table("profiles", "_seq profile a b\n0 A 1 -\n0 B 1 2\n0 D 2 1\n0 E 1 1\n0 F 1 1");
-    let columns = ["a".to_owned(), "b".to_owned()];
-
-    assert_eq!(run(&changed_sql("before", "profiles", &columns), &[before, now]), ["2|2|1"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::cases::{Case, aggregate, assignments, run, run_snapshot, sources, table};
 use crate::order_rows::orders_query;
-use crate::snapshot::{PreparedMeasure, PreparedTrait, snapshot_query, trait_columns};
+use crate::snapshot::{GIVEN, PreparedMeasure, PreparedTrait, snapshot_query, trait_columns};
 
 const DAY_MS: u64 = 86_400_000;
 const ORDER: &str = "_order_id _order_at _order_currency _order_net _order_status";
@@ -49,7 +49,7 @@ fn given_values_become_columns_beside_counted_ones() {
         measure: PreparedMeasure::Given,
         window_ms: None,
     };
-    let values = table("purchase_traits", "_seq profile:integer rfm:integer churn:text\n1 0 555 low\n2 1 - high");
+    let values = table(GIVEN, "_seq _t0:integer _t2:text\n1 555 low\n2 - high\n3 - -");
     let traits = [given("rfm"), aggregate("orders", "orders", "count(*)"), given("churn")];
     let tables = [shop_orders()];
     let query = snapshot_query(&sources(&tables), &traits, &BTreeMap::new()).unwrap();
