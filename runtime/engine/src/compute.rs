@@ -64,8 +64,8 @@ pub(crate) async fn compute(engine: &Engine, lease: &Lease, report: &mut Profile
 /// Runs a trait pass.
 async fn trait_table(engine: &Engine, inputs: &Inputs, pass: &TraitPass) -> Result<MemoryTable> {
     let mut table = PassTable::new(pass, inputs.people.ids.len());
-    let query = LakeQuery::new(pass.sql.clone(), inputs.tables.clone(), engine.now_us());
-    let query = LakeQuery { lookups: inputs.lookups(), ..query };
+    let (tables, lookups) = (inputs.tables.clone(), inputs.lookups());
+    let query = LakeQuery { lookups, ..LakeQuery::new(pass.sql.clone(), tables, engine.now_us()) };
     engine.lake.stream(query, &mut |batch| table.take(batch)).await?;
     let rows = table.finish()?;
     Ok((pass.table.clone(), rows.schema(), vec![rows]))

@@ -4,6 +4,7 @@
 
 mod activate;
 mod admit;
+mod answers;
 mod assess;
 mod attempts;
 mod breaker;

@@ -17,6 +17,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Schema};
 use serde::Serialize;
 
+use crate::answers::answers;
 use crate::compute::current_snapshot;
 use crate::engine::{Engine, Event};
 use crate::inputs::Inputs;
@@ -116,18 +117,16 @@ impl PreparedSegments {
         snapshot: &LakeTable,
         inputs: Option<&Inputs>,
     ) -> Result<(Vec<Vec<ProfileId>>, u64)> {
-        let (mut sources, mut tables, mut lookups) = (Vec::new(), vec![snapshot.clone()], Vec::new());
+        let mut lookups = Vec::new();
         if self.reads_records() {
             let read = if inputs.is_none() { Some(Inputs::read(engine).await?) } else { None };
             if let Some(inputs) = inputs.or(read.as_ref()) {
-                sources.clone_from(&inputs.sources);
-                tables.extend_from_slice(&inputs.tables);
-                lookups = inputs.lookups();
+                lookups = answers(engine, inputs, &self.calls).await?;
             }
         }
-        let sql = membership_sql(&self.segments, &self.calls, &sources)?;
+        let sql = membership_sql(&self.segments, &self.calls)?;
         let mut members: Vec<Vec<ProfileId>> = vec![Vec::new(); self.segments.len()];
-        let query = LakeQuery { lookups, ..LakeQuery::new(sql, tables, engine.now_us()) };
+        let query = LakeQuery { lookups, ..LakeQuery::new(sql, vec![snapshot.clone()], engine.now_us()) };
         let profiles = engine.lake.stream(query, &mut |batch| take_members(&batch, &mut members)).await?;
         for list in &mut members {
             list.sort_unstable();

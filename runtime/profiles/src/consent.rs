@@ -105,40 +105,45 @@ const NOW_US: &str = "CAST(arrow_cast(now(), 'Timestamp(Microsecond, Some(\"UTC\
 /// The query with columns `value` (Binary, blind index) and `word` (Int64, [`ConsentWord::rank`]), one row per value of
 /// identifier `kind` about which a current record says something that counts for `need`.
 #[must_use]
-pub fn consent_sql<'a>(need: &ConsentNeed, kind: &str, sources: &'a [TableSource]) -> String {
-    let of_kind = sources.iter().filter(|source| source.identifiers.iter().any(|known| known == kind));
-    let speaks = |source: &'a TableSource| {
-        let rows = source.consent.iter().filter(|row| row.is_about(kind) && row.reaches(need));
-        rows.map(|row| (&row.terms, statements(need, kind, source, row))).collect::<Vec<_>>()
-    };
-    let (terms, said): (Vec<&ConsentTerms>, Vec<String>) = of_kind.flat_map(speaks).unzip();
-    if said.is_empty() {
+pub fn consent_sql(need: &ConsentNeed, kind: &str, sources: &[TableSource]) -> String {
+    let Some(said) = statements_sql(need, kind, sources) else {
         return format!("SELECT {} AS \"value\", {} AS \"word\" WHERE false", null(FieldType::Binary), null(FieldType::Integer));
-    }
-    // One number per row, later ones greater and, at the same time, stricter ones: a plain maximum finds the last word.
-    let said = union_all(&said);
-    let reach = |terms: &ConsentTerms| (terms.scope.clone(), terms.channel.clone());
-    let is_one = terms.iter().all(|one| terms.first().is_some_and(|first| reach(first) == reach(one)));
-    if is_one {
-        return format!("SELECT \"value\", max(\"at\" * 4 + \"rank\") & 3 AS \"word\" FROM ({said}) AS s GROUP BY \"value\"");
-    }
+    };
     format!(
         "SELECT \"value\", max(\"last\" & 3) AS \"word\" FROM (\
-         SELECT \"value\", \"scope\", \"channel\", max(\"at\" * 4 + \"rank\") AS \"last\" FROM ({said}) AS s \
-         GROUP BY \"value\", \"scope\", \"channel\") AS l GROUP BY \"value\""
+         SELECT \"value\", \"reach\", max(\"last\") AS \"last\" FROM ({said}) AS s GROUP BY \"value\", \"reach\") AS l GROUP BY \"value\""
     )
 }
 
-/// What the current records of one table say: `value`, `scope`, `channel`, `at` in microseconds, `rank`.
-fn statements(need: &ConsentNeed, kind: &str, source: &TableSource, row: &ConsentSource) -> String {
+/// The query of everything that current records say of values of identifier `kind` and that counts for `need`: `value` (Binary,
+/// blind index), `reach` (Int64, of the same scope and channel), `last` (Int64: greater where later and, at the same time, where
+/// stricter; its last two bits are the [`ConsentWord::rank`]). Of each value and reach the greatest counts, and of those the
+/// strictest. `None` where no table can say anything.
+#[must_use]
+pub fn statements_sql(need: &ConsentNeed, kind: &str, sources: &[TableSource]) -> Option<String> {
+    let mut reaches: Vec<(&Option<String>, &Option<String>)> = Vec::new();
+    let mut said = Vec::new();
+    for source in sources.iter().filter(|source| source.identifiers.iter().any(|known| known == kind)) {
+        for row in source.consent.iter().filter(|row| row.is_about(kind) && row.reaches(need)) {
+            let reach = (&row.terms.scope, &row.terms.channel);
+            let place = reaches.iter().position(|known| *known == reach).unwrap_or_else(|| {
+                reaches.push(reach);
+                reaches.len() - 1
+            });
+            said.push(statements(need, kind, source, row, place));
+        }
+    }
+    (!said.is_empty()).then(|| union_all(&said))
+}
+
+/// What the current records of one table say.
+fn statements(need: &ConsentNeed, kind: &str, source: &TableSource, row: &ConsentSource, reach: usize) -> String {
     let value = quoted(&format!("_id_{kind}"));
-    let text = |word: &Option<String>| literal(word.as_deref().unwrap_or_default());
     let (said, rank) = (row.said(), row.rank(need));
     format!(
-        "SELECT * FROM (SELECT r.{value} AS \"value\", {} AS \"scope\", {} AS \"channel\", {} AS \"at\", \
-         CAST({rank} AS BIGINT) AS \"rank\" {} AND r.{value} IS NOT NULL AND {said} IS NOT NULL) AS t WHERE \"rank\" IS NOT NULL",
-        text(&row.terms.scope),
-        text(&row.terms.channel),
+        "SELECT \"value\", CAST({reach} AS BIGINT) AS \"reach\", \"at\" * 4 + \"rank\" AS \"last\" FROM (\
+         SELECT r.{value} AS \"value\", {} AS \"at\", CAST({rank} AS BIGINT) AS \"rank\" {} AND r.{value} IS NOT NULL \
+         AND {said} IS NOT NULL) AS t WHERE \"rank\" IS NOT NULL",
         row.at(),
         source.current_versions()
     )

@@ -1,5 +1,6 @@
-//! SQL of what conditions of segments ask beyond the profile's columns: counts and sequences of records, and consent. Counts
-//! over the same stream share one pass.
+//! What conditions of segments ask beyond the profile's columns: counts and sequences of records, and consent. Each call is
+//! answered once for all profiles ([`crate::call_table`]), as a function of the profile's number. Counts over the same stream
+//! share one pass.
 
 use affluent_model::Result;
 use affluent_model::consent::{ConsentNeed, ConsentWord};
@@ -7,87 +8,108 @@ use affluent_model::expression::{EventStep, SegmentCall};
 use affluent_model::schema::FieldType;
 
 use crate::computed_traits::stream_rows;
-use crate::consent::consent_sql;
+use crate::consent::statements_sql;
 use crate::source::{NUMBER_OF, TableSource, of_profiles};
-use crate::sql::{any_of, cast, literal, null, quoted, union_all};
+use crate::sql::{any_of, cast, literal, quoted, union_all};
+
+/// A pass that answers calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallPass {
+    /// Rows of `_profile` (a number, null for nobody) and a truth value per call: each answer is how many are true.
+    Records { calls: Vec<usize>, sql: String },
+    /// What was said about identifiers, and whose they are, kind by kind: the answer is the strictest word.
+    Consent { call: usize, kinds: Vec<IdentifierKind> },
+}
+
+/// Two queries over the values of one kind of identifier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentifierKind {
+    /// See [`statements_sql`].
+    pub said: String,
+    /// `_profile` (a number, null for nobody) and `value`.
+    pub carriers: String,
+}
 
 /// The column of the call at a place.
 pub(crate) fn call_column(place: usize) -> String {
     format!("_call_{place}")
 }
 
+/// The function of a query that gives the answer to the call at a place by the number of the profile; null where there is
+/// none.
+#[must_use]
+pub fn call_function(place: usize) -> String {
+    format!("call_{place}")
+}
+
 /// The query of the profiles with a column per call, memberships excepted.
-///
-/// # Errors
-/// `E0760`, `E0762`, `E0765`.
-pub(crate) fn profiles_with_calls(calls: &[SegmentCall], sources: &[TableSource]) -> Result<String> {
-    let answers = answers(calls, sources)?;
+pub(crate) fn profiles_with_calls(calls: &[SegmentCall]) -> String {
+    let answers: Vec<String> = calls.iter().enumerate().filter_map(|(place, call)| answer(place, call)).collect();
     if answers.is_empty() {
-        return Ok("SELECT * FROM \"profiles\"".to_owned());
+        return "SELECT * FROM \"profiles\"".to_owned();
     }
-    let mut sql = format!("SELECT b.*, {NUMBER_OF}(b.\"profile\") AS \"{NUMBER}\" FROM \"profiles\" AS b");
-    for answers in answers {
-        // The narrow side first: it is the one that is held in memory. Each join has a `SELECT` of its own.
-        let columns: String =
-            answers.columns.iter().map(|(name, absent)| format!(", coalesce(t.\"{name}\", {absent}) AS \"{name}\"")).collect();
-        sql = format!(
-            "SELECT b.*{columns} FROM ({}) AS t RIGHT JOIN ({sql}) AS b ON t.\"profile\" = b.\"{NUMBER}\"",
-            answers.query
-        );
-    }
-    Ok(sql)
+    format!("SELECT b.*{} FROM (SELECT *, {NUMBER_OF}(\"profile\") AS \"{NUMBER}\" FROM \"profiles\") AS b", answers.concat())
 }
 
 /// The column of a profile's number beside the snapshot's columns.
 const NUMBER: &str = "_number";
 
-/// A query with `profile` (a number) and columns, and what each is for a profile without a row.
-struct Answers {
-    query: String,
-    columns: Vec<(String, String)>,
+/// `, … AS "_call_0"`.
+fn answer(place: usize, call: &SegmentCall) -> Option<String> {
+    let (found, name) = (format!("{}(b.\"{NUMBER}\")", call_function(place)), call_column(place));
+    Some(match call {
+        SegmentCall::InSegment { .. } => return None,
+        SegmentCall::Did { .. } => format!(", coalesce({found}, 0) AS \"{name}\""),
+        SegmentCall::Sequence { .. } => format!(", ({found} IS NOT NULL) AS \"{name}\""),
+        SegmentCall::Consent { .. } => {
+            let words = ConsentWord::ALL.iter().map(|word| format!(" WHEN {} THEN {}", word.rank(), literal(word.as_str())));
+            let words: String = words.collect();
+            format!(", CASE {found}{words} ELSE 'unknown' END AS \"{name}\"")
+        }
+    })
 }
 
-fn answers(calls: &[SegmentCall], sources: &[TableSource]) -> Result<Vec<Answers>> {
-    let mut found = Vec::new();
+/// The passes that answer all calls, memberships excepted.
+///
+/// # Errors
+/// `E0760`, `E0762`, `E0765`.
+pub fn call_passes(calls: &[SegmentCall], sources: &[TableSource]) -> Result<Vec<CallPass>> {
+    let mut passes = Vec::new();
     let mut counted: Vec<&str> = Vec::new();
     for (place, call) in calls.iter().enumerate() {
         match call {
             SegmentCall::Did { step, .. } if !counted.contains(&step.stream.as_str()) => {
                 counted.push(&step.stream);
-                found.push(counts(&step.stream, calls, sources)?);
+                passes.push(counts(&step.stream, calls, sources)?);
             }
-            SegmentCall::Sequence { steps, window_ms } => found.push(sequence(place, steps, *window_ms, sources)?),
-            SegmentCall::Consent { purpose } => found.push(consent(place, purpose, sources)),
+            SegmentCall::Sequence { steps, window_ms } => passes.push(sequence(place, steps, *window_ms, sources)?),
+            SegmentCall::Consent { purpose } => passes.push(consent(place, &ConsentNeed::of_purpose(purpose), sources)),
             SegmentCall::Did { .. } | SegmentCall::InSegment { .. } => {}
         }
     }
-    Ok(found)
+    Ok(passes)
 }
 
 /// All counts over one stream.
-fn counts(stream: &str, calls: &[SegmentCall], sources: &[TableSource]) -> Result<Answers> {
-    let of_stream = calls.iter().enumerate().filter_map(|(place, call)| match call {
-        SegmentCall::Did { step, window_ms } if step.stream == stream => Some((place, step, *window_ms)),
-        _ => None,
-    });
-    let (mut columns, mut aggregates, mut windows) = (Vec::new(), String::new(), Some(0));
-    for (place, step, window_ms) in of_stream {
-        let name = call_column(place);
+fn counts(stream: &str, calls: &[SegmentCall], sources: &[TableSource]) -> Result<CallPass> {
+    let (mut places, mut columns, mut windows) = (Vec::new(), String::new(), Some(0));
+    for (place, call) in calls.iter().enumerate() {
+        let SegmentCall::Did { step, window_ms } = call else { continue };
+        if step.stream != stream {
+            continue;
+        }
         let recent = window_ms.map(is_recent);
         let conditions: Vec<String> = recent.into_iter().chain(step.condition.as_ref().map(|text| format!("({text})"))).collect();
-        let filter = if conditions.is_empty() { String::new() } else { format!(" FILTER (WHERE {})", conditions.join(" AND ")) };
-        aggregates.push_str(&format!(", count(*){filter} AS \"{name}\""));
-        columns.push((name, "0".to_owned()));
-        windows = windows.zip(window_ms).map(|(widest, window_ms)| window_ms.max(widest));
+        let counts = if conditions.is_empty() { "true".to_owned() } else { format!("({}) IS TRUE", conditions.join(" AND ")) };
+        columns.push_str(&format!(", {counts} AS \"{}\"", call_column(place)));
+        places.push(place);
+        windows = windows.zip(*window_ms).map(|(widest, window_ms)| window_ms.max(widest));
     }
-    // Where every count has a window, older records need not be grouped.
+    // Where every count has a window, older records need not be looked at.
     let older = windows.map_or_else(String::new, |widest| format!(" WHERE {}", is_recent(widest)));
     let rows = stream_rows(stream, sources)?;
-    let query = format!(
-        "SELECT \"_profile\" AS \"profile\"{aggregates} FROM ({rows}) AS {}{older} GROUP BY \"_profile\"",
-        quoted(stream)
-    );
-    Ok(Answers { query, columns })
+    let sql = format!("SELECT \"_profile\"{columns} FROM ({rows}) AS {}{older}", quoted(stream));
+    Ok(CallPass::Records { calls: places, sql })
 }
 
 fn is_recent(window_ms: u64) -> String {
@@ -97,7 +119,7 @@ fn is_recent(window_ms: u64) -> String {
 
 /// True for profiles with records for all steps, each later than the one before, within the window. `_start_n` of a record
 /// for step n is the latest start of a chain that ends with it: a later start never makes a window longer.
-fn sequence(place: usize, steps: &[EventStep], window_ms: u64, sources: &[TableSource]) -> Result<Answers> {
+fn sequence(place: usize, steps: &[EventStep], window_ms: u64, sources: &[TableSource]) -> Result<CallPass> {
     let mut streams: Vec<&str> = steps.iter().map(|step| step.stream.as_str()).collect();
     streams.sort_unstable();
     streams.dedup();
@@ -135,43 +157,25 @@ fn sequence(place: usize, steps: &[EventStep], window_ms: u64, sources: &[TableS
             step - 1
         );
     }
-    let (name, last) = (call_column(place), steps.len().saturating_sub(1));
-    let window_us = window_ms.saturating_mul(1_000);
-    let query = format!(
-        "SELECT DISTINCT \"_profile\" AS \"profile\", true AS \"{name}\" FROM ({sql}) AS r WHERE \"_at\" - \"_start_{last}\" <= {window_us}"
-    );
-    Ok(Answers { query, columns: vec![(name, "false".to_owned())] })
+    let (last, window_us) = (steps.len().saturating_sub(1), window_ms.saturating_mul(1_000));
+    let sql =
+        format!("SELECT \"_profile\", true AS \"holds\" FROM ({sql}) AS r WHERE \"_at\" - \"_start_{last}\" <= {window_us}");
+    Ok(CallPass::Records { calls: vec![place], sql })
 }
 
-/// What was said about a purpose for the identifiers of each profile: the strictest of them counts.
-fn consent(place: usize, purpose: &str, sources: &[TableSource]) -> Answers {
-    let (name, need) = (call_column(place), ConsentNeed::of_purpose(purpose));
+/// What was said about a purpose for the identifiers of each profile.
+fn consent(call: usize, need: &ConsentNeed, sources: &[TableSource]) -> CallPass {
     let mut kinds: Vec<&String> = sources.iter().flat_map(|source| &source.identifiers).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    let said: Vec<String> = kinds
-        .into_iter()
-        .map(|kind| {
-            let value = quoted(&format!("_id_{kind}"));
-            let carriers = sources.iter().filter(|source| source.identifiers.contains(kind)).map(|source| {
-                format!("SELECT r.\"_node\", r.{value} AS \"value\" {} AND r.{value} IS NOT NULL", source.current_versions())
-            });
-            let carriers = union_all(&carriers.collect::<Vec<_>>());
-            format!(
-                "SELECT v.\"_node\", c.\"word\" FROM ({}) AS c JOIN ({carriers}) AS v ON c.\"value\" = v.\"value\"",
-                consent_sql(&need, kind, sources)
-            )
-        })
-        .collect();
-    let words: String =
-        ConsentWord::ALL.iter().map(|word| format!(" WHEN {} THEN {}", word.rank(), literal(word.as_str()))).collect();
-    let query = if said.is_empty() {
-        format!("SELECT {} AS \"profile\", {} AS \"{name}\" WHERE false", null(FieldType::Integer), literal("unknown"))
-    } else {
-        format!(
-            "SELECT \"_profile\" AS \"profile\", CASE max(\"word\"){words} END AS \"{name}\" FROM ({}) AS s GROUP BY \"_profile\"",
-            of_profiles(&union_all(&said), "_node")
-        )
+    let of_kind = |kind: &String| {
+        let value = quoted(&format!("_id_{kind}"));
+        let carriers = sources.iter().filter(|source| source.identifiers.contains(kind)).map(|source| {
+            format!("SELECT r.\"_node\", r.{value} AS \"value\" {} AND r.{value} IS NOT NULL", source.current_versions())
+        });
+        let carriers = of_profiles(&union_all(&carriers.collect::<Vec<_>>()), "_node");
+        let carriers = format!("SELECT \"_profile\", \"value\" FROM ({carriers}) AS c");
+        statements_sql(need, kind, sources).map(|said| IdentifierKind { said, carriers })
     };
-    Answers { query, columns: vec![(name, literal("unknown"))] }
+    CallPass::Consent { call, kinds: kinds.into_iter().filter_map(of_kind).collect() }
 }

@@ -5,9 +5,10 @@
 
 pub mod assess;
 mod attributes;
+pub mod call_table;
 mod computed_traits;
 pub mod consent;
-mod events;
+pub mod events;
 pub mod evidence;
 pub mod evidence_rows;
 pub mod explain;

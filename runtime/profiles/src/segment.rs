@@ -5,7 +5,6 @@ use affluent_model::expression::SegmentCall;
 use affluent_model::{Error, Result};
 
 use crate::events;
-use crate::source::TableSource;
 use crate::sql::any_of;
 
 /// A segment whose condition the lake has parsed, checked and printed again.
@@ -23,17 +22,16 @@ pub struct PreparedSegment {
 }
 
 /// The query over `profiles` with column `profile` and, for the segment at place n, `m<n>`: true for its members. Where
-/// `calls` looks at records or consent it reads the tables of `sources` and needs the functions [`crate::source::PROFILE_OF`] and
-/// [`crate::source::NUMBER_OF`] too.
+/// `calls` look at records or consent it needs the functions [`crate::source::NUMBER_OF`] and
+/// [`crate::events::call_function`] with the answers of [`crate::events::call_passes`].
 ///
 /// Null is not true: neither a member, nor left out because of it.
 ///
 /// # Errors
-/// `E0763` when a segment names one that is not there, or when segments wait for each other in a circle; `E0760`, `E0762`,
-/// `E0765` where a call's stream cannot be read.
-pub fn membership_sql(segments: &[PreparedSegment], calls: &[SegmentCall], sources: &[TableSource]) -> Result<String> {
+/// `E0763` when a segment names one that is not there, or when segments wait for each other in a circle.
+pub fn membership_sql(segments: &[PreparedSegment], calls: &[SegmentCall]) -> Result<String> {
     let levels = Levels::of(segments, calls)?;
-    let mut sql = events::profiles_with_calls(calls, sources)?;
+    let mut sql = events::profiles_with_calls(calls);
     for level in 1..=levels.last() {
         let columns = levels.columns(level);
         sql = format!("SELECT *{columns} FROM ({sql}) AS l{level}");

@@ -5,6 +5,7 @@
 use std::sync::{Arc, OnceLock};
 
 use affluent_lake::{EmbeddedLake, Lake, LakeOptions, LakeQuery, Lookup};
+use affluent_model::Result;
 use affluent_model::consent::ConsentTerms;
 use affluent_model::schema::{Field, FieldType};
 use arrow::array::{
@@ -14,7 +15,9 @@ use arrow::array::{
 use arrow::datatypes::{Int64Type, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
+use crate::call_table::{CallCounts, StrictestWords};
 use crate::consent::ConsentSource;
+use crate::events::{CallPass, call_function};
 use crate::pass_table::PassTable;
 use crate::snapshot::{PROFILE_IDS, PreparedMeasure, PreparedTrait, SnapshotQuery};
 use crate::source::{AttributeSource, NUMBER_OF, PROFILE_OF, ParentTable, TableColumn, TableSource, Versions};
@@ -208,18 +211,23 @@ const STACK_BYTES: usize = 8 << 20;
 
 /// The rows of a query as text, sorted: cells with `|` between, null as `-`.
 pub(super) fn run(sql: &str, cases: &[Case]) -> Vec<String> {
-    run_query(sql, None, cases)
+    run_query(sql, None, Vec::new(), cases)
+}
+
+/// The members of segments, as [`run`] gives rows.
+pub(super) fn run_segments(sql: &str, calls: Vec<CallPass>, cases: &[Case]) -> Vec<String> {
+    run_query(sql, None, calls, cases)
 }
 
 /// The columns of a snapshot, as [`run`] gives rows.
 pub(super) fn run_snapshot(columns: &str, snapshot: SnapshotQuery, cases: &[Case]) -> Vec<String> {
-    run_query(&format!("SELECT {columns} FROM ({}) AS s", snapshot.sql), Some(snapshot), cases)
+    run_query(&format!("SELECT {columns} FROM ({}) AS s", snapshot.sql), Some(snapshot), Vec::new(), cases)
 }
 
-fn run_query(sql: &str, snapshot: Option<SnapshotQuery>, cases: &[Case]) -> Vec<String> {
+fn run_query(sql: &str, snapshot: Option<SnapshotQuery>, calls: Vec<CallPass>, cases: &[Case]) -> Vec<String> {
     let memory: Vec<Table> = cases.iter().map(|case| case.table.clone()).collect();
     let sql = sql.to_owned();
-    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || rows_of(sql, snapshot, memory));
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || rows_of(sql, snapshot, &calls, memory));
     let mut rows = thread.unwrap().join().unwrap();
     rows.sort_unstable();
     rows
@@ -238,8 +246,8 @@ fn lake() -> &'static EmbeddedLake {
     lake
 }
 
-fn rows_of(sql: String, snapshot: Option<SnapshotQuery>, mut memory: Vec<Table>) -> Vec<String> {
-    let (lookups, ids) = given(&memory);
+fn rows_of(sql: String, snapshot: Option<SnapshotQuery>, calls: &[CallPass], mut memory: Vec<Table>) -> Vec<String> {
+    let (mut lookups, ids) = given(&memory);
     let profiles = ids.2[0].num_rows();
     memory.push(ids);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -251,6 +259,30 @@ fn rows_of(sql: String, snapshot: Option<SnapshotQuery>, mut memory: Vec<Table>)
         runtime.block_on(lake().stream(query, &mut |rows| table.take(rows))).unwrap();
         let rows = table.finish().unwrap();
         memory.push((pass.table.clone(), rows.schema(), vec![rows]));
+    }
+    let stream = |sql: &str, take: &mut (dyn FnMut(RecordBatch) -> Result<()> + Send)| {
+        let (memory, lookups) = (memory.clone(), given(&memory).0);
+        let query = LakeQuery { memory, lookups, ..LakeQuery::new(sql.to_owned(), Vec::new(), now_us) };
+        runtime.block_on(lake().stream(query, take)).unwrap();
+    };
+    for pass in calls {
+        match pass {
+            CallPass::Records { calls, sql } => {
+                let mut counts = CallCounts::new(calls.len(), profiles);
+                stream(sql, &mut |rows| counts.take(&rows));
+                let counts = calls.iter().zip(counts.finish());
+                lookups.extend(counts.map(|(call, counts)| Lookup::numbers(&call_function(*call), Arc::new(counts))));
+            }
+            CallPass::Consent { call, kinds } => {
+                let mut words = StrictestWords::new(profiles);
+                for kind in kinds {
+                    stream(&kind.said, &mut |rows| words.take_said(&rows));
+                    words.judge();
+                    stream(&kind.carriers, &mut |rows| words.take_carriers(&rows));
+                }
+                lookups.push(Lookup::numbers(&call_function(*call), Arc::new(words.finish())));
+            }
+        }
     }
     let fold = snapshot.map(|snapshot| snapshot.survivors);
     let query = LakeQuery { memory, lookups, fold, ..LakeQuery::new(sql, Vec::new(), now_us) };

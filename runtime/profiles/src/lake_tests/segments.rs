@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use affluent_model::expression::{EventStep, SegmentCall};
 use proptest::prelude::*;
 
-use super::cases::{Case, assignments, run, sources, table};
+use super::cases::{Case, assignments, run_segments, sources, table};
+use crate::events::call_passes;
 use crate::segment::{PreparedSegment, membership_sql};
 
 fn segment(name: &str, condition: &str) -> PreparedSegment {
@@ -34,7 +35,8 @@ impl PreparedSegment {
 fn members(segments: &[PreparedSegment], calls: &[SegmentCall], cases: &[Case]) -> Vec<String> {
     let of_streams: Vec<Case> =
         cases.iter().filter(|case| !["profiles", "assignments"].contains(&case.name())).cloned().collect();
-    run(&membership_sql(segments, calls, &sources(&of_streams)).unwrap(), cases)
+    let passes = call_passes(calls, &sources(&of_streams)).unwrap();
+    run_segments(&membership_sql(segments, calls).unwrap(), passes, cases)
 }
 
 fn profiles(text: &str) -> Case {
@@ -88,7 +90,7 @@ fn circles_and_unknown_names_are_refused() {
         vec![segment("a", "x").excluding(&["nobody"])],
     ];
     for circle in circles {
-        assert_eq!(membership_sql(&circle, &calls, &[]).unwrap_err().code, "E0763", "{circle:?}");
+        assert_eq!(membership_sql(&circle, &calls).unwrap_err().code, "E0763", "{circle:?}");
     }
 }
 

@@ -1,0 +1,49 @@
+//! What conditions of segments ask of records and consent, answered for all profiles at once.
+
+use std::sync::Arc;
+
+use affluent_lake::{LakeQuery, Lookup};
+use affluent_model::Result;
+use affluent_model::expression::SegmentCall;
+use affluent_profiles::call_table::{CallCounts, StrictestWords};
+use affluent_profiles::events::{CallPass, IdentifierKind, call_function, call_passes};
+
+use crate::engine::Engine;
+use crate::inputs::Inputs;
+
+/// The functions that the query of memberships calls.
+///
+/// # Errors
+/// `E0760`, `E0762`, `E0765`; what the lake reports.
+pub(crate) async fn answers(engine: &Engine, inputs: &Inputs, calls: &[SegmentCall]) -> Result<Vec<Lookup>> {
+    let mut lookups = inputs.lookups();
+    for pass in call_passes(calls, &inputs.sources)? {
+        match pass {
+            CallPass::Records { calls, sql } => {
+                let mut counts = CallCounts::new(calls.len(), inputs.people.ids.len());
+                engine.lake.stream(query(engine, inputs, sql), &mut |rows| counts.take(&rows)).await?;
+                let answers = calls.iter().zip(counts.finish());
+                lookups.extend(answers.map(|(call, answers)| Lookup::numbers(&call_function(*call), Arc::new(answers))));
+            }
+            CallPass::Consent { call, kinds } => {
+                let words = strictest(engine, inputs, kinds).await?;
+                lookups.push(Lookup::numbers(&call_function(call), Arc::new(words)));
+            }
+        }
+    }
+    Ok(lookups)
+}
+
+async fn strictest(engine: &Engine, inputs: &Inputs, kinds: Vec<IdentifierKind>) -> Result<Vec<u32>> {
+    let mut words = StrictestWords::new(inputs.people.ids.len());
+    for IdentifierKind { said, carriers } in kinds {
+        engine.lake.stream(query(engine, inputs, said), &mut |rows| words.take_said(&rows)).await?;
+        words.judge();
+        engine.lake.stream(query(engine, inputs, carriers), &mut |rows| words.take_carriers(&rows)).await?;
+    }
+    Ok(words.finish())
+}
+
+fn query(engine: &Engine, inputs: &Inputs, sql: String) -> LakeQuery {
+    LakeQuery { lookups: inputs.lookups(), ..LakeQuery::new(sql, inputs.tables.clone(), engine.now_us()) }
+}

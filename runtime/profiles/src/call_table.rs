@@ -1,0 +1,178 @@
+//! The answers to calls of segments, by the number of the profile.
+
+use std::collections::HashMap;
+
+use affluent_model::{Error, Result};
+use arrow::array::{Array as _, AsArray as _, BinaryArray, Int64Array, RecordBatch};
+use arrow::datatypes::Int64Type;
+use foldhash::fast::RandomState;
+
+/// No answer for the profile.
+pub const NONE: u32 = u32::MAX;
+
+fn other_shape() -> Error {
+    Error::bug("the rows of a pass have the columns that it asks for")
+}
+
+fn profiles_of(rows: &RecordBatch) -> Result<&Int64Array> {
+    rows.column_by_name("_profile").and_then(|column| column.as_primitive_opt::<Int64Type>()).ok_or_else(other_shape)
+}
+
+fn values_of(rows: &RecordBatch) -> Result<&BinaryArray> {
+    rows.column_by_name("value").and_then(|column| column.as_binary_opt::<i32>()).ok_or_else(other_shape)
+}
+
+/// The place of each row's profile; `None` for nobody.
+fn places(profiles: &Int64Array) -> impl Iterator<Item = Option<usize>> {
+    profiles.iter().map(|profile| profile.and_then(|profile| usize::try_from(profile).ok()))
+}
+
+/// How many records of each profile a call counts; [`NONE`] for none.
+pub struct CallCounts {
+    /// Per call.
+    counts: Vec<Vec<u32>>,
+}
+
+impl CallCounts {
+    /// Counts of so many calls for so many profiles.
+    #[must_use]
+    pub fn new(calls: usize, profiles: usize) -> Self {
+        Self { counts: vec![vec![NONE; profiles]; calls] }
+    }
+
+    /// Takes rows of the pass: `_profile`, then a truth value per call.
+    ///
+    /// # Errors
+    /// `E0001` for rows of another shape.
+    pub fn take(&mut self, rows: &RecordBatch) -> Result<()> {
+        let profiles = profiles_of(rows)?;
+        for (counts, column) in self.counts.iter_mut().zip(rows.columns().iter().skip(1)) {
+            let is_counted = column.as_boolean_opt().ok_or_else(other_shape)?;
+            for (row, place) in places(profiles).enumerate() {
+                let Some(place) = place.filter(|_| is_counted.is_valid(row) && is_counted.value(row)) else { continue };
+                let count = counts.get_mut(place).ok_or_else(other_shape)?;
+                *count = if *count == NONE { 1 } else { count.saturating_add(1).min(NONE - 1) };
+            }
+        }
+        Ok(())
+    }
+
+    /// Per call, the count of each profile.
+    #[must_use]
+    pub fn finish(self) -> Vec<Vec<u32>> {
+        self.counts
+    }
+}
+
+/// The strictest word that was said for the identifiers of each profile, by its rank; [`NONE`] where nothing was said.
+pub struct StrictestWords {
+    words: Vec<u32>,
+    /// Of the kind at hand: value and reach → its last word, with the time.
+    last: HashMap<(Box<[u8]>, i64), i64, RandomState>,
+    /// Value → the strictest last word.
+    strictest: HashMap<Box<[u8]>, u8, RandomState>,
+}
+
+impl StrictestWords {
+    /// Words for so many profiles.
+    #[must_use]
+    pub fn new(profiles: usize) -> Self {
+        Self { words: vec![NONE; profiles], last: HashMap::default(), strictest: HashMap::default() }
+    }
+
+    /// Takes statements about values of a kind, all of them before its carriers.
+    ///
+    /// # Errors
+    /// `E0001` for rows of another shape.
+    pub fn take_said(&mut self, rows: &RecordBatch) -> Result<()> {
+        let integers = |name: &str| {
+            rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>()).ok_or_else(other_shape)
+        };
+        let (values, reaches, lasts) = (values_of(rows)?, integers("reach")?, integers("last")?);
+        for ((value, reach), last) in values.iter().zip(reaches.values()).zip(lasts.values()) {
+            let Some(value) = value else { continue };
+            let known = self.last.entry((value.into(), *reach)).or_insert(*last);
+            *known = (*known).max(*last);
+        }
+        Ok(())
+    }
+
+    /// All statements of the kind were taken: now come its carriers.
+    pub fn judge(&mut self) {
+        self.strictest.clear();
+        for ((value, _), last) in self.last.drain() {
+            // Two bits.
+            let rank = u8::try_from(last & 3).unwrap_or(u8::MAX);
+            let known = self.strictest.entry(value).or_insert(rank);
+            *known = (*known).max(rank);
+        }
+    }
+
+    /// Takes the profiles that carry values of the kind.
+    ///
+    /// # Errors
+    /// `E0001` for rows of another shape.
+    pub fn take_carriers(&mut self, rows: &RecordBatch) -> Result<()> {
+        for (place, value) in places(profiles_of(rows)?).zip(values_of(rows)?) {
+            let (Some(place), Some(word)) = (place, value.and_then(|value| self.strictest.get(value))) else { continue };
+            let known = self.words.get_mut(place).ok_or_else(other_shape)?;
+            *known = if *known == NONE { u32::from(*word) } else { u32::from(*word).max(*known) };
+        }
+        Ok(())
+    }
+
+    /// The word of each profile.
+    #[must_use]
+    pub fn finish(self) -> Vec<u32> {
+        self.words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, BooleanArray};
+    use arrow::datatypes::{Field, Schema};
+
+    use super::*;
+
+    fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+        let fields: Vec<Field> =
+            columns.iter().map(|(name, values)| Field::new(*name, values.data_type().clone(), true)).collect();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, values)| values).collect()).unwrap()
+    }
+
+    fn numbers(values: &[i64]) -> ArrayRef {
+        Arc::new(Int64Array::from(values.to_vec()))
+    }
+
+    #[test]
+    fn each_call_counts_its_own_records_and_nobody_has_none() {
+        let profiles: ArrayRef = Arc::new(Int64Array::from(vec![Some(2), None, Some(0), Some(2)]));
+        let first: ArrayRef = Arc::new(BooleanArray::from(vec![true, true, true, true]));
+        let second: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true), Some(true), Some(false), None]));
+        let mut counts = CallCounts::new(2, 3);
+
+        counts.take(&batch(vec![("_profile", profiles), ("a", first), ("b", second)])).unwrap();
+
+        assert_eq!(counts.finish(), [[1, NONE, 2], [NONE, NONE, 1]]);
+    }
+
+    #[test]
+    fn of_each_reach_the_last_word_counts_and_of_those_the_strictest() {
+        // (value, reach, time, rank)
+        let said = [(b'a', 0, 1, 3), (b'a', 0, 2, 0), (b'b', 0, 1, 0), (b'b', 1, 0, 3), (b'c', 0, 5, 0), (b'c', 0, 5, 3)];
+        let values: ArrayRef = Arc::new(BinaryArray::from_iter_values(said.iter().map(|(value, _, _, _)| [*value])));
+        let reaches = numbers(&said.map(|(_, reach, _, _)| reach));
+        let lasts = numbers(&said.map(|(_, _, time, rank)| time * 4 + rank));
+        let carriers: ArrayRef = Arc::new(BinaryArray::from_iter_values([b"a", b"b", b"c", b"d", b"a"]));
+        let mut words = StrictestWords::new(5);
+
+        words.take_said(&batch(vec![("value", values), ("reach", reaches), ("last", lasts)])).unwrap();
+        words.judge();
+        words.take_carriers(&batch(vec![("_profile", numbers(&[0, 1, 2, 3, 1])), ("value", carriers)])).unwrap();
+
+        assert_eq!(words.finish(), [0, 3, 3, NONE, NONE]);
+    }
+}
