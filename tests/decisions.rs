@@ -141,7 +141,13 @@ fn why_tells_where_values_come_from() -> Result<(), Failed> {
     let project = two_accounts("upsert")?;
     let (ended, fields) = project.json(&["profile", "why", "shop/1"]);
     let ended = ended.expect(0)?;
-    let name = fields.as_array().into_iter().flatten().find(|field| field["name"] == "first_name").cloned().unwrap_or_default();
+    let name = fields["values"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|field| field["name"] == "first_name")
+        .cloned()
+        .unwrap_or_default();
     let day = |source: &Value| source["at_us"].as_i64().unwrap_or_default() / 86_400_000_000;
     // 2024-01-06 wins over 2024-01-01.
     same("the winner", day(&name["from"]), 19_728)?;

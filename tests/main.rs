@@ -16,6 +16,7 @@ mod contract;
 mod crash;
 mod decisions;
 mod erase;
+mod identifiers;
 mod keys;
 mod merges;
 mod pipeline_tests;
@@ -46,6 +47,7 @@ fn main() {
     trials.extend(keys::trials());
     trials.extend(merges::trials());
     trials.extend(resolve::trials());
+    trials.extend(identifiers::trials());
     trials.extend(sealed_rules::trials());
     trials.extend(assess::trials());
     trials.extend(bad_input::trials());

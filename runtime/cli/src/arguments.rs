@@ -179,7 +179,7 @@ pub(crate) enum ProfileCommand {
         #[arg(long)]
         reveal: bool,
     },
-    /// Shows why two records are one person, or where each attribute of one profile comes from
+    /// Shows why two records are one person or two, or where each attribute of one profile comes from
     Why {
         /// Profile id, `email:ann@x.test` or `shop/1234`
         one: String,

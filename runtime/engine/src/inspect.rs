@@ -2,7 +2,7 @@
 
 use affluent_lake::LakeQuery;
 use affluent_ledger::NodeRow;
-use affluent_model::identity::{BlindIndex, LinkVerdict, NodeId, ProfileId};
+use affluent_model::identity::{BlindIndex, Link, LinkVerdict, NodeId, ProfileId};
 use affluent_model::{Error, Result, normalize};
 use affluent_profiles::purchases::card::ModelCard;
 use affluent_vault::Purpose;
@@ -14,6 +14,7 @@ use crate::compute::current_snapshot;
 use crate::consent_rows::ConsentRow;
 use crate::engine::Engine;
 use crate::opener::{AttributeOpener, Lineage};
+use crate::refusals::{Refused, refused_edges};
 use crate::unify::kind_names;
 use crate::{person, rows};
 
@@ -25,12 +26,14 @@ pub struct ProfileView {
     pub segments: Vec<String>,
     /// Source records that are this profile: connection and node.
     pub records: Vec<(String, i64)>,
-    /// Identifier kind → number of values.
+    /// Identifier kind → number of values that were not refused.
     pub identifiers: Vec<(String, u64)>,
     /// What its records say of consent.
     pub consent: Vec<ConsentRow>,
     /// Links that were refused: rule and reason.
     pub refused: Vec<(String, String)>,
+    /// Identifiers of its records that were refused.
+    pub refused_identifiers: Vec<Refused>,
     /// What is to be known of predicted traits, by trait.
     pub cards: Vec<(String, ModelCard)>,
 }
@@ -81,7 +84,7 @@ impl Engine {
         Ok(Some((number, value)))
     }
 
-    /// The nodes that a reference means.
+    /// The nodes that a reference means; of those that carry an identifier the ones at which it stands, where there are any.
     pub(crate) fn find_nodes(&self, reference: &str) -> Result<Vec<NodeRow>> {
         if let Some(id) = ProfileId::parse(reference) {
             return self.ledger.nodes_of(self.ledger.resolve_alias(id)?);
@@ -90,7 +93,14 @@ impl Engine {
             let around = self.ledger.neighbourhood(&[], &[(number, value)])?;
             let carries =
                 |node: NodeId| around.edges.iter().any(|edge| edge.node == node && edge.kind == number && edge.value == value);
-            return Ok(around.nodes.into_iter().filter(|row| carries(row.node)).collect());
+            let mut carriers: Vec<NodeRow> = around.nodes.into_iter().filter(|row| carries(row.node)).collect();
+            let nodes: Vec<NodeId> = carriers.iter().map(|row| row.node).collect();
+            let refused = refused_edges(&self.ledger.links_of(&nodes)?);
+            let stands = |row: &NodeRow| !refused.contains(&(row.node, number, value));
+            if carriers.iter().any(stands) {
+                carriers.retain(stands);
+            }
+            return Ok(carriers);
         }
         if let Some((connection, id)) = reference.split_once('/') {
             let key = self.vault.blind_indexer(&format!("subject/{connection}"))?.index(id.as_bytes());
@@ -130,14 +140,16 @@ impl Engine {
         view.records = nodes.iter().map(|node| (node.source.to_string(), node.node.0)).collect();
         view.cards = self.model_cards()?;
         let ids: Vec<NodeId> = nodes.iter().map(|node| node.node).collect();
-        view.identifiers = self.identifier_counts(&ids)?;
+        let links = self.ledger.links_of(&ids)?;
+        view.identifiers = self.identifier_counts(&ids, &links)?;
         let purpose = reveal.then_some(Purpose::ProfileShow);
         view.consent = person::records_of(self, &ids, purpose).await?.into_iter().flat_map(|one| one.record.consent).collect();
-        for link in self.ledger.links_of(&ids)? {
+        for link in links.into_iter().filter(|link| link.node_a != link.node_b) {
             if let LinkVerdict::Refused(reason) = link.verdict {
                 view.refused.push((link.rule, reason));
             }
         }
+        view.refused_identifiers = self.refused_identifiers(id)?;
         Ok(view)
     }
 
@@ -153,9 +165,12 @@ impl Engine {
         cards.collect()
     }
 
-    fn identifier_counts(&self, nodes: &[NodeId]) -> Result<Vec<(String, u64)>> {
+    fn identifier_counts(&self, nodes: &[NodeId], links: &[Link]) -> Result<Vec<(String, u64)>> {
         let names = kind_names(self)?;
-        let mut values: Vec<(u16, [u8; 17])> = self.ledger.edges_of(nodes)?.iter().map(|edge| (edge.kind, edge.value)).collect();
+        let refused = refused_edges(links);
+        let edges = self.ledger.edges_of(nodes)?.into_iter();
+        let standing = edges.filter(|edge| !refused.contains(&(edge.node, edge.kind, edge.value)));
+        let mut values: Vec<(u16, BlindIndex)> = standing.map(|edge| (edge.kind, edge.value)).collect();
         values.sort_unstable();
         values.dedup();
         let mut counts: Vec<(String, u64)> = Vec::new();

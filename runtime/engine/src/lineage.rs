@@ -12,8 +12,18 @@ use serde::Serialize;
 
 use crate::compute::current_snapshot;
 use crate::engine::Engine;
+use crate::refusals::Refused;
 use crate::rows;
 use crate::tables::profile_tables;
+
+/// Why a profile is what it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ProfileWhy {
+    /// By attribute.
+    pub values: Vec<FieldLineage>,
+    /// Identifiers of its records that were refused.
+    pub refused: Vec<Refused>,
+}
 
 /// Where the value of one attribute comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,11 +54,11 @@ struct Candidate {
 }
 
 impl Engine {
-    /// For each attribute of a profile, which record won and which lost.
+    /// For each attribute of a profile, which record won and which lost; and which identifiers were refused.
     ///
     /// # Errors
     /// `E0807` without profiles; what the stores report.
-    pub async fn lineage(&self, id: ProfileId) -> Result<Vec<FieldLineage>> {
+    pub async fn lineage(&self, id: ProfileId) -> Result<ProfileWhy> {
         let (_, table) = current_snapshot(self)?;
         let sql = format!("SELECT * FROM \"profiles\" WHERE \"profile\" = '{id}'");
         let query = LakeQuery::new(sql, vec![table], self.now_us());
@@ -67,7 +77,7 @@ impl Engine {
             others.sort_unstable_by(|a, b| b.cmp(a));
             FieldLineage { name: winner.attribute, from: winner.source, others }
         });
-        Ok(lineage.collect())
+        Ok(ProfileWhy { values: lineage.collect(), refused: self.refused_identifiers(id)? })
     }
 
     async fn candidates(&self, nodes: &[NodeId]) -> Result<Vec<Candidate>> {

@@ -141,17 +141,7 @@ mod tests {
 
     fn rule() -> IdentifierRule {
         let normalize = NormalizeOptions { strip_plus_tags: true, strip_gmail_dots: true, region: None };
-        IdentifierRule {
-            name: "email".to_owned(),
-            priority: 1,
-            values_max: 5,
-            unique: false,
-            fanout_max: 50,
-            weak: false,
-            normalize,
-            blocked: Vec::new(),
-            presets: Vec::new(),
-        }
+        IdentifierRule { name: "email".to_owned(), normalize, ..IdentifierRule::default() }
     }
 
     fn indexer() -> BlindIndexer {

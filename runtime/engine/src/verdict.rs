@@ -56,7 +56,6 @@ mod tests {
     use std::sync::Arc;
 
     use affluent_model::consent::ConsentWord;
-    use affluent_model::plan::NormalizeOptions;
     use affluent_vault::{KeyRing, OsRandom, Vault, create_key_file};
     use arrow::array::StringArray;
     use proptest::prelude::*;
@@ -64,17 +63,7 @@ mod tests {
     use super::*;
 
     fn rule(kind: &str) -> IdentifierRule {
-        IdentifierRule {
-            name: kind.to_owned(),
-            priority: 1,
-            values_max: 5,
-            unique: false,
-            fanout_max: 50,
-            weak: false,
-            normalize: NormalizeOptions::default(),
-            blocked: Vec::new(),
-            presets: Vec::new(),
-        }
+        IdentifierRule { name: kind.to_owned(), ..IdentifierRule::default() }
     }
 
     fn vault() -> Vault {

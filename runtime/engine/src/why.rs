@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::decisions::{Standing, masked};
 use crate::engine::Engine;
 use crate::evidence::EvidenceReader;
+use crate::refusals::{Refused, between};
 use crate::unify::{kind_names, resolve_node};
 
 /// Why two references are one profile.
@@ -25,6 +26,8 @@ pub struct Why {
     /// What holds without each piece of evidence of the chain; empty where a rule joins without an identifier, which only the
     /// whole graph could tell.
     pub without: Vec<Counterfactual>,
+    /// What guard rails refused between them, where nothing joins them.
+    pub refused: Vec<Refused>,
 }
 
 /// One step of the chain between two records.
@@ -54,12 +57,13 @@ pub struct Counterfactual {
     pub profiles: u64,
 }
 
-/// Two profiles that a guard rail keeps apart.
+/// Two profiles that a guard rail keeps apart, or one with identifiers that were refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Quarantined {
     pub reason: String,
-    pub profiles: [String; 2],
-    /// Links between them that were refused.
+    /// Two, or one whose own identifiers were refused.
+    pub profiles: Vec<String>,
+    /// Links between them, or identifiers, that were refused.
     pub links: u64,
 }
 
@@ -71,7 +75,7 @@ enum Piece {
 }
 
 impl Engine {
-    /// Pairs of profiles that guard rails keep apart, by reason, `limit` at most of each.
+    /// Pairs of profiles that guard rails keep apart, and profiles with refused identifiers, by reason, `limit` at most of each.
     ///
     /// # Errors
     /// Those of the store.
@@ -79,14 +83,14 @@ impl Engine {
         let rows = self.ledger.kept_apart(limit)?.into_iter();
         let told = rows.map(|row| Quarantined {
             reason: row.reason,
-            profiles: [row.one, row.other].map(|id| id.to_string()),
+            profiles: std::iter::once(row.one).chain(row.other).map(|id| id.to_string()).collect(),
             links: row.links,
         });
         Ok(told.collect())
     }
 
-    /// The shortest chain of links between two references, and what would be without each piece of it; `None` when nothing
-    /// joins them.
+    /// The shortest chain of links between two references, and what would be without each piece of it, or what was refused
+    /// between them; `None` when nothing joins them and nothing was refused.
     ///
     /// # Errors
     /// `E0813` when a reference means nothing.
@@ -102,8 +106,11 @@ impl Engine {
         let links = self.ledger.links_of(&nodes)?;
         let pairs = from.iter().flat_map(|a| to.iter().map(move |b| (a.node, b.node)));
         let chains = pairs.filter_map(|(a, b)| Some((a, b, explain(&links, a, b)?)));
-        let Some((one, other, chain)) = chains.min_by_key(|(_, _, chain)| chain.len()) else { return Ok(None) };
         let names = kind_names(self)?;
+        let Some((one, other, chain)) = chains.min_by_key(|(_, _, chain)| chain.len()) else {
+            let refused = between((&from, &to), &around.nodes, &around.edges, &links, &names);
+            return Ok((!refused.is_empty()).then(|| Why { refused, ..Why::default() }));
+        };
         let identity = &self.plan.identity;
         let steps = chain.iter().map(|link| step(link, &around.nodes, &names, identity)).collect();
         let mut without = Vec::new();
@@ -115,7 +122,7 @@ impl Engine {
             let world = world?;
             without.extend(pieces.into_iter().map(|piece| world.without(piece, (one, other), &names)));
         }
-        Ok(Some(Why { steps, without }))
+        Ok(Some(Why { steps, without, refused: Vec::new() }))
     }
 }
 

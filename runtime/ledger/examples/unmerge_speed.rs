@@ -125,17 +125,8 @@ fn resolve(ledger: &SqliteLedger, lease: &Lease, around: Neighbourhood, change: 
 }
 
 fn rules() -> IdentityRules {
-    let identifier = |(priority, name): (u32, &str)| IdentifierRule {
-        name: name.to_owned(),
-        priority,
-        values_max: 5,
-        unique: false,
-        fanout_max: 50,
-        weak: false,
-        normalize: Default::default(),
-        blocked: Vec::new(),
-        presets: Vec::new(),
-    };
+    let identifier =
+        |(priority, name): (u32, &str)| IdentifierRule { name: name.to_owned(), priority, ..IdentifierRule::default() };
     let identifiers = [(1, "email"), (2, "phone")].map(identifier).to_vec();
     IdentityRules { identifiers, limits: IdentityLimits::default(), ..IdentityRules::default() }
 }

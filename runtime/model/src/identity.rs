@@ -65,7 +65,8 @@ pub const NO_KIND: u16 = u16::MAX;
 /// Why two nodes are, or are not, one profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// The smaller node id.
+    /// The smaller node id. Both are the same where an identifier of the node itself was refused: the profile would have had
+    /// too many values of its kind, and better identifiers joined it nevertheless.
     pub node_a: NodeId,
     pub node_b: NodeId,
     /// Name of the rule that made it.

@@ -11,6 +11,7 @@ pub mod duration;
 pub mod error;
 pub mod expression;
 pub mod fold;
+pub mod identifier_rule;
 pub mod identity;
 pub mod junk;
 pub mod limits;

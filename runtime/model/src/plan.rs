@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use crate::consent::{ConsentMapping, ConsentNeed};
 use crate::diagnostic::Location;
+use crate::identifier_rule::Period;
 use crate::junk::BlockPreset;
 use crate::lock::{Lock, PluginRules};
 use crate::matching::{AttributeRule, Comparison, RecordPair, ScoreRule, Veto};
-use crate::normalize::matches_pattern;
 use crate::pii::{PiiClass, PiiPolicy};
 use crate::pipeline_test::PipelineTest;
 use crate::prediction::PredictPlan;
@@ -358,6 +358,8 @@ pub struct IdentityRules {
 pub struct RecordColumns {
     /// The column that tells records apart; `None` = the first.
     pub id: Option<String>,
+    /// The column that tells when a record was observed; `None` = all at once.
+    pub at: Option<String>,
     /// Identifier or attribute → column, where they are not called the same.
     pub columns: BTreeMap<String, String>,
 }
@@ -367,8 +369,9 @@ pub struct RecordColumns {
 pub struct IdentifierRule {
     pub name: String,
     pub priority: u32,
-    /// Values one profile may have.
+    /// Values one profile may have, that were first seen within one period.
     pub values_max: u32,
+    pub values_per: Period,
     /// Two values = two persons.
     pub unique: bool,
     /// Nodes that one value may point to before it is blocked.
@@ -380,15 +383,6 @@ pub struct IdentifierRule {
     pub blocked: Vec<String>,
     /// Shipped lists of such values.
     pub presets: Vec<BlockPreset>,
-}
-
-impl IdentifierRule {
-    /// True when a canonical value is never an edge.
-    #[must_use]
-    pub fn blocks(&self, canonical: &str) -> bool {
-        self.presets.iter().any(|preset| preset.holds(&self.name, canonical))
-            || self.blocked.iter().any(|pattern| matches_pattern(pattern, canonical))
-    }
 }
 
 /// How a value becomes its canonical form.

@@ -10,6 +10,7 @@ mod tests;
 use affluent_model::identity::{BlindIndex, Edge, NodeId};
 use affluent_model::normalize;
 use affluent_model::plan::{IdentifierRule, IdentityRules};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 use sha2::{Digest, Sha256};
 
 use crate::evidence::Evidence;
@@ -36,6 +37,8 @@ pub struct Records<'a> {
 /// Where things stand in a row.
 struct Columns {
     id: usize,
+    /// When a record was observed, where the rules name a column.
+    at: Option<usize>,
     /// By identifier rule.
     identifiers: Vec<usize>,
     /// By attribute rule.
@@ -45,7 +48,7 @@ struct Columns {
 /// What rules name and the file has not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingColumn {
-    /// Identifier, attribute or `id`.
+    /// Identifier, attribute, `id` or `at`.
     pub name: String,
     pub column: String,
 }
@@ -65,6 +68,7 @@ impl<'a> Records<'a> {
             found.unwrap_or(0)
         };
         let id = rules.records.id.as_ref().map_or(0, |column| find("id", column));
+        let at = rules.records.at.as_ref().map(|column| find("at", column));
         let mut column_of = |name: &String| find(name, rules.records.columns.get(name).unwrap_or(name));
         let identifiers = rules.identifiers.iter().map(|rule| column_of(&rule.name)).collect();
         let attributes: Vec<usize> = rules.attributes.iter().map(|rule| column_of(&rule.name)).collect();
@@ -76,7 +80,7 @@ impl<'a> Records<'a> {
             kinds: rules.identifiers.iter().map(|rule| rule.name.clone()).collect(),
             compared: rules.compared(),
             evidence: (!attributes.is_empty()).then(|| Evidence::new(&rules.attributes)),
-            columns: Columns { id, identifiers, attributes },
+            columns: Columns { id, at, identifiers, attributes },
             ids: String::new(),
             id_ends: Vec::new(),
             nodes: Vec::new(),
@@ -88,12 +92,13 @@ impl<'a> Records<'a> {
     pub fn push<'r>(&mut self, field: impl Fn(usize) -> &'r str) {
         let id = field(self.columns.id).trim();
         let node = NodeId(i64::try_from(self.nodes.len()).unwrap_or(i64::MAX));
+        let seen_at_us = self.columns.at.map_or(0, |column| observed_at_us(field(column)));
         self.nodes.push(ResolveNode { node, key: digest(u16::MAX, id), first_seen_ms: 0, profile: None });
         self.ids.push_str(id);
         self.id_ends.push(u32::try_from(self.ids.len()).unwrap_or(u32::MAX));
         for ((kind, rule), column) in (0..).zip(&self.rules.identifiers).zip(&self.columns.identifiers) {
             if let Some(canonical) = usable(rule, field(*column)) {
-                self.edges.push(Edge { node, kind, value: digest(kind, &canonical), seen_at_us: 0 });
+                self.edges.push(Edge { node, kind, value: digest(kind, &canonical), seen_at_us });
             }
         }
         if let Some(evidence) = &mut self.evidence {
@@ -150,6 +155,17 @@ impl<'a> Records<'a> {
     pub fn group(&self, must_link: &[(NodeId, NodeId)], cannot_link: &[(NodeId, NodeId)]) -> Grouping {
         let input = ResolveInput { rules: self.rules, kinds: &self.kinds, nodes: &self.nodes, edges: &self.edges, blocked: &[] };
         group(&input, &Knowledge { evidence: self.evidence.as_ref(), must_link, cannot_link, former: &[] })
+    }
+}
+
+/// Microseconds UTC of a date or a time of ISO 8601, without an offset in UTC; what says no time comes last.
+fn observed_at_us(value: &str) -> i64 {
+    let value = value.trim();
+    let time = || NaiveDateTime::parse_from_str(&value.replacen(' ', "T", 1), "%Y-%m-%dT%H:%M:%S%.f").ok();
+    let day = || Some(NaiveDate::parse_from_str(value, "%Y-%m-%d").ok()?.and_time(NaiveTime::MIN));
+    match DateTime::parse_from_rfc3339(value) {
+        Ok(time) => time.timestamp_micros(),
+        Err(_) => time().or_else(day).map_or(i64::MAX, |time| time.and_utc().timestamp_micros()),
     }
 }
 

@@ -4,6 +4,7 @@
 //! load, store or open anything.
 
 mod components;
+mod excess;
 mod index;
 mod judge;
 mod labels;
@@ -25,6 +26,7 @@ use crate::evidence::names::NameJudge;
 use crate::weigh::ScoreModel;
 
 use components::{Components, Guards, Join, Partition};
+use excess::Demotion;
 use index::{NodeOrder, NodeRank, RankOfId, ValueIndex};
 use judge::Judge;
 use labels::label;
@@ -79,8 +81,8 @@ pub struct Resolution {
     /// Merged away → survivor.
     pub aliases: Vec<(ProfileId, ProfileId)>,
     pub splits: Vec<Split>,
-    /// Joined and refused, in the order they were tried. Complete for the nodes of the input: it replaces all links
-    /// stored for them. The joined ones are a tree per profile.
+    /// Joined and refused, in the order they were tried, then refused identifiers of single nodes. Complete for the nodes of the
+    /// input: it replaces all links stored for them. The joined ones are a tree per profile.
     pub links: Vec<Link>,
     /// Newly blocked values.
     pub blocked: Vec<BlockedIdentifier>,
@@ -114,6 +116,8 @@ pub struct Grouping {
     pub joined: Vec<(String, u64)>,
     /// Reason → links that were refused for it, by reason.
     pub refused: Vec<(String, u64)>,
+    /// Reason → identifiers of records that were refused for it, while the rest of the record joined.
+    pub demoted: Vec<(String, u64)>,
     pub blocked: Vec<BlockedIdentifier>,
     /// What was learnt for rules with a score.
     pub models: Vec<ScoreModel>,
@@ -123,8 +127,8 @@ pub struct Grouping {
 ///
 /// Guarantees: the partition is the same for any order of the input, for any numbering of nodes, and for the whole
 /// at once as for neighbourhood by neighbourhood; resolving the result again changes nothing. A unique kind never has
-/// two values in a profile of several nodes; no other kind has more than its `values_max`, unless one node alone
-/// brings more.
+/// two values in a profile of several nodes; no other kind has more than its `values_max` within its period, unless one node
+/// alone brings more. Identifiers that were refused do not count, and join nothing.
 ///
 /// Costs one sort of the edges, then near-linear time.
 #[must_use]
@@ -139,7 +143,9 @@ pub fn resolve_with(input: &ResolveInput<'_>, knowledge: &Knowledge<'_>) -> Reso
     let rules = RuleSet::compile(input.rules, input.kinds);
     let nodes = NodeOrder::new(input.nodes, &fingerprints(knowledge));
     let solved = solve(input, knowledge, &rules, &nodes);
-    let links = solved.proposals.iter().map(|proposal| link(proposal, input, &rules, &nodes, &solved.values)).collect();
+    let refused = solved.demotions.iter().map(|one| demoted(one, input, &rules, &nodes, &solved.values));
+    let links = solved.proposals.iter().map(|proposal| link(proposal, input, &rules, &nodes, &solved.values));
+    let links = links.chain(refused).collect();
     let labels = label(input.nodes, &nodes, &solved.partition, knowledge.former);
     Resolution {
         assignments: labels.assignments,
@@ -157,7 +163,7 @@ pub fn resolve_with(input: &ResolveInput<'_>, knowledge: &Knowledge<'_>) -> Reso
 pub fn group(input: &ResolveInput<'_>, knowledge: &Knowledge<'_>) -> Grouping {
     let rules = RuleSet::compile(input.rules, input.kinds);
     let nodes = NodeOrder::new(input.nodes, &fingerprints(knowledge));
-    let Solved { proposals, partition, blocked, models, .. } = solve(input, knowledge, &rules, &nodes);
+    let Solved { proposals, demotions, partition, blocked, models, .. } = solve(input, knowledge, &rules, &nodes);
     let mut group_of = vec![0; nodes.len()];
     for (position, group) in nodes.positions().iter().zip(&partition.component_of) {
         if let Some(slot) = group_of.get_mut(*position as usize) {
@@ -179,7 +185,12 @@ pub fn group(input: &ResolveInput<'_>, knowledge: &Knowledge<'_>) -> Grouping {
     if knowledge.must_link.is_empty() {
         joined.pop();
     }
-    Grouping { group_of, groups: partition.count, joined, refused: refused.into_iter().collect(), blocked, models }
+    let mut demoted: BTreeMap<String, u64> = BTreeMap::new();
+    for demotion in &demotions {
+        *demoted.entry(rules.reason(demotion.refusal)).or_default() += 1;
+    }
+    let (refused, demoted) = (refused.into_iter().collect(), demoted.into_iter().collect());
+    Grouping { group_of, groups: partition.count, joined, refused, demoted, blocked, models }
 }
 
 fn fingerprints(knowledge: &Knowledge<'_>) -> Vec<u64> {
@@ -189,6 +200,7 @@ fn fingerprints(knowledge: &Knowledge<'_>) -> Vec<u64> {
 struct Solved {
     values: ValueIndex,
     proposals: Vec<Proposal>,
+    demotions: Vec<Demotion>,
     partition: Partition,
     blocked: Vec<BlockedIdentifier>,
     models: Vec<ScoreModel>,
@@ -211,9 +223,10 @@ fn solve(input: &ResolveInput<'_>, knowledge: &Knowledge<'_>, rules: &RuleSet, n
         }
     }
     let (proposals, models) = propose(rules, &values, field, &mut components);
+    let demotions = components.demotions();
     let partition = components.into_partition();
     decided.extend(proposals);
-    Solved { values, proposals: decided, partition, blocked, models }
+    Solved { values, proposals: decided, demotions, partition, blocked, models }
 }
 
 /// Pairs of nodes by rank, in canonical order; pairs with nodes that are not in the input are left out.
@@ -228,6 +241,12 @@ fn ranked(pairs: &[(NodeId, NodeId)], nodes: &[ResolveNode], order: &NodeOrder) 
     ranked.sort_unstable();
     ranked.dedup();
     ranked
+}
+
+/// An identifier of a node that was refused: a link of the node with itself.
+fn demoted(one: &Demotion, input: &ResolveInput<'_>, rules: &RuleSet, nodes: &NodeOrder, values: &ValueIndex) -> Link {
+    let nodes_of = (one.node, one.node);
+    link(&Proposal { nodes: nodes_of, value: one.value, rule: one.rule, refusal: Some(one.refusal) }, input, rules, nodes, values)
 }
 
 fn link(proposal: &Proposal, input: &ResolveInput<'_>, rules: &RuleSet, nodes: &NodeOrder, values: &ValueIndex) -> Link {

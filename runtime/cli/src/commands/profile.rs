@@ -32,8 +32,8 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, command: &ProfileComma
             screen.result(&why, || render::why(why.as_ref()))?;
         }
         ProfileCommand::Why { one, other: None } => {
-            let fields = wired.engine.lineage(wired.engine.find_profile(one)?).await?;
-            screen.result(&fields, || render::lineage(&fields))?;
+            let why = wired.engine.lineage(wired.engine.find_profile(one)?).await?;
+            screen.result(&why, || render::lineage(&why))?;
         }
         ProfileCommand::Diff { rules } => {
             let diff = wired.engine.diff_rules(read_rules(shared, rules.as_deref())?.as_ref()).await?;

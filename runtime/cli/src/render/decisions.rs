@@ -26,17 +26,17 @@ fn profiles(count: usize) -> String {
     if count == 1 { "1 profile".to_owned() } else { format!("{count} profiles") }
 }
 
-/// Profiles that guard rails keep apart, reason by reason.
+/// Profiles that guard rails keep apart or take identifiers from, reason by reason.
 pub(crate) fn quarantine(rows: &[Quarantined]) -> String {
     if rows.is_empty() {
-        return "guard rails keep no profiles apart".to_owned();
+        return "guard rails keep no profiles apart and refuse no identifiers".to_owned();
     }
     let mut lines = Vec::new();
     for same in rows.chunk_by(|a, b| a.reason == b.reason) {
         lines.extend(same.first().map(|row| row.reason.clone()));
         lines.extend(same.iter().map(|row| {
-            let [one, other] = &row.profiles;
-            format!("  {one}  {other}  {} links refused", row.links)
+            let what = if row.profiles.len() > 1 { "links" } else { "identifiers" };
+            format!("  {}  {} {what} refused", row.profiles.join("  "), row.links)
         }));
     }
     lines.join("\n")

@@ -1,6 +1,6 @@
 //! A profile and the chain between two records, as text.
 
-use affluent_engine::{ConsentRow, ErasureView, FieldLineage, ProfileView, Suppression, ValueSource, Why, WhyStep};
+use affluent_engine::{ConsentRow, ErasureView, ProfileView, ProfileWhy, Refused, Suppression, ValueSource, Why, WhyStep};
 use affluent_profiles::purchases::card::{FitCard, ModelCard};
 use chrono::DateTime;
 
@@ -30,6 +30,9 @@ pub(crate) fn profile(view: &ProfileView) -> String {
     }
     for (rule, reason) in &view.refused {
         text.push_str(&format!("\nnot joined   by `{rule}`: {reason}"));
+    }
+    for one in &view.refused_identifiers {
+        text.push_str(&format!("\nleft out     {}", refused(one)));
     }
     text
 }
@@ -82,6 +85,10 @@ fn fitted_model(fit: &FitCard) -> String {
 /// Why two records are one person.
 pub(crate) fn why(why: Option<&Why>) -> String {
     let Some(why) = why else { return "nothing joins them: they are two profiles".to_owned() };
+    if !why.refused.is_empty() {
+        let refused: Vec<String> = why.refused.iter().map(refused).collect();
+        return format!("they are two profiles; refused was\n  {}", refused.join("\n  "));
+    }
     if why.steps.is_empty() {
         return "they are the same record".to_owned();
     }
@@ -116,15 +123,27 @@ pub(crate) fn why(why: Option<&Why>) -> String {
     lines.join("\n")
 }
 
-/// Where each attribute comes from.
-pub(crate) fn lineage(fields: &[FieldLineage]) -> String {
+/// Evidence that was refused, in one line.
+fn refused(one: &Refused) -> String {
+    let what = match (one.identifier.is_empty(), one.other.is_empty()) {
+        (true, _) => format!("{} and {} by `{}`", one.record, one.other, one.rule),
+        (false, true) => format!("{} of {}", one.identifier, one.record),
+        (false, false) => format!("{} of {} and {}", one.identifier, one.record, one.other),
+    };
+    format!("{what}: {}", one.reason)
+}
+
+/// Where each attribute comes from, and which identifiers were refused.
+pub(crate) fn lineage(why: &ProfileWhy) -> String {
+    let fields = &why.values;
     let shown = |one: &ValueSource| format!("{} record {}, {}", one.table, one.node, day(one.at_us));
     let mut lines = table(&["", "from", "not from"]);
     for field in fields {
         let others: Vec<String> = field.others.iter().map(shown).collect();
         lines.add_row([field.name.clone(), shown(&field.from), others.join("\n")]);
     }
-    lines.to_string()
+    let left_out = why.refused.iter().map(|one| format!("\nleft out: {}", refused(one)));
+    format!("{lines}{}", left_out.collect::<String>())
 }
 
 /// What was done about a person who is delivered nowhere, or is again.

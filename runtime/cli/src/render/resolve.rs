@@ -63,6 +63,7 @@ impl<'a> Report<'a> {
             "largest": self.largest,
             "joined": counted(&self.grouping.joined, "rule"),
             "refused": counted(&self.grouping.refused, "reason"),
+            "identifiers_refused": self.grouping.demoted.iter().map(|(reason, count)| json!({ "reason": reason, "identifiers": count })).collect::<Vec<_>>(),
             "blocked": blocked,
             "scores": self.scores.map(|scores| scores_json(&scores)),
             "models": self.grouping.models.iter().map(model_json).collect::<Vec<_>>(),
@@ -119,6 +120,9 @@ fn links_text(report: &Report<'_>) -> String {
     }
     for (reason, links) in &report.grouping.refused {
         rows.add_row([format!("refused: {reason}"), number(*links)]);
+    }
+    for (reason, identifiers) in &report.grouping.demoted {
+        rows.add_row([format!("identifiers left out: {reason}"), number(*identifiers)]);
     }
     for (kind, rule) in (0..).zip(&report.rules.identifiers) {
         let values = report.grouping.blocked.iter().filter(|blocked| blocked.kind == kind).count() as u64;

@@ -137,7 +137,12 @@ pub(super) fn veto(raw: &RawVeto, attributes: &[AttributeRule], report: &mut Fil
 
 /// Where identifiers and attributes stand; `known` are their names.
 pub(super) fn records(raw: Option<&RawRecords>, known: &[&str], report: &mut FileReport) -> RecordColumns {
-    let mut records = RecordColumns { id: raw.and_then(|raw| Some(raw.id.as_ref()?.to_string())), ..RecordColumns::default() };
+    let named = |column: Option<&Placed<String>>| column.map(|column| column.to_string());
+    let mut records = RecordColumns {
+        id: named(raw.and_then(|raw| raw.id.as_ref())),
+        at: named(raw.and_then(|raw| raw.at.as_ref())),
+        ..RecordColumns::default()
+    };
     for (name, column) in raw.and_then(|raw| raw.columns.as_ref()).into_iter().flat_map(Named::iter) {
         if !known.contains(&name.as_str()) {
             let message = format!("`{}` is neither an identifier nor an attribute", name.as_str());

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use affluent_model::identifier_rule::Period;
 use affluent_model::matching::AttributeRule;
 use affluent_model::plan::{
     IdentifierRule, IdentityLimits, IdentityRules, MatchRule, NormalizeOptions, Segment, SegmentPriority, SizeAlert,
@@ -12,11 +13,11 @@ use crate::mistake::{self, FileReport};
 use crate::near;
 use crate::node::Place;
 use crate::placed::{Named, Placed};
-use crate::raw::profiles::{RawIdentifier, RawIdentity, RawRule, RawSegment, RawSegments, RawStrip};
+use crate::raw::profiles::{
+    RawIdentifier, RawIdentity, RawMaximum, RawMaximumPer, RawPeriod, RawRule, RawSegment, RawSegments, RawStrip,
+};
 use crate::scalar;
 
-/// Values of one identifier that a profile may have, when the file does not say.
-const VALUES_MAX: u32 = 5;
 /// Members below which a change of size is not told, when the file does not say.
 const ALERT_MEMBERS_MIN: u64 = 100;
 /// A predicate on names that may be taken for an identifier.
@@ -57,10 +58,12 @@ pub(crate) fn identity(raw: &RawIdentity, root: &Path, report: &mut FileReport) 
 fn identifier_rule(name: String, raw: &RawIdentifier, place_in_file: u32, limits: IdentityLimits) -> IdentifierRule {
     let strips = |word: Option<RawStrip>| word == Some(RawStrip::Strip);
     let normalize = raw.normalize.as_ref();
+    let (values_max, values_per) = maximum(raw.max_per_profile.as_ref());
     IdentifierRule {
         name,
         priority: raw.priority.unwrap_or(place_in_file),
-        values_max: raw.max_per_profile.unwrap_or(VALUES_MAX),
+        values_max,
+        values_per,
         unique: raw.unique.unwrap_or(false),
         fanout_max: raw.max_fanout.unwrap_or(limits.fanout_max),
         weak: raw.weak.unwrap_or(false),
@@ -71,6 +74,23 @@ fn identifier_rule(name: String, raw: &RawIdentifier, place_in_file: u32, limits
         },
         blocked: texts(raw.block.as_ref()),
         presets: matching::presets(raw.presets.as_ref()),
+    }
+}
+
+/// Values that a profile may have of a kind, and over which time they are counted.
+fn maximum(raw: Option<&RawMaximum>) -> (u32, Period) {
+    match raw {
+        None => (IdentifierRule::default().values_max, Period::Ever),
+        Some(RawMaximum::Text(max)) => (*max, Period::Ever),
+        Some(RawMaximum::Map(RawMaximumPer { max, per })) => {
+            let period = match per {
+                None | Some(RawPeriod::Ever) => Period::Ever,
+                Some(RawPeriod::Week) => Period::Week,
+                Some(RawPeriod::Month) => Period::Month,
+                Some(RawPeriod::Year) => Period::Year,
+            };
+            (*max, period)
+        }
     }
 }
 

@@ -109,6 +109,9 @@ pub(crate) struct RawVeto {
 pub(crate) struct RawRecords {
     /// Column that tells records apart; the first when absent.
     pub(crate) id: Option<Placed<String>>,
+    /// Column that tells when a record was observed, as a date or time of ISO 8601: what was seen first counts where a profile
+    /// would have too many values. Without it all were seen at once.
+    pub(crate) at: Option<Placed<String>>,
     /// Identifier or attribute → column, where the two have different names.
     #[schemars(extend("x-keys" = "name"))]
     pub(crate) columns: Option<Named<Placed<String>>>,

@@ -57,10 +57,10 @@ pub(crate) struct RawIdentifier {
     /// Rank among identifiers, 1 = best; the place in the file when absent.
     #[schemars(range(min = 1))]
     pub(crate) priority: Option<u32>,
-    /// Values that one profile may have; 5 when absent.
-    #[schemars(range(min = 1))]
-    pub(crate) max_per_profile: Option<u32>,
-    /// Two values are two persons.
+    /// Values that one profile may have; 5 when absent. Where better identifiers join records that have more, the values that
+    /// were seen first stay and the others are refused.
+    pub(crate) max_per_profile: Option<RawMaximum>,
+    /// Two values are two persons, unless a better identifier says that they are one: then the value seen first stays.
     pub(crate) unique: Option<bool>,
     /// Records that one value may point to before it is blocked; `identifier_fanout` when absent.
     #[schemars(range(min = 1))]
@@ -77,6 +77,35 @@ pub(crate) struct RawIdentifier {
     pub(crate) block: Option<Vec<Placed<String>>>,
     /// Shipped lists of values that join nothing.
     pub(crate) presets: Option<Vec<RawPreset>>,
+}
+
+/// A number, for ever, or a number and a period.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename = "$kind", rename_all = "snake_case")]
+#[schemars(untagged)]
+pub(crate) enum RawMaximum {
+    #[schemars(extend("minimum" = 1))]
+    Text(u32),
+    Map(RawMaximumPer),
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawMaximumPer {
+    /// Values of a profile that were first seen within the same period.
+    #[schemars(range(min = 1))]
+    pub(crate) max: u32,
+    /// Any 7, 30 or 365 days; for ever when absent.
+    pub(crate) per: Option<RawPeriod>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawPeriod {
+    Ever,
+    Week,
+    Month,
+    Year,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -45,9 +45,9 @@ pub struct Neighbourhood {
 pub struct Unknown {
     /// Nodes without a label, sorted.
     pub nodes: Vec<NodeId>,
-    /// Edges that are not there, by node, kind and value.
+    /// Edges that are not there, or were seen earlier than was known, by node, kind and value.
     pub edges: Vec<Edge>,
-    /// Edges that are there, seen earlier or later than was known.
+    /// Edges that are there, seen later than was known.
     pub seen_again: Vec<Edge>,
 }
 
@@ -78,13 +78,14 @@ pub struct ResolutionCommit {
     pub now_us: i64,
 }
 
-/// Two profiles that a guard rail keeps apart.
+/// Two profiles that a guard rail keeps apart, or one with identifiers that were refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptApart {
     pub reason: String,
     pub one: ProfileId,
-    pub other: ProfileId,
-    /// Links between them that were refused for this reason.
+    /// `None` = identifiers of `one` were refused.
+    pub other: Option<ProfileId>,
+    /// Links between them, or identifiers, that were refused for this reason.
     pub links: u64,
 }
 
@@ -172,8 +173,8 @@ pub trait Identity {
     /// Those of the store.
     fn edges_of(&self, nodes: &[NodeId]) -> Result<Vec<Edge>>;
 
-    /// Pairs of profiles with refused links between them, by reason, those with most links first; `limit` at most of each
-    /// reason.
+    /// Pairs of profiles with refused links between them, and profiles with refused identifiers, by reason, those with most
+    /// first; `limit` at most of each reason.
     ///
     /// # Errors
     /// Those of the store.

@@ -128,7 +128,7 @@ impl Identity for SqliteLedger {
                     SELECT l.refused_by AS reason, min(a.profile, b.profile) AS one, max(a.profile, b.profile) AS other,
                         count(*) AS links
                     FROM link l JOIN assignment a ON a.node = l.node_a JOIN assignment b ON b.node = l.node_b
-                    WHERE l.refused_by IS NOT NULL AND a.profile <> b.profile GROUP BY 1, 2, 3
+                    WHERE l.refused_by IS NOT NULL AND (a.profile <> b.profile OR l.node_a = l.node_b) GROUP BY 1, 2, 3
                 ), ranked AS (
                     SELECT *, row_number() OVER (PARTITION BY reason ORDER BY links DESC, one, other) AS place FROM pair
                 )
@@ -136,6 +136,7 @@ impl Identity for SqliteLedger {
             let mut statement = connection.prepare_cached(sql)?;
             collect(statement.query_map([limit_of(limit)], |row| {
                 let (one, other) = (profile_of(row.get(1)?), profile_of(row.get(2)?));
+                let other = (one != other).then_some(other);
                 Ok(KeptApart { reason: row.get(0)?, one, other, links: count_at(row, 3)? })
             })?)
         })

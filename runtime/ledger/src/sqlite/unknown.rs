@@ -85,7 +85,8 @@ fn take<'e>(edges: &mut Peekable<impl Iterator<Item = &'e Edge>>, seen: Option<[
 fn put(edge: &Edge, seen: Option<[i64; 2]>, unknown: &mut Unknown) {
     match seen {
         None => unknown.edges.push(*edge),
-        Some([first, last]) if edge.seen_at_us < first || edge.seen_at_us > last => unknown.seen_again.push(*edge),
+        Some([first, _]) if edge.seen_at_us < first => unknown.edges.push(*edge),
+        Some([_, last]) if edge.seen_at_us > last => unknown.seen_again.push(*edge),
         Some(_) => {}
     }
 }

@@ -136,8 +136,8 @@ proptest! {
         let unknown = store.unknown(&nodes, &edges).unwrap();
 
         let known = |edge: &Edge| graph.edges.iter().find(|known| (known.node, known.kind, known.value) == (edge.node, edge.kind, edge.value));
-        let new: Vec<Edge> = edges.iter().filter(|edge| known(edge).is_none()).copied().collect();
-        let again: Vec<Edge> = edges.iter().filter(|edge| known(edge).is_some_and(|known| known.seen_at_us != edge.seen_at_us)).copied().collect();
+        let new: Vec<Edge> = edges.iter().filter(|edge| known(edge).is_none_or(|known| edge.seen_at_us < known.seen_at_us)).copied().collect();
+        let again: Vec<Edge> = edges.iter().filter(|edge| known(edge).is_some_and(|known| edge.seen_at_us > known.seen_at_us)).copied().collect();
         let has_label = |node: &NodeId| graph.assignments.iter().any(|(labelled, _)| labelled == node);
         prop_assert_eq!(unknown.edges, new);
         prop_assert_eq!(unknown.seen_again, again);

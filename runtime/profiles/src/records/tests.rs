@@ -30,13 +30,9 @@ pub(super) fn rules(rules: Vec<MatchRule>, veto: Option<Veto>) -> IdentityRules 
     let identifiers = (1..).zip(KINDS).map(|(priority, name)| IdentifierRule {
         name: name.to_owned(),
         priority,
-        values_max: 5,
-        unique: false,
         fanout_max: 10,
         weak: name == "device",
-        normalize: Default::default(),
-        blocked: Vec::new(),
-        presets: Vec::new(),
+        ..IdentifierRule::default()
     });
     let attributes = [
         ("first", AttributeForm::GivenName),

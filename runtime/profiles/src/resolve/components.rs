@@ -1,9 +1,10 @@
 //! Components that grow link by link under guard rails: a union-find whose sets also know their identifier values. The
 //! values of all nodes lie in one arena, ascending per node; a join that brings new values appends the merged list.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::ops::Range;
 
+use super::excess::{Basis, Demotion, Excess};
 use super::index::{NodeRank, ValueIndex, ValueRank, narrow};
 use super::judge::Judge;
 use super::rules::{Refusal, RuleSet};
@@ -18,8 +19,8 @@ struct Slice {
 /// A growing partition of the nodes.
 pub(super) struct Components<'a> {
     rules: &'a RuleSet,
-    /// Kind rank → its values.
-    kind_values: &'a [Range<ValueRank>],
+    index: &'a ValueIndex,
+    excess: Excess<'a>,
     parents: Vec<NodeRank>,
     /// Of roots: how many nodes.
     sizes: Vec<u32>,
@@ -61,7 +62,8 @@ impl<'a> Components<'a> {
         }
         Self {
             rules,
-            kind_values: index.kind_values(),
+            index,
+            excess: Excess::new(rules, index),
             parents: (0..).take(nodes).collect(),
             sizes: vec![1; nodes],
             values,
@@ -77,8 +79,9 @@ impl<'a> Components<'a> {
         self.root(a) == self.root(b)
     }
 
-    /// Joins the components of two nodes unless a guard rail forbids it.
-    pub(super) fn join(&mut self, a: NodeRank, b: NodeRank) -> Join {
+    /// Joins the components of two nodes unless a guard rail forbids it; leaves identifiers out that are worse than what the
+    /// link stands on where there would be too many.
+    pub(super) fn join(&mut self, a: NodeRank, b: NodeRank, basis: &Basis<'_>) -> Join {
         let (a, b) = (self.root(a), self.root(b));
         if a == b {
             return Join::AlreadyOne;
@@ -90,14 +93,47 @@ impl<'a> Components<'a> {
         if self.are_enemies(a, b) {
             return Join::Refused(Refusal::CannotLink);
         }
-        if let Some(refusal) = self.merge_values(a, b) {
-            return Join::Refused(refusal);
-        }
+        self.merge_values(a, b);
+        let sides = (self.slice(get(&self.values, a).unwrap_or_default()), self.slice(get(&self.values, b).unwrap_or_default()));
+        let left_out = match self.excess.fit(sides, &self.merged, Some(basis)) {
+            Ok(left_out) => left_out,
+            Err(refusal) => return Join::Refused(refusal),
+        };
         if self.guards.judge.is_some_and(|judge| judge.keeps_apart(self.members(a), self.members(b))) {
             return Join::Refused(Refusal::Veto);
         }
+        if !left_out.is_empty() {
+            self.merged.retain(|value| left_out.binary_search(value).is_err());
+        }
+        self.excess.note_use(&self.merged, basis);
         self.unite(a, b);
+        for value in left_out {
+            self.demote(value, a, basis.rule);
+        }
         Join::Joined
+    }
+
+    /// Refuses a value at all nodes of a component.
+    fn demote(&mut self, value: ValueRank, member: NodeRank, rule: u16) {
+        let root = self.root(member);
+        let index = self.index;
+        let nodes: Vec<NodeRank> = index.carriers(value).iter().copied().filter(|node| self.root(*node) == root).collect();
+        self.excess.demote(value, nodes.into_iter(), rule);
+    }
+
+    /// The nodes that carry a value, without those at which it was refused.
+    pub(super) fn carriers(&self, value: ValueRank) -> Cow<'a, [NodeRank]> {
+        self.excess.standing(self.index.carriers(value), value)
+    }
+
+    /// Identifiers that were refused and that their component has from no other node.
+    pub(super) fn demotions(&mut self) -> Vec<Demotion> {
+        let mut demotions: Vec<Demotion> = self.excess.demotions().collect();
+        demotions.retain(|one| {
+            let root = self.root(one.node);
+            self.slice(get(&self.values, root).unwrap_or_default()).binary_search(&one.value).is_err()
+        });
+        demotions
     }
 
     /// Joins the components of two nodes whatever the guard rails say: a person decided.
@@ -107,7 +143,7 @@ impl<'a> Components<'a> {
             return Join::AlreadyOne;
         }
         // Only the merged values count here, not what they would forbid.
-        let _ = self.merge_values(a, b);
+        self.merge_values(a, b);
         self.unite(a, b);
         Join::Joined
     }
@@ -179,39 +215,21 @@ impl<'a> Components<'a> {
         self.arena.get(slice.start as usize..(slice.start + slice.length) as usize).unwrap_or(&[])
     }
 
-    /// Puts the values of both into `merged`, or says which kind forbids it.
-    fn merge_values(&mut self, a: NodeRank, b: NodeRank) -> Option<Refusal> {
+    /// Puts the values of both into `merged`.
+    fn merge_values(&mut self, a: NodeRank, b: NodeRank) {
         let mut merged = std::mem::take(&mut self.merged);
         merged.clear();
         let left = self.slice(get(&self.values, a).unwrap_or_default());
         let right = self.slice(get(&self.values, b).unwrap_or_default());
         merge(left, right, &mut merged);
-        let refusal = if merged.len() > left.len().max(right.len()) { self.refusal(left, right, &merged) } else { None };
-        let refusal = refusal.or_else(|| self.unique_refusal(&merged));
         self.merged = merged;
-        refusal
-    }
-
-    fn refusal(&self, left: &[ValueRank], right: &[ValueRank], merged: &[ValueRank]) -> Option<Refusal> {
-        (0..).zip(self.rules.kinds.iter().zip(self.kind_values)).find_map(|(rank, (kind, range))| {
-            let count = count_in(merged, range);
-            let had = count_in(left, range).max(count_in(right, range));
-            let is_refused = !kind.unique && count > kind.values_max as usize && count > had;
-            is_refused.then_some(Refusal::Values(rank))
-        })
-    }
-
-    fn unique_refusal(&self, merged: &[ValueRank]) -> Option<Refusal> {
-        (0..)
-            .zip(self.rules.kinds.iter().zip(self.kind_values))
-            .find_map(|(rank, (kind, range))| (kind.unique && count_in(merged, range) > 1).then_some(Refusal::Unique(rank)))
     }
 
     /// Where the merged values lie: in the list of one of the two where that has them all, else appended.
     fn store_merged(&mut self, a: NodeRank, b: NodeRank) -> Slice {
         let (left, right) = (get(&self.values, a).unwrap_or_default(), get(&self.values, b).unwrap_or_default());
         let longer = if left.length >= right.length { left } else { right };
-        if self.merged.len() == longer.length as usize {
+        if self.merged == self.slice(longer) {
             return longer;
         }
         let start = narrow(self.arena.len());
@@ -268,11 +286,6 @@ fn merge(mut left: &[ValueRank], mut right: &[ValueRank], merged: &mut Vec<Value
     }
     merged.extend_from_slice(left);
     merged.extend_from_slice(right);
-}
-
-fn count_in(values: &[ValueRank], range: &Range<ValueRank>) -> usize {
-    let below_end = values.partition_point(|value| *value < range.end);
-    below_end.saturating_sub(values.partition_point(|value| *value < range.start))
 }
 
 fn get<T: Copy>(items: &[T], at: NodeRank) -> Option<T> {

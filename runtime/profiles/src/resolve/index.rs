@@ -121,6 +121,8 @@ pub(super) struct ValueIndex {
     carriers: Vec<NodeRank>,
     /// Kind rank → its values.
     kind_values: Vec<Range<ValueRank>>,
+    /// Value → when it was first seen, microseconds UTC.
+    seen_at: Vec<i64>,
 }
 
 impl ValueIndex {
@@ -167,6 +169,8 @@ impl ValueIndex {
         }
         let value = narrow(self.samples.len());
         self.samples.extend(run.first().map(|entry| entry.edge));
+        let seen_at = run.iter().filter_map(|entry| edges.get(entry.edge as usize)).map(|edge| edge.seen_at_us).min();
+        self.seen_at.push(seen_at.unwrap_or(0));
         self.starts.push(narrow(self.carriers.len()));
         if let Some(range) = self.kind_values.get_mut(usize::from(rank)) {
             let first = if range.start == range.end { value } else { range.start };
@@ -186,6 +190,11 @@ impl ValueIndex {
     /// The kind of each value, as ranges by kind rank.
     pub(super) fn kind_values(&self) -> &[Range<ValueRank>] {
         &self.kind_values
+    }
+
+    /// When a value was first seen, microseconds UTC.
+    pub(super) fn seen_at(&self, value: ValueRank) -> i64 {
+        self.seen_at.get(value as usize).copied().unwrap_or(0)
     }
 
     /// The nodes that carry a value, in order.

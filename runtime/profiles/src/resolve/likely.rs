@@ -2,6 +2,7 @@
 //! tried from the best to the least, so that a weak link never decides who a strong one may join.
 
 use super::components::{Components, Join};
+use super::excess::Basis;
 use super::index::{NodeRank, ValueIndex, ValueRank};
 use super::judge::{Judge, Strength};
 use super::propose::{NO_VALUE, Proposal, groups};
@@ -50,11 +51,15 @@ pub(super) fn propose_checked(
     if rule.kinds.is_empty() {
         pairs_by_blocks(&rule.checks, field, &mut pairs);
     } else {
-        groups(rule, index, |carriers, value| pairs_of_value(&rule.checks, carriers, value, field.judge, &mut pairs));
+        let each = |_: &mut Components<'_>, carriers: &[NodeRank], value| {
+            pairs_of_value(&rule.checks, carriers, value, field.judge, &mut pairs);
+        };
+        groups(rule, index, components, each);
     }
+    let basis = Basis { rule: rule_at, kinds: &rule.kinds };
     pairs.sort_unstable();
     for pair in pairs {
-        let refusal = match components.join(pair.nodes.0, pair.nodes.1) {
+        let refusal = match components.join(pair.nodes.0, pair.nodes.1, &basis) {
             Join::AlreadyOne => continue,
             Join::Joined => None,
             Join::Refused(refusal) => Some(refusal),
@@ -135,6 +140,7 @@ pub(super) fn propose_scored(
         }
     }
     pairs.sort_unstable();
+    let basis = Basis { rule: rule_at, kinds: &[] };
     for Pair { nodes: (a, b), value, .. } in pairs {
         if components.is_one(a, b) {
             continue;
@@ -142,7 +148,7 @@ pub(super) fn propose_scored(
         let refusal = if are_strangers(&weigher, components, a, b) {
             Some(Refusal::Score)
         } else {
-            match components.join(a, b) {
+            match components.join(a, b, &basis) {
                 Join::AlreadyOne | Join::Joined => None,
                 Join::Refused(refusal) => Some(refusal),
             }

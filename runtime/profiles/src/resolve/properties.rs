@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use affluent_model::diagnostic::Location;
+use affluent_model::identifier_rule::Period;
 use affluent_model::identity::{BlockedIdentifier, Edge, Link, LinkVerdict, NodeId, NodeKey, ProfileId};
-use affluent_model::plan::{IdentityRules, MatchRule};
+use affluent_model::plan::{IdentifierRule, IdentityRules, MatchRule};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -13,9 +14,11 @@ use super::{Knowledge, Resolution, ResolveInput, ResolveNode, own_id, resolve_wi
 use crate::explain::explain;
 
 const NODES: u8 = 14;
+const DAY_US: i64 = 86_400_000_000;
 
 fn edges() -> impl Strategy<Value = Vec<Edge>> {
-    let edge = (1..=NODES, 0..4u16, 0..7u8).prop_map(|(carrier, kind, number)| edge(carrier, kind, number));
+    let edge = (1..=NODES, 0..4u16, 0..7u8, 0..6i64)
+        .prop_map(|(carrier, kind, number, seen)| Edge { seen_at_us: seen * 3 * DAY_US, ..edge(carrier, kind, number) });
     prop::collection::vec(edge, 0..50)
 }
 
@@ -28,7 +31,15 @@ fn any_rules() -> impl Strategy<Value = IdentityRules> {
         at: Location::file_start("profiles/identity.yaml"),
     };
     let named = vec![rule("account", &["user_id"]), rule("pair", &["email", "device"]), rule("phone", &["phone"])];
-    prop_oneof![Just(rules()), Just(IdentityRules { rules: named, ..rules() })]
+    // Few values of a kind, within a period, so that many are left out; a worse kind is unique.
+    let mut narrow = rules();
+    narrow.identifiers[1].values_max = 2;
+    narrow.identifiers[2].unique = true;
+    narrow.identifiers[3].weak = false;
+    narrow.identifiers[3].values_max = 2;
+    narrow.identifiers[3].values_per = Period::Week;
+    let narrow_named = IdentityRules { rules: named.clone(), ..narrow.clone() };
+    prop_oneof![Just(rules()), Just(IdentityRules { rules: named, ..rules() }), Just(narrow), Just(narrow_named)]
 }
 
 fn all_nodes() -> Vec<ResolveNode> {
@@ -39,6 +50,20 @@ fn all_nodes() -> Vec<ResolveNode> {
 fn partition(nodes: &[ResolveNode]) -> BTreeMap<NodeKey, BTreeSet<NodeKey>> {
     let members = |profile| nodes.iter().filter(|node| node.profile == profile).map(|node| node.key).collect();
     nodes.iter().map(|node| (node.key, members(node.profile))).collect()
+}
+
+/// The identifiers that were refused, by key of their nodes.
+fn refused(nodes: &[ResolveNode], links: &[Link]) -> BTreeSet<(NodeKey, u16, NodeKey)> {
+    let key = |id: NodeId| nodes.iter().find(|node| node.node == id).map(|node| node.key);
+    let own = links.iter().filter(|link| link.node_a == link.node_b);
+    own.filter_map(|link| Some((key(link.node_a)?, link.kind, link.value))).collect()
+}
+
+/// The most values that were first seen within a period; `seen` is sorted.
+fn at_once(rule: &IdentifierRule, seen: &[i64]) -> usize {
+    let period = rule.values_per.microseconds().unwrap_or(i64::MAX);
+    let from = |first: &i64| seen.iter().filter(|time| **time >= *first && **time - *first < period).count();
+    seen.iter().map(from).max().unwrap_or(0)
 }
 
 fn resolved(rules: &IdentityRules, edges: &[Edge]) -> (Vec<ResolveNode>, Resolution) {
@@ -236,7 +261,8 @@ proptest! {
         let resolution = run(&rules, &other, &moved, &[]);
         apply(&mut other, &resolution);
 
-        let mut expected = resolved(&rules, &edges).0;
+        let (mut expected, known) = resolved(&rules, &edges);
+        prop_assert_eq!(refused(&other, &resolution.links), refused(&expected, &known.links));
         expected.sort_by_key(|node| node.key);
         other.sort_by_key(|node| node.key);
         let profiles = |nodes: &[ResolveNode]| nodes.iter().map(|node| (node.key, node.profile)).collect::<Vec<_>>();
@@ -275,15 +301,31 @@ proptest! {
         for members in partition(&nodes).values().filter(|members| members.len() > 1) {
             prop_assert!(members.len() <= rules.limits.profile_nodes_max as usize);
             for (kind, identifier) in (0..).zip(&rules.identifiers) {
-                let values = |keys: &BTreeSet<NodeKey>| {
-                    let inside = |edge: &&Edge| edge.kind == kind && !is_blocked(edge)
-                        && nodes.iter().any(|node| node.node == edge.node && keys.contains(&node.key));
-                    edges.iter().filter(inside).map(|edge| edge.value).collect::<BTreeSet<_>>().len()
+                let values = |keys: &BTreeSet<NodeKey>, counts: &dyn Fn(NodeKey, &Edge) -> bool| {
+                    let key = |edge: &&Edge| nodes.iter().find(|node| node.node == edge.node && keys.contains(&node.key)).map(|node| node.key);
+                    let inside = |edge: &&Edge| edge.kind == kind && !is_blocked(edge) && key(edge).is_some_and(|key| counts(key, edge));
+                    let values: BTreeSet<_> = edges.iter().filter(inside).map(|edge| edge.value).collect();
+                    let first_seen = |value| edges.iter().filter(|edge| (edge.kind, edge.value) == (kind, value)).map(|edge| edge.seen_at_us).min();
+                    let mut seen: Vec<i64> = values.into_iter().filter_map(first_seen).collect();
+                    seen.sort_unstable();
+                    at_once(identifier, &seen)
                 };
-                let alone = members.iter().map(|key| values(&BTreeSet::from([*key]))).max().unwrap_or(0);
+                let refused = refused(&nodes, &resolution.links);
+                let alone = members.iter().map(|key| values(&BTreeSet::from([*key]), &|_, _| true)).max().unwrap_or(0);
                 let values_max = if identifier.unique { 1 } else { alone.max(identifier.values_max as usize) };
-                prop_assert!(values(members) <= values_max, "{}", identifier.name);
+                let stands = |key: NodeKey, edge: &Edge| !refused.contains(&(key, edge.kind, edge.value));
+                prop_assert!(values(members, &stands) <= values_max, "{}", identifier.name);
             }
+        }
+    }
+
+    #[test]
+    fn an_identifier_that_was_refused_joins_nothing(rules in any_rules(), edges in edges()) {
+        let (nodes, resolution) = resolved(&rules, &edges);
+        let refused = refused(&nodes, &resolution.links);
+        for link in resolution.links.iter().filter(|link| link.verdict == LinkVerdict::Joined) {
+            let ends = nodes.iter().filter(|node| [link.node_a, link.node_b].contains(&node.node));
+            prop_assert!(ends.into_iter().all(|node| !refused.contains(&(node.key, link.kind, link.value))), "{:?}", link);
         }
     }
 

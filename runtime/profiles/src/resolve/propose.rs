@@ -3,6 +3,7 @@
 //! before it, so that two who fit each other still meet.
 
 use super::components::{Components, Join};
+use super::excess::Basis;
 use super::index::{NodeRank, ValueIndex, ValueRank, narrow};
 use super::likely::{Field, propose_checked, propose_scored};
 use super::rules::{KindRank, Refusal, Rule, RuleSet};
@@ -48,7 +49,11 @@ pub(super) fn propose(
                 propose_checked((rule_at, rule), index, field, components, &mut proposals);
             }
             (None, _) if rule.checks.is_empty() => {
-                groups(rule, index, |carriers, value| link_star(carriers, (rule_at, value), components, &mut proposals));
+                let basis = Basis { rule: rule_at, kinds: &rule.kinds };
+                let each = |components: &mut Components<'_>, carriers: &[NodeRank], value| {
+                    link_star(carriers, (&basis, value), components, &mut proposals);
+                };
+                groups(rule, index, components, each);
             }
             _ => {}
         }
@@ -56,25 +61,32 @@ pub(super) fn propose(
     (proposals, models)
 }
 
-/// The nodes that share a value of every kind of the rule, group by group, with the value of the best kind.
-pub(super) fn groups(rule: &Rule, index: &ValueIndex, mut each: impl FnMut(&[NodeRank], ValueRank)) {
+/// The nodes that share a value of every kind of the rule, group by group, with the value of the best kind. Identifiers that
+/// were refused at a node are not shared with it; a rule refuses worse kinds only than its own, so none while it is tried.
+pub(super) fn groups<'a>(
+    rule: &Rule,
+    index: &ValueIndex,
+    components: &mut Components<'a>,
+    mut each: impl FnMut(&mut Components<'a>, &[NodeRank], ValueRank),
+) {
     if let [kind] = rule.kinds.as_slice() {
         for value in index.values_of(*kind) {
-            each(index.carriers(value), value);
+            let carriers = components.carriers(value);
+            each(components, &carriers, value);
         }
         return;
     }
-    for group in shared_by_all_kinds(rule, index).chunk_by(|a, b| a.group == b.group) {
+    for group in shared_by_all_kinds(rule, index, components).chunk_by(|a, b| a.group == b.group) {
         let carriers: Vec<NodeRank> = group.iter().map(|member| member.node).collect();
         if let Some(first) = group.first() {
-            each(&carriers, first.value);
+            each(components, &carriers, first.value);
         }
     }
 }
 
 fn link_star(
     carriers: &[NodeRank],
-    (rule, value): (u16, ValueRank),
+    (basis, value): (&Basis<'_>, ValueRank),
     components: &mut Components<'_>,
     proposals: &mut Vec<Proposal>,
 ) {
@@ -86,12 +98,12 @@ fn link_star(
         }
         let mut is_joined = false;
         for centre in &centres {
-            let refusal = match components.join(*centre, *node) {
+            let refusal = match components.join(*centre, *node, basis) {
                 Join::AlreadyOne => continue,
                 Join::Joined => None,
                 Join::Refused(refusal) => Some(refusal),
             };
-            proposals.push(Proposal { nodes: (*centre, *node), value, rule, refusal });
+            proposals.push(Proposal { nodes: (*centre, *node), value, rule: basis.rule, refusal });
             is_joined = refusal.is_none();
             if is_joined {
                 break;
@@ -118,15 +130,14 @@ struct Member {
 }
 
 /// Groups of at least two nodes that share a value of every kind of the rule, in order of these values.
-fn shared_by_all_kinds(rule: &Rule, index: &ValueIndex) -> Vec<Member> {
+fn shared_by_all_kinds(rule: &Rule, index: &ValueIndex, components: &Components<'_>) -> Vec<Member> {
     let Some((first, others)) = rule.kinds.split_first() else { return Vec::new() };
     let mut members = Vec::new();
     for value in shared_values(*first, index) {
-        let carriers = index.carriers(value).iter();
-        members.extend(carriers.map(|node| Member { group: value, node: *node, value }));
+        members.extend(components.carriers(value).iter().map(|node| Member { group: value, node: *node, value }));
     }
     for kind in others {
-        members = narrowed(members, *kind, index);
+        members = narrowed(members, *kind, index, components);
     }
     members
 }
@@ -136,10 +147,10 @@ fn shared_values(kind: KindRank, index: &ValueIndex) -> impl Iterator<Item = Val
 }
 
 /// The groups split by the values of one more kind; those left with one node are dropped.
-fn narrowed(mut members: Vec<Member>, kind: KindRank, index: &ValueIndex) -> Vec<Member> {
+fn narrowed(mut members: Vec<Member>, kind: KindRank, index: &ValueIndex, components: &Components<'_>) -> Vec<Member> {
     let mut carried: Vec<(NodeRank, ValueRank)> = Vec::new();
     for value in shared_values(kind, index) {
-        carried.extend(index.carriers(value).iter().map(|node| (*node, value)));
+        carried.extend(components.carriers(value).iter().map(|node| (*node, value)));
     }
     carried.sort_unstable();
     members.sort_unstable_by_key(|member| (member.node, member.group));

@@ -1,5 +1,6 @@
 //! Identity rules made ready for resolution: identifier kinds by rank (best priority first) and match rules over ranks.
 
+use affluent_model::identifier_rule::Period;
 use affluent_model::matching::{Comparison, ScoreRule, Subject, Test};
 use affluent_model::plan::{IdentifierRule, IdentityRules};
 
@@ -33,6 +34,7 @@ pub(super) struct Kind {
     /// The ledger's number.
     pub(super) number: Option<u16>,
     pub(super) values_max: u32,
+    pub(super) values_per: Period,
     pub(super) unique: bool,
     pub(super) fanout_max: u32,
     weak: bool,
@@ -92,6 +94,7 @@ impl RuleSet {
                 name: identifier.name.clone(),
                 number: kind_names.iter().position(|name| *name == identifier.name).and_then(|at| u16::try_from(at).ok()),
                 values_max: identifier.values_max,
+                values_per: identifier.values_per,
                 unique: identifier.unique,
                 fanout_max: identifier.fanout_max,
                 weak: identifier.weak,
@@ -132,8 +135,8 @@ impl RuleSet {
         match refusal {
             Refusal::Unique(rank) => format!("`{}` is unique and would have two values", name(rank)),
             Refusal::Values(rank) => {
-                let values_max = self.kind(rank).map_or(0, |kind| kind.values_max);
-                format!("`{}` would have more than {values_max} values", name(rank))
+                let (max, per) = self.kind(rank).map_or((0, Period::Ever), |kind| (kind.values_max, kind.values_per));
+                format!("`{}` would have more than {max} values{per}", name(rank))
             }
             Refusal::Nodes => format!("the profile would have more than {} nodes", self.profile_nodes_max),
             Refusal::Veto => "names or other attributes of the two sides contradict each other".to_owned(),

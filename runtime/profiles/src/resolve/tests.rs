@@ -1,6 +1,7 @@
 //! The rules of identity, one test each. A node is a letter, an identifier value a number.
 
 use affluent_model::diagnostic::Location;
+use affluent_model::identifier_rule::Period;
 use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, LinkVerdict, NodeId, NodeKey, ProfileId};
 use affluent_model::plan::{IdentifierRule, IdentityLimits, IdentityRules, MatchRule};
 
@@ -18,9 +19,7 @@ pub(super) fn rules() -> IdentityRules {
         unique: name == "user_id",
         fanout_max: 6,
         weak: name == "device",
-        normalize: Default::default(),
-        blocked: Vec::new(),
-        presets: Vec::new(),
+        ..IdentifierRule::default()
     });
     let limits = IdentityLimits { profile_nodes_max: 8, fanout_max: 6 };
     IdentityRules { identifiers: identifiers.collect(), limits, ..IdentityRules::default() }
@@ -92,6 +91,38 @@ fn groups(rules: &IdentityRules, count: u8, edges: &[(u8, u16, u8)]) -> Vec<Vec<
     groups
 }
 
+/// Like [`groups`], `EDGES` being (node, kind, value, day of sight); also the refused identifiers as (node, kind, value) with
+/// the reason.
+fn limited(rules: &IdentityRules, count: u8, edges: &[(u8, u16, u8, i64)]) -> (usize, Vec<(i64, u16, u8, String)>) {
+    let nodes: Vec<ResolveNode> = (1..=count).map(node).collect();
+    let seen =
+        |(carrier, kind, number, day): &(u8, u16, u8, i64)| Edge { seen_at_us: day * DAY_US, ..edge(*carrier, *kind, *number) };
+    let edges: Vec<Edge> = edges.iter().map(seen).collect();
+    let resolution = run(rules, &nodes, &edges, &[]);
+    let mut refused: Vec<_> = resolution
+        .links
+        .iter()
+        .filter(|link| link.node_a == link.node_b)
+        .map(|link| match &link.verdict {
+            LinkVerdict::Refused(reason) => (link.node_a.0, link.kind, link.value[16], reason.clone()),
+            LinkVerdict::Joined => unreachable!("a node is not joined with itself"),
+        })
+        .collect();
+    refused.sort();
+    (resolution.created.len(), refused)
+}
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// `phone` is unique here too, and a profile has at most two devices within a week.
+fn narrow_rules() -> IdentityRules {
+    let mut rules = rules();
+    rules.identifiers[2].unique = true;
+    rules.identifiers[3].values_max = 2;
+    rules.identifiers[3].values_per = Period::Week;
+    rules
+}
+
 fn own_id(number: u8) -> ProfileId {
     ProfileId::of_node(node(number).first_seen_ms, &key(number))
 }
@@ -141,12 +172,51 @@ fn those_refused_by_the_first_of_a_value_still_meet_each_other() {
 }
 
 #[test]
-fn a_profile_has_no_more_values_of_a_kind_than_its_limit() {
-    let edges: Vec<(u8, u16, u8)> = (1..=5).flat_map(|node| [(node, 1, 7), (node, 2, 10 + node)]).collect();
+fn a_worse_identifier_joins_no_profile_with_more_values_of_a_kind_than_its_limit() {
+    let edges: Vec<(u8, u16, u8)> = (1..=5).flat_map(|node| [(node, 2, 7), (node, 1, 10 + node)]).collect();
 
     let found = groups(&rules(), 5, &edges);
 
     assert_eq!(found.iter().map(Vec::len).max(), Some(3), "{found:?}");
+}
+
+#[test]
+fn the_identifier_seen_last_is_left_out_and_the_rest_of_the_record_joins() {
+    let account: Vec<(u8, u16, u8, i64)> =
+        (1..=5).flat_map(|node| [(node, 0, 1, 0), (node, 1, 10 + node, i64::from(9 - node))]).collect();
+
+    let (profiles, refused) = limited(&rules(), 5, &account);
+
+    let reason = || "`email` would have more than 3 values".to_owned();
+    assert_eq!((profiles, refused), (1, vec![(1, 1, 11, reason()), (2, 1, 12, reason())]));
+}
+
+#[test]
+fn an_identifier_that_is_left_out_joins_nobody() {
+    let account = (1..=4).flat_map(|node| [(node, 0, 1, 0), (node, 1, 10 + node, i64::from(node))]);
+    let edges: Vec<(u8, u16, u8, i64)> = account.chain([(5, 1, 14, 9), (6, 1, 13, 9)]).collect();
+
+    assert_eq!(limited(&rules(), 6, &edges).0, 2, "node 5 shares what was left out, node 6 what was not");
+}
+
+#[test]
+fn of_a_worse_unique_kind_the_value_seen_first_stays() {
+    let edges = [(1, 1, 7, 0), (2, 1, 7, 0), (1, 2, 1, 5), (2, 2, 2, 4)];
+
+    let (profiles, refused) = limited(&narrow_rules(), 2, &edges);
+
+    assert_eq!((profiles, refused), (1, vec![(1, 2, 1, "`phone` is unique and would have two values".to_owned())]));
+}
+
+#[test]
+fn values_are_counted_within_their_period() {
+    let devices = |days: [i64; 3]| -> Vec<(u8, u16, u8, i64)> {
+        (1..=3).zip(days).flat_map(|(node, day)| [(node, 0, 1, day), (node, 3, node, day)]).collect()
+    };
+    let reason = "`device` would have more than 2 values a week".to_owned();
+
+    assert_eq!(limited(&narrow_rules(), 3, &devices([0, 6, 3])), (1, vec![(2, 3, 2, reason)]));
+    assert_eq!(limited(&narrow_rules(), 3, &devices([0, 7, 3])), (1, vec![]));
 }
 
 #[test]

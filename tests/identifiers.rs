@@ -1,0 +1,159 @@
+//! Limits of identifiers: too many values of a kind leave the worst identifier out and the rest of the record joins, in a file
+//! and in a project, whatever the order of arrival.
+
+use std::fs;
+
+use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
+
+use crate::support::{Project, holds, rule, same};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        rule("identifiers: too many values leave the one seen last out and the rest joins", a_file_with_too_many_values),
+        rule("identifiers: in a project the same is left out in any batches, and told", a_project_with_too_many_values),
+    ]
+}
+
+const RULES: &str = "version: 1
+identifiers:
+  account: { unique: true }
+  email: { max_per_profile: 2 }
+  device: { max_per_profile: { max: 2, per: week } }
+records: { at: seen_at }
+";
+const HEADER: &str = "id,account,email,device,seen_at";
+/// One account with three addresses and with three devices in a week, a fourth later, and two strangers who share the last ones.
+const RECORDS: [&str; 6] = [
+    "a,u1,one@x.test,d1,2024-01-01",
+    "b,u1,two@x.test,d2,2024-01-02T10:00:00Z",
+    "c,u1,three@x.test,d3,2024-01-03",
+    "d,u1,one@x.test,d4,2024-02-01",
+    "x,,three@x.test,,2024-01-05",
+    "y,,,d3,2024-01-06",
+];
+const REASONS: [&str; 2] = ["`device` would have more than 2 values a week", "`email` would have more than 2 values"];
+
+fn a_file_with_too_many_values() -> Result<(), Failed> {
+    let project = Project::new();
+    for round in 0..RECORDS.len() {
+        let mut rows = RECORDS.to_vec();
+        rows.rotate_left(round);
+        project.write("rules.yaml", RULES).write("records.csv", &format!("{HEADER}\n{}\n", rows.join("\n")));
+        let path = |name: &str| project.path().join(name).display().to_string();
+        let (rules, records, out) = (path("rules.yaml"), path("records.csv"), path("groups.csv"));
+        let (ended, value) = project.json(&["resolve", "--rules", &rules, "--in", &records, "--out", &out]);
+        ended.expect(0)?;
+        let reasons = value["identifiers_refused"].as_array().into_iter().flatten();
+        let reasons: Vec<&str> = reasons.filter_map(|one| one["reason"].as_str()).collect();
+        same("why", reasons, REASONS.to_vec())?;
+        let mut groups = std::collections::BTreeMap::<String, Vec<String>>::new();
+        for line in project.read("groups.csv").lines().skip(1) {
+            let (id, group) = line.split_once(',').ok_or("a row has two columns")?;
+            groups.entry(group.to_owned()).or_default().push(id.to_owned());
+        }
+        let mut groups: Vec<String> = groups
+            .into_values()
+            .map(|mut ids| {
+                ids.sort();
+                ids.concat()
+            })
+            .collect();
+        groups.sort();
+        same("the groups", groups, vec!["abcd".to_owned(), "x".to_owned(), "y".to_owned()])?;
+    }
+    Ok(())
+}
+
+fn a_project_with_too_many_values() -> Result<(), Failed> {
+    let orders: [&[&[usize]]; 3] = [&[&[0, 1, 2, 3, 4, 5]], &[&[3], &[2, 5], &[4], &[1], &[0]], &[&[5, 4], &[0, 2], &[1, 3]]];
+    for batches in orders {
+        let project = project_of(RULES);
+        for (at, batch) in batches.iter().enumerate() {
+            let rows: Vec<String> = batch.iter().filter_map(|row| RECORDS.get(*row)).map(|row| with_time(row)).collect();
+            fs::write(project.path().join(format!("batch-{at}.csv")), format!("{HEADER}\n{}\n", rows.join("\n")))?;
+            project.affluent(&["run", "--quiet"]).expect(0)?;
+        }
+        is_told(&project).map_err(|failed| format!("{batches:?}: {}", failed.message().unwrap_or_default()))?;
+    }
+    Ok(())
+}
+
+/// What a person sees of the profile of records a to d.
+fn is_told(project: &Project) -> Result<(), Failed> {
+    let (ended, view) = project.json(&["profile", "show", "shop/c"]);
+    ended.expect(0)?;
+    same("records", view["records"].as_array().map(Vec::len), Some(4))?;
+    let counts = serde_json::json!([["account", 1], ["email", 2], ["device", 3]]);
+    let mut counted: Vec<Value> = view["identifiers"].as_array().cloned().unwrap_or_default();
+    counted.sort_by_key(|one| one[0] != "account");
+    same("identifiers", &Value::Array(counted), &counts)?;
+
+    let (ended, apart) = project.json(&["profile", "quarantine"]);
+    ended.expect(0)?;
+    let told: Vec<(&str, Option<usize>)> = apart
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|row| Some((row["reason"].as_str()?, row["profiles"].as_array().map(Vec::len))))
+        .collect();
+    same("the quarantine", told, REASONS.iter().map(|reason| (*reason, Some(1))).collect())?;
+
+    let (ended, why) = project.json(&["profile", "why", "shop/a"]);
+    ended.expect(0)?;
+    let mut reasons: Vec<&str> =
+        why["refused"].as_array().into_iter().flatten().filter_map(|one| one["reason"].as_str()).collect();
+    reasons.sort_unstable();
+    same("why", reasons, REASONS.to_vec())?;
+    let ended = project.affluent(&["profile", "why", "shop/a", "shop/x"]).expect(0)?;
+    holds(ended.stdout.contains("they are two profiles; refused was") && ended.stdout.contains(REASONS[1]), ended.stdout)?;
+    // An identifier leads to the profile in which it stands.
+    let (ended, view) = project.json(&["profile", "show", "email:three@x.test"]);
+    ended.expect(0)?;
+    same("records with the address", view["records"].as_array().map(Vec::len), Some(1))
+}
+
+/// The record with its time in full, as a column of timestamps wants it.
+fn with_time(row: &str) -> String {
+    if row.ends_with('Z') { row.to_owned() } else { format!("{row}T00:00:00Z") }
+}
+
+/// A project that reads `batch-*.csv` of a shop.
+fn project_of(rules: &str) -> Project {
+    let project = Project::new();
+    project.write("affluent.yaml", "version: 1\nproject: limits\n").write("profiles/identity.yaml", rules);
+    project.write(
+        "connections/shop.yaml",
+        "version: 1
+connection: shop
+plugin: csv
+files: { read: [\"batch-*.csv\"] }
+config:
+  streams:
+    records:
+      files: \"batch-*.csv\"
+      primary_key: [id]
+      cursor_field: seen_at
+      columns:
+        id: { type: text }
+        account: { type: text }
+        email: { type: text, pii: email }
+        device: { type: text, pii: online_id }
+        seen_at: { type: timestamp }
+",
+    );
+    project.write(
+        "pipelines/in.yaml",
+        "version: 1
+pipeline: in
+source: { connection: shop, streams: { records: { sync: full_refresh } } }
+destination:
+  profiles:
+    records:
+      subject: id
+      identifiers: { account: account, email: email, device: device }
+      attributes: { seen_at: seen_at }
+",
+    );
+    project
+}
