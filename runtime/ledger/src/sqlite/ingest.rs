@@ -48,12 +48,27 @@ impl Ingest for SqliteLedger {
     }
 
     fn find_nodes(&self, keys: &[NodeKey]) -> Result<Vec<Option<FoundNode>>> {
-        self.read(|connection| find_nodes(connection, keys))
+        let mut found = vec![None; keys.len()];
+        let places = self.places_to_look_up(keys)?;
+        if places.is_empty() {
+            return Ok(found);
+        }
+        let asked: Vec<NodeKey> = places.iter().filter_map(|place| keys.get(*place)).copied().collect();
+        let answers = self.read(|connection| find_nodes(connection, &asked))?;
+        self.lock_known_keys().note_missed(answers.iter().filter(|answer| answer.is_none()).count());
+        for (place, answer) in places.into_iter().zip(answers) {
+            if let Some(slot) = found.get_mut(place) {
+                *slot = answer;
+            }
+        }
+        Ok(found)
     }
 
     fn commit_epoch(&self, lease: &Lease, epoch: &EpochCommit) -> Result<()> {
         check_epoch(epoch)?;
         self.write_fenced(lease, |transaction| {
+            // Here, where nobody else writes or makes the filter, so that none is made without them.
+            self.lock_known_keys().add(epoch.new_nodes.iter().map(|new| &new.key));
             insert_nodes(transaction, &epoch.new_nodes)?;
             advance_stream(transaction, lease, epoch)?;
             if epoch.drops_older_generations {
@@ -98,6 +113,20 @@ impl Ingest for SqliteLedger {
             let mut statement = connection.prepare_cached("SELECT value FROM counter WHERE name = 'sequence'")?;
             Ok(statement.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
         })
+    }
+}
+
+impl SqliteLedger {
+    /// Places of the keys that somebody may have.
+    fn places_to_look_up(&self, keys: &[NodeKey]) -> Result<Vec<usize>> {
+        let Some(writer) = self.try_lock_writer() else {
+            return Ok((0..keys.len()).collect());
+        };
+        let mut known = self.lock_known_keys();
+        known.refresh(&writer).map_err(|error| error.into_model(&self.path))?;
+        drop(writer);
+        let may_hold = (0..).zip(keys).filter(|(_, key)| known.may_hold(key));
+        Ok(may_hold.map(|(place, _)| place).collect())
     }
 }
 

@@ -14,6 +14,7 @@ mod identity;
 mod images;
 mod ingest;
 mod keys;
+mod known_keys;
 mod open;
 mod outbox;
 mod pieces;
@@ -27,7 +28,7 @@ mod suppressions;
 mod unknown;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use affluent_model::{Error, Result};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
@@ -35,6 +36,8 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use crate::contract::Ledger;
 use crate::contract::runs::Lease;
 use crate::error::{StoreError, StoreResult, lease_lost};
+
+use known_keys::KnownKeys;
 
 /// Idle readers that are kept open; each holds a cache of a few MiB.
 const IDLE_READERS_MAX: usize = 4;
@@ -44,6 +47,8 @@ pub struct SqliteLedger {
     path: PathBuf,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+    /// Locked after the writer, if both are.
+    known_keys: Mutex<KnownKeys>,
 }
 
 impl SqliteLedger {
@@ -55,7 +60,7 @@ impl SqliteLedger {
     /// process keeps it busy; `E0710` it cannot be opened.
     pub fn open(path: &Path) -> Result<Self> {
         let writer = open::open_writer(path)?;
-        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), readers: Mutex::new(Vec::new()) })
+        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), readers: Mutex::default(), known_keys: Mutex::default() })
     }
 
     /// Runs `work` on one consistent state.
@@ -95,6 +100,19 @@ impl SqliteLedger {
     /// as good as any.
     fn lock_writer(&self) -> MutexGuard<'_, Connection> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection that writes, unless it is busy: that may take seconds.
+    fn try_lock_writer(&self) -> Option<MutexGuard<'_, Connection>> {
+        match self.writer.try_lock() {
+            Ok(writer) => Some(writer),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn lock_known_keys(&self) -> MutexGuard<'_, KnownKeys> {
+        self.known_keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take_reader(&self) -> Result<Connection> {

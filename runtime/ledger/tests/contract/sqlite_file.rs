@@ -139,6 +139,23 @@ fn two_processes_on_one_file_see_each_other() {
 }
 
 #[test]
+fn a_person_that_another_process_entered_is_found_by_one_that_knew_nobody_with_that_key() {
+    let (store, lease) = Store::with_nodes(1);
+    let other = SqliteLedger::open(&store.path()).unwrap();
+    let found = |ledger: &dyn Ledger, number: i64| {
+        let found = ledger.find_nodes(&[key(number)]).unwrap();
+        found[0].as_ref().map(|found| found.node)
+    };
+    for number in 2..=40 {
+        assert_eq!([found(&*store, number), found(&other, number)], [None, None], "{number} before");
+        let entered: &dyn Ledger = if number % 2 == 0 { &other } else { &*store };
+        let node = NewNode { node: entered.reserve_nodes(1).unwrap(), ..node(number) };
+        entered.commit_epoch(&lease, &EpochCommit { new_nodes: vec![node], ..epoch() }).unwrap();
+        assert_eq!([found(&*store, number), found(&other, number)], [Some(NodeId(number)); 2], "{number} after");
+    }
+}
+
+#[test]
 fn many_threads_may_ask_and_write_at_once() {
     let store = Store::new();
 
