@@ -31,10 +31,19 @@ use stored::{Action, ColumnPlan, is_sealed, output_schema, plan_column, seal_col
 /// The parents in this page, for the child rows that come with them.
 #[derive(Default)]
 pub(crate) struct Parents {
+    /// Nobody asks for people where the stream has no children.
+    have_children: bool,
     /// Primary key → person and key.
     people: HashMap<String, Person>,
     /// Primary keys of rows of erased persons.
     dropped: HashSet<String>,
+}
+
+impl Parents {
+    /// Nobody yet, of a stream with or without children.
+    pub(crate) fn of_page(have_children: bool) -> Self {
+        Self { have_children, ..Self::default() }
+    }
 }
 
 /// Who a row belongs to.
@@ -313,7 +322,7 @@ impl Admitter {
             let node = if is_somebody { Some(epoch.key(key)?.0) } else { None };
             people.push(Some(Person { node, key }));
         }
-        if self.stream.parent.is_none() {
+        if self.stream.parent.is_none() && parents.have_children {
             let known = keys.iter().zip(&people).filter_map(|(key, person)| Some((key.clone(), (*person)?)));
             parents.people.extend(known);
         }

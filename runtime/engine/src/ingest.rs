@@ -224,7 +224,7 @@ impl<'a> StreamIngest<'a> {
             self.count(&stream, open, Counts { read: 1, rejected: 1, ..Counts::default() });
             self.refuse(rejected, Stage::Read, open)?;
         }
-        let mut parents = Parents::default();
+        let mut parents = Parents::of_page(self.lanes.len() > 1);
         for part in page.parts {
             self.take_part(part, open, &mut parents).await?;
         }

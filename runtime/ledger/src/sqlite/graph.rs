@@ -158,8 +158,11 @@ impl<'a> Walk<'a> {
 /// Finds the closed part by joining all nodes once, in the order the indexes are stored in.
 fn scan(connection: &Connection, last: usize, nodes: &[NodeId], values: &[Value]) -> StoreResult<Members> {
     let blocked = blocked_values(connection)?;
-    let mut wanted: Vec<&Value> = values.iter().filter(|value| !blocked.contains(*value)).collect();
-    wanted.sort_unstable();
+    let mut wanted: Vec<Value> = Vec::new();
+    if connection.prepare_cached("SELECT 1 FROM edge_by_value LIMIT 1")?.exists([])? {
+        wanted.extend(values.iter().filter(|value| !blocked.contains(*value)));
+        wanted.sort_unstable();
+    }
     let mut components = Components::new(last);
     let mut seeds: Vec<NodeId> = nodes.to_vec();
     let mut statement = connection.prepare_cached("SELECT kind, value, node FROM edge_by_value ORDER BY kind, value, node")?;
@@ -170,7 +173,7 @@ fn scan(connection: &Connection, last: usize, nodes: &[NodeId], values: &[Value]
         match before {
             Some((same, _)) if same == value && blocked.contains(&value) => {}
             Some((same, other)) if same == value => components.join(node, other),
-            _ if wanted.binary_search(&&value).is_ok() => seeds.push(node),
+            _ if wanted.binary_search(&value).is_ok() => seeds.push(node),
             _ => {}
         }
         before = Some((value, node));

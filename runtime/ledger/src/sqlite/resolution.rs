@@ -83,7 +83,8 @@ fn put_assignments(connection: &Connection, assignments: &[(NodeId, ProfileId)])
     let mut labels = assignments.to_vec();
     labels.sort_unstable();
     remove_outdated(connection, &labels)?;
-    let insert = Insert { into: "INSERT OR REPLACE INTO assignment (node, profile)", columns: 2, then: "" };
+    // `OR REPLACE` would have SQLite keep a journal of each statement.
+    let insert = Insert { into: "INSERT OR IGNORE INTO assignment (node, profile)", columns: 2, then: "" };
     bulk::insert(connection, &insert, &labels, |(node, profile), row| {
         row.put(node.0)?;
         Ok(row.put(profile_bytes(*profile))?)
@@ -97,7 +98,7 @@ fn put_assignments(connection: &Connection, assignments: &[(NodeId, ProfileId)])
     Ok(())
 }
 
-/// Takes nodes out of the profiles they leave.
+/// Takes nodes out of the profiles they leave, in both directions.
 fn remove_outdated(connection: &Connection, labels: &[(NodeId, ProfileId)]) -> StoreResult<()> {
     if !connection.prepare_cached("SELECT 1 FROM assignment LIMIT 1")?.exists([])? {
         return Ok(());
@@ -107,6 +108,10 @@ fn remove_outdated(connection: &Connection, labels: &[(NodeId, ProfileId)]) -> S
     for (node, profile) in labels {
         let old: Option<[u8; 16]> = find.query_row([node.0], |row| row.get(0)).optional()?;
         outdated.extend(old.filter(|old| *old != profile_bytes(*profile)).map(|old| (old, node.0)));
+    }
+    let mut remove = connection.prepare_cached("DELETE FROM assignment WHERE node = ?1")?;
+    for (_, node) in &outdated {
+        remove.execute([node])?;
     }
     outdated.sort_unstable();
     let mut remove = connection.prepare_cached("DELETE FROM assignment_by_profile WHERE profile = ?1 AND node = ?2")?;
