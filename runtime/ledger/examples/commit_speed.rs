@@ -19,6 +19,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const EDGES_PER_NODE: i64 = 3;
 const BATCH_ROWS: usize = 1_000;
+const PAGE_ROWS: usize = 2_000;
 
 fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
@@ -38,6 +39,7 @@ fn measure(directory: &Path, nodes: i64) -> Outcome<()> {
     let lease = ledger.begin_run(&start())?;
     table.row("new node with its key", nodes, || commit_nodes(&ledger, &lease, nodes))?;
     table.row("node found by key", nodes, || find_nodes(&ledger, nodes))?;
+    table.row("node that nobody knows, asked for", nodes, || find_strangers(&ledger, nodes))?;
     table.row("new edge, 3 a node", nodes * EDGES_PER_NODE, || commit_edges(&ledger, &lease, 1, nodes))?;
     table.row("new label and profile", nodes, || commit_labels(&ledger, &lease, nodes))?;
     table.row("label visited", nodes, || Ok(ledger.assignments(&mut |_, _| Ok(()))?))?;
@@ -148,6 +150,17 @@ fn find_nodes(ledger: &SqliteLedger, nodes: i64) -> Outcome<()> {
         found += ledger.find_nodes(&keys)?.iter().flatten().count();
     }
     if i64::try_from(found)? == nodes { Ok(()) } else { Err("not every node was found".into()) }
+}
+
+/// As a first load asks, page by page.
+fn find_strangers(ledger: &SqliteLedger, nodes: i64) -> Outcome<()> {
+    for first in (nodes + 1..=2 * nodes).step_by(PAGE_ROWS) {
+        let keys: Vec<_> = (first..=2 * nodes).take(PAGE_ROWS).map(blind).collect();
+        if ledger.find_nodes(&keys)?.iter().any(Option::is_some) {
+            return Err("a stranger was found".into());
+        }
+    }
+    Ok(())
 }
 
 /// Three kinds of identifiers; every tenth value is shared with the node before.
