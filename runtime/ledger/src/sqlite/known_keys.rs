@@ -122,12 +122,17 @@ impl Filter {
 mod tests {
     use super::*;
 
+    /// As random as a real one: splitmix64.
     fn key(number: u64) -> NodeKey {
+        let mix = |seed: u64| {
+            let z = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            z ^ (z >> 31)
+        };
         let mut key = [1; 17];
-        let mixed = [number, !number].map(|part| part.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29));
-        for (slot, byte) in key.iter_mut().skip(1).zip(mixed.iter().flat_map(|part| (part ^ (part >> 31)).to_be_bytes())) {
-            *slot = byte;
-        }
+        let bytes = [2 * number + 1, 2 * number + 2].into_iter().flat_map(|seed| mix(seed).to_be_bytes());
+        key.iter_mut().skip(1).zip(bytes).for_each(|(slot, byte)| *slot = byte);
         key
     }
 
