@@ -1,7 +1,7 @@
 //! Limits of identifiers: too many values of a kind leave the worst identifier out and the rest of the record joins, in a file
 //! and in a project, whatever the order of arrival.
 
-use std::fs;
+use std::collections::BTreeMap;
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
@@ -12,6 +12,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         rule("identifiers: too many values leave the one seen last out and the rest joins", a_file_with_too_many_values),
         rule("identifiers: in a project the same is left out in any batches, and told", a_project_with_too_many_values),
+        rule("identifiers: a device belongs to the person first seen with it, in any batches", a_device_of_two_persons),
     ]
 }
 
@@ -40,26 +41,10 @@ fn a_file_with_too_many_values() -> Result<(), Failed> {
         let mut rows = RECORDS.to_vec();
         rows.rotate_left(round);
         project.write("rules.yaml", RULES).write("records.csv", &format!("{HEADER}\n{}\n", rows.join("\n")));
-        let path = |name: &str| project.path().join(name).display().to_string();
-        let (rules, records, out) = (path("rules.yaml"), path("records.csv"), path("groups.csv"));
-        let (ended, value) = project.json(&["resolve", "--rules", &rules, "--in", &records, "--out", &out]);
-        ended.expect(0)?;
+        let (value, groups) = groups_of_file(&project)?;
         let reasons = value["identifiers_refused"].as_array().into_iter().flatten();
         let reasons: Vec<&str> = reasons.filter_map(|one| one["reason"].as_str()).collect();
         same("why", reasons, REASONS.to_vec())?;
-        let mut groups = std::collections::BTreeMap::<String, Vec<String>>::new();
-        for line in project.read("groups.csv").lines().skip(1) {
-            let (id, group) = line.split_once(',').ok_or("a row has two columns")?;
-            groups.entry(group.to_owned()).or_default().push(id.to_owned());
-        }
-        let mut groups: Vec<String> = groups
-            .into_values()
-            .map(|mut ids| {
-                ids.sort();
-                ids.concat()
-            })
-            .collect();
-        groups.sort();
         same("the groups", groups, vec!["abcd".to_owned(), "x".to_owned(), "y".to_owned()])?;
     }
     Ok(())
@@ -69,14 +54,75 @@ fn a_project_with_too_many_values() -> Result<(), Failed> {
     let orders: [&[&[usize]]; 3] = [&[&[0, 1, 2, 3, 4, 5]], &[&[3], &[2, 5], &[4], &[1], &[0]], &[&[5, 4], &[0, 2], &[1, 3]]];
     for batches in orders {
         let project = project_of(RULES);
-        for (at, batch) in batches.iter().enumerate() {
-            let rows: Vec<String> = batch.iter().filter_map(|row| RECORDS.get(*row)).map(|row| with_time(row)).collect();
-            fs::write(project.path().join(format!("batch-{at}.csv")), format!("{HEADER}\n{}\n", rows.join("\n")))?;
-            project.affluent(&["run", "--quiet"]).expect(0)?;
-        }
+        run_in_batches(&project, &RECORDS, batches)?;
         is_told(&project).map_err(|failed| format!("{batches:?}: {}", failed.message().unwrap_or_default()))?;
     }
     Ok(())
+}
+
+/// Two persons log in on a device that is used without an account before and after.
+const VISITS: [&str; 4] = [
+    "p,u1,,d1,2024-01-03T00:00:00Z",
+    "n,,,d1,2024-01-01T00:00:00Z",
+    "q,u2,,d1,2024-01-02T00:00:00Z",
+    "m,,,d1,2024-01-09T00:00:00Z",
+];
+
+fn a_device_of_two_persons() -> Result<(), Failed> {
+    let cases = [
+        ("first", ["mnq", "p"].as_slice(), "`device` joins no other person than the first seen with it"),
+        ("never", &["mn", "p", "q"], "`device` joins anonymous records alone"),
+    ];
+    for (when, expected, reason) in cases {
+        let rules = RULES.replace("max_per_profile: { max: 2, per: week }", &format!("anonymous: {when}"));
+        let file = Project::new();
+        file.write("rules.yaml", &rules).write("records.csv", &format!("{HEADER}\n{}\n", VISITS.join("\n")));
+        same("the groups of a file", groups_of_file(&file)?.1, expected.iter().map(|ids| (*ids).to_owned()).collect())?;
+        for batches in [&[[0, 1, 2, 3].as_slice()][..], &[&[0, 3], &[2], &[1]], &[&[1, 3], &[0], &[2]]] {
+            let project = project_of(&rules);
+            run_in_batches(&project, &VISITS, batches)?;
+            for ids in expected {
+                let first = format!("shop/{}", &ids[..1]);
+                let (ended, view) = project.json(&["profile", "show", &first]);
+                ended.expect(0)?;
+                same(
+                    &format!("records of {first} ({when}, {batches:?})"),
+                    view["records"].as_array().map(Vec::len),
+                    Some(ids.len()),
+                )?;
+            }
+            let (ended, apart) = project.json(&["profile", "quarantine"]);
+            ended.expect(0)?;
+            same("why they are apart", apart[0]["reason"].as_str(), Some(reason))?;
+        }
+    }
+    Ok(())
+}
+
+fn run_in_batches(project: &Project, records: &[&str], batches: &[&[usize]]) -> Result<(), Failed> {
+    for (at, batch) in batches.iter().enumerate() {
+        let rows: Vec<String> = batch.iter().filter_map(|row| records.get(*row)).map(|row| with_time(row)).collect();
+        project.write(&format!("batch-{at}.csv"), &format!("{HEADER}\n{}\n", rows.join("\n")));
+        project.affluent(&["run", "--quiet"]).expect(0)?;
+    }
+    Ok(())
+}
+
+/// What `affluent resolve` tells, and the groups: ids of each in one word.
+fn groups_of_file(project: &Project) -> Result<(Value, Vec<String>), Failed> {
+    let path = |name: &str| project.path().join(name).display().to_string();
+    let (rules, records, out) = (path("rules.yaml"), path("records.csv"), path("groups.csv"));
+    let (ended, value) = project.json(&["resolve", "--rules", &rules, "--in", &records, "--out", &out]);
+    ended.expect(0)?;
+    let mut groups = BTreeMap::<String, Vec<String>>::new();
+    for line in project.read("groups.csv").lines().skip(1) {
+        let (id, group) = line.split_once(',').ok_or("a row has two columns")?;
+        groups.entry(group.to_owned()).or_default().push(id.to_owned());
+    }
+    groups.values_mut().for_each(|ids| ids.sort());
+    let mut groups: Vec<String> = groups.into_values().map(|ids| ids.concat()).collect();
+    groups.sort();
+    Ok((value, groups))
 }
 
 /// What a person sees of the profile of records a to d.

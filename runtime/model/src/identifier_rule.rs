@@ -47,6 +47,20 @@ impl fmt::Display for Period {
     }
 }
 
+/// What an anonymous identifier, one of a device or a browser, says where a known person is seen with it. A record is known that
+/// has an identifier of a person.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WhenKnown {
+    /// What joins any other identifiers' records joins its records too.
+    #[default]
+    Join,
+    /// It belongs to the person who was first seen with it: anonymous records join that one, persons seen later do not join
+    /// through it.
+    First,
+    /// It joins anonymous records with each other alone.
+    Never,
+}
+
 impl Default for IdentifierRule {
     /// What holds of a kind of which a file says nothing.
     fn default() -> Self {
@@ -58,6 +72,7 @@ impl Default for IdentifierRule {
             unique: false,
             fanout_max: IdentityLimits::default().fanout_max,
             weak: false,
+            anonymous: None,
             normalize: NormalizeOptions::default(),
             blocked: Vec::new(),
             presets: Vec::new(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::consent::{ConsentMapping, ConsentNeed};
 use crate::diagnostic::Location;
-use crate::identifier_rule::Period;
+use crate::identifier_rule::{Period, WhenKnown};
 use crate::junk::BlockPreset;
 use crate::lock::{Lock, PluginRules};
 use crate::matching::{AttributeRule, Comparison, RecordPair, ScoreRule, Veto};
@@ -378,6 +378,8 @@ pub struct IdentifierRule {
     pub fanout_max: u32,
     /// Never joins on its own.
     pub weak: bool,
+    /// Of a device or a browser, not of a person; `None` = of a person.
+    pub anonymous: Option<WhenKnown>,
     pub normalize: NormalizeOptions,
     /// Values that are never an edge; `*` matches any text.
     pub blocked: Vec<String>,

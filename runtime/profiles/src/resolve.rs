@@ -7,6 +7,7 @@ mod components;
 mod excess;
 mod index;
 mod judge;
+mod known;
 mod labels;
 mod likely;
 #[cfg(test)]

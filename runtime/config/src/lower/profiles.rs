@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use affluent_model::identifier_rule::Period;
+use affluent_model::identifier_rule::{Period, WhenKnown};
 use affluent_model::matching::AttributeRule;
 use affluent_model::plan::{
     IdentifierRule, IdentityLimits, IdentityRules, MatchRule, NormalizeOptions, Segment, SegmentPriority, SizeAlert,
@@ -14,7 +14,7 @@ use crate::near;
 use crate::node::Place;
 use crate::placed::{Named, Placed};
 use crate::raw::profiles::{
-    RawIdentifier, RawIdentity, RawMaximum, RawMaximumPer, RawPeriod, RawRule, RawSegment, RawSegments, RawStrip,
+    RawIdentifier, RawIdentity, RawMaximum, RawMaximumPer, RawPeriod, RawRule, RawSegment, RawSegments, RawStrip, RawWhenKnown,
 };
 use crate::scalar;
 
@@ -45,6 +45,7 @@ pub(crate) fn identity(raw: &RawIdentity, root: &Path, report: &mut FileReport) 
         identifiers.push(identifier_rule(name.to_string(), identifier, place_in_file, limits));
     }
     identifiers.sort_by_key(|identifier| identifier.priority);
+    check_somebody_is_known(raw, &identifiers, report);
     let attributes = matching::attributes(raw.attributes.as_ref(), report);
     let rules = raw.rules.iter().flatten().map(|rule| match_rule(rule, &identifiers, &attributes, report)).collect();
     let veto = raw.veto.as_ref().map(|veto| matching::veto(veto, &attributes, report));
@@ -53,6 +54,26 @@ pub(crate) fn identity(raw: &RawIdentity, root: &Path, report: &mut FileReport) 
     let (must_link, cannot_link) = pairs::pairs(raw, root, report);
     let survivorship = super::survivorship::lower(raw.survivorship.as_ref());
     IdentityRules { identifiers, attributes, rules, veto, limits, must_link, cannot_link, records, survivorship }
+}
+
+/// Who is known decides only where some identifier makes a record known.
+fn check_somebody_is_known(raw: &RawIdentity, identifiers: &[IdentifierRule], report: &mut FileReport) {
+    let asks = |one: &IdentifierRule| one.anonymous.is_some_and(|when| when != WhenKnown::Join);
+    if !identifiers.iter().all(|one| one.anonymous.is_some()) {
+        return;
+    }
+    let asking = identifiers.iter().find(|one| asks(one));
+    let place =
+        raw.identifiers.iter().flat_map(Named::iter).find(|(name, _)| asking.is_some_and(|one| one.name == name.as_str()));
+    if let Some((name, _)) = place {
+        let message = format!("`{}` asks who is known, and all identifiers are anonymous", name.as_str());
+        report.add_help(
+            mistake::COMBINATION,
+            name.place(),
+            message,
+            "leave `anonymous` out where an identifier is that of a person",
+        );
+    }
 }
 
 fn identifier_rule(name: String, raw: &RawIdentifier, place_in_file: u32, limits: IdentityLimits) -> IdentifierRule {
@@ -67,6 +88,11 @@ fn identifier_rule(name: String, raw: &RawIdentifier, place_in_file: u32, limits
         unique: raw.unique.unwrap_or(false),
         fanout_max: raw.max_fanout.unwrap_or(limits.fanout_max),
         weak: raw.weak.unwrap_or(false),
+        anonymous: raw.anonymous.map(|when| match when {
+            RawWhenKnown::Join => WhenKnown::Join,
+            RawWhenKnown::First => WhenKnown::First,
+            RawWhenKnown::Never => WhenKnown::Never,
+        }),
         normalize: NormalizeOptions {
             strip_plus_tags: strips(normalize.and_then(|normalize| normalize.plus_tags)),
             strip_gmail_dots: strips(normalize.and_then(|normalize| normalize.gmail_dots)),

@@ -67,6 +67,10 @@ pub(crate) struct RawIdentifier {
     pub(crate) max_fanout: Option<u32>,
     /// Never joins records on its own.
     pub(crate) weak: Option<bool>,
+    /// Marks an identifier of a device or a browser, and says what it joins when a known person is seen with it: `join`
+    /// everybody; `first` anonymous records and the person first seen with it, no later one; `never` anonymous records alone. A
+    /// record is known when it has an identifier without this mark; rules that ask for one of those too are not concerned.
+    pub(crate) anonymous: Option<RawWhenKnown>,
     /// How values of e-mail addresses are made equal.
     pub(crate) normalize: Option<RawNormalize>,
     /// ISO 3166 region of phone numbers without a country: `FR`.
@@ -97,6 +101,14 @@ pub(crate) struct RawMaximumPer {
     pub(crate) max: u32,
     /// Any 7, 30 or 365 days; for ever when absent.
     pub(crate) per: Option<RawPeriod>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawWhenKnown {
+    Join,
+    First,
+    Never,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]

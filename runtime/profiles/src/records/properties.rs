@@ -58,8 +58,13 @@ fn partition(rules: &IdentityRules, rows: &[String], must: &Links, cannot: &Link
     records.ids().zip(&grouping.group_of).map(|(id, group)| (id.to_owned(), members[group].clone())).collect()
 }
 
+/// `AFFLUENT_CASES=10000` is the long form.
+fn cases() -> u32 {
+    std::env::var("AFFLUENT_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(100)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn groups_do_not_depend_on_the_order_of_records(

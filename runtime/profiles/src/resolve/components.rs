@@ -31,6 +31,8 @@ pub(super) struct Components<'a> {
     guards: Guards<'a>,
     /// Node → the next of its component, in a ring; empty where nobody asks for the members.
     next: Vec<NodeRank>,
+    /// Root → its component has a known node; empty where no rule asks.
+    is_known: Vec<bool>,
     /// Root → nodes that its component must never hold.
     enemies: HashMap<NodeRank, Vec<NodeRank>>,
 }
@@ -71,6 +73,7 @@ impl<'a> Components<'a> {
             merged: Vec::new(),
             next: if guards.judge.is_some() { (0..).take(nodes).collect() } else { Vec::new() },
             guards,
+            is_known: if rules.asks_who_is_known() { known(index, nodes) } else { Vec::new() },
             enemies,
         }
     }
@@ -92,6 +95,10 @@ impl<'a> Components<'a> {
         }
         if self.are_enemies(a, b) {
             return Join::Refused(Refusal::CannotLink);
+        }
+        let is_known = [a, b].map(|root| get(&self.is_known, root).unwrap_or(false));
+        if let Some(refusal) = basis.policy.and_then(|policy| policy.refuses(is_known[0], is_known[1])) {
+            return Join::Refused(refusal);
         }
         self.merge_values(a, b);
         let sides = (self.slice(get(&self.values, a).unwrap_or_default()), self.slice(get(&self.values, b).unwrap_or_default()));
@@ -172,6 +179,9 @@ impl<'a> Components<'a> {
             set(&mut self.next, root, after_child);
             set(&mut self.next, child, after_root);
         }
+        if get(&self.is_known, child) == Some(true) {
+            set(&mut self.is_known, root, true);
+        }
         if let Some(mut enemies) = self.enemies.remove(&child) {
             self.enemies.entry(root).or_default().append(&mut enemies);
         }
@@ -244,6 +254,10 @@ pub(super) struct Partition {
     /// Node rank → component number.
     pub(super) component_of: Vec<u32>,
     pub(super) count: u32,
+}
+
+fn known(index: &ValueIndex, nodes: usize) -> Vec<bool> {
+    (0..).take(nodes).map(|node| index.known_since(node).is_some()).collect()
 }
 
 fn values_by_node(index: &ValueIndex, nodes: usize) -> (Vec<Slice>, Vec<ValueRank>) {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::index::{NodeRank, ValueIndex, ValueRank};
+use super::known::Policy;
 use super::rules::{Kind, KindRank, Refusal, RuleSet};
 
 /// What a link stands on.
@@ -15,6 +16,8 @@ pub(super) struct Basis<'r> {
     pub(super) rule: u16,
     /// The identifiers of the rule, best first; empty where attributes alone decide.
     pub(super) kinds: &'r [KindRank],
+    /// What it may join where its identifiers are anonymous.
+    pub(super) policy: Option<Policy>,
 }
 
 /// An identifier of a node that was refused so that the rest of the node could join.

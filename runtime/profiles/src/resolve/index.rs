@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, NO_KIND, NodeId};
 
-use super::rules::{KindRank, RuleSet};
+use super::rules::{Kind, KindRank, RuleSet};
 use super::{ResolveInput, ResolveNode};
 
 /// Position of a node in the order of nodes.
@@ -123,7 +123,14 @@ pub(super) struct ValueIndex {
     kind_values: Vec<Range<ValueRank>>,
     /// Value → when it was first seen, microseconds UTC.
     seen_at: Vec<i64>,
+    /// When each of `carriers` was first seen with its value; empty where no rule asks who is known.
+    carriers_seen_at: Vec<i64>,
+    /// Node → since when it is known, `i64::MAX` = it is not; empty where no rule asks.
+    known_since: Vec<i64>,
 }
+
+/// Who is not known.
+const NEVER: i64 = i64::MAX;
 
 impl ValueIndex {
     /// Indexes the edges that count, and names the values that are blocked now because they point to too many nodes.
@@ -131,6 +138,9 @@ impl ValueIndex {
         let (entries, is_key_enough) = sorted_entries(input, rules, order);
         let mut index = Self { kind_values: vec![0..0; rules.kinds.len()], ..Self::default() };
         index.starts.push(0);
+        if rules.asks_who_is_known() {
+            index.known_since = vec![NEVER; order.len()];
+        }
         let blocked_before = sorted_blocked(input.blocked);
         let mut blocked = Vec::new();
         let is_one = |a: &Entry, b: &Entry| a.key == b.key && (is_key_enough || same_value(input.edges, a, b));
@@ -167,6 +177,7 @@ impl ValueIndex {
             blocked.push(BlockedIdentifier { kind: edge.kind, value: edge.value, reason, nodes: fanout as u64 });
             return;
         }
+        self.note_times(run, edges, kind);
         let value = narrow(self.samples.len());
         self.samples.extend(run.first().map(|entry| entry.edge));
         let seen_at = run.iter().filter_map(|entry| edges.get(entry.edge as usize)).map(|edge| edge.seen_at_us).min();
@@ -176,6 +187,35 @@ impl ValueIndex {
             let first = if range.start == range.end { value } else { range.start };
             *range = first..value + 1;
         }
+    }
+
+    /// Keeps who carries a value since when, and who is known by it, where a rule asks.
+    fn note_times(&mut self, run: &[Entry], edges: &[Edge], kind: &Kind) {
+        if self.known_since.is_empty() {
+            return;
+        }
+        for same in run.chunk_by(|a, b| a.node == b.node) {
+            let times = same.iter().filter_map(|entry| edges.get(entry.edge as usize)).map(|edge| edge.seen_at_us);
+            // A time so late says that none is known.
+            let seen_at = times.min().unwrap_or(0).min(NEVER - 1);
+            self.carriers_seen_at.push(seen_at);
+            let node = same.first().map_or(NodeRank::MAX, |entry| entry.node);
+            if let Some(since) = self.known_since.get_mut(node as usize).filter(|_| kind.anonymous.is_none()) {
+                *since = seen_at.min(*since);
+            }
+        }
+    }
+
+    /// Since when a node is known, microseconds UTC; `None` = it is not, or no rule asks.
+    pub(super) fn known_since(&self, node: NodeRank) -> Option<i64> {
+        self.known_since.get(node as usize).copied().filter(|since| *since != NEVER)
+    }
+
+    /// When the nodes that carry a value were first seen with it; empty where no rule asks who is known.
+    pub(super) fn carriers_seen_at(&self, value: ValueRank) -> &[i64] {
+        let start = self.starts.get(value as usize).copied().unwrap_or(0);
+        let end = self.starts.get(value as usize + 1).copied().unwrap_or(start);
+        self.carriers_seen_at.get(start as usize..end as usize).unwrap_or(&[])
     }
 
     pub(super) fn len(&self) -> usize {

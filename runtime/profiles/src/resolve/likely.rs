@@ -5,6 +5,7 @@ use super::components::{Components, Join};
 use super::excess::Basis;
 use super::index::{NodeRank, ValueIndex, ValueRank};
 use super::judge::{Judge, Strength};
+use super::known::{Policy, may_join};
 use super::propose::{NO_VALUE, Proposal, groups};
 use super::rules::{Check, Refusal, Rule, Score};
 use crate::evidence::Evidence;
@@ -41,7 +42,7 @@ struct Pair {
 
 /// Tries the pairs that pass the checks of a rule.
 pub(super) fn propose_checked(
-    (rule_at, rule): (u16, &Rule),
+    (rule_at, rule, policy): (u16, &Rule, Option<Policy>),
     index: &ValueIndex,
     field: Field<'_>,
     components: &mut Components<'_>,
@@ -52,11 +53,16 @@ pub(super) fn propose_checked(
         pairs_by_blocks(&rule.checks, field, &mut pairs);
     } else {
         let each = |_: &mut Components<'_>, carriers: &[NodeRank], value| {
+            let known = pairs.len();
             pairs_of_value(&rule.checks, carriers, value, field.judge, &mut pairs);
+            if let Some(owner) = policy.and_then(|policy| policy.owner(value, index)) {
+                let of_value = pairs.split_off(known).into_iter();
+                pairs.extend(of_value.filter(|pair| may_join(owner, index, pair.nodes)));
+            }
         };
         groups(rule, index, components, each);
     }
-    let basis = Basis { rule: rule_at, kinds: &rule.kinds };
+    let basis = Basis { rule: rule_at, kinds: &rule.kinds, policy };
     pairs.sort_unstable();
     for pair in pairs {
         let refusal = match components.join(pair.nodes.0, pair.nodes.1, &basis) {
@@ -140,7 +146,7 @@ pub(super) fn propose_scored(
         }
     }
     pairs.sort_unstable();
-    let basis = Basis { rule: rule_at, kinds: &[] };
+    let basis = Basis { rule: rule_at, kinds: &[], policy: None };
     for Pair { nodes: (a, b), value, .. } in pairs {
         if components.is_one(a, b) {
             continue;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use affluent_model::diagnostic::Location;
-use affluent_model::identifier_rule::Period;
+use affluent_model::identifier_rule::{Period, WhenKnown};
 use affluent_model::identity::{BlockedIdentifier, Edge, Link, LinkVerdict, NodeId, NodeKey, ProfileId};
 use affluent_model::plan::{IdentifierRule, IdentityRules, MatchRule};
 use proptest::prelude::*;
@@ -39,7 +39,23 @@ fn any_rules() -> impl Strategy<Value = IdentityRules> {
     narrow.identifiers[3].values_max = 2;
     narrow.identifiers[3].values_per = Period::Week;
     let narrow_named = IdentityRules { rules: named.clone(), ..narrow.clone() };
-    prop_oneof![Just(rules()), Just(IdentityRules { rules: named, ..rules() }), Just(narrow), Just(narrow_named)]
+    let mut anonymous = narrow.clone();
+    anonymous.identifiers[2].unique = false;
+    anonymous.identifiers[2].anonymous = Some(WhenKnown::Never);
+    anonymous.identifiers[3].anonymous = Some(WhenKnown::First);
+    prop_oneof![Just(rules()), Just(IdentityRules { rules: named, ..rules() }), Just(narrow), Just(narrow_named), Just(anonymous)]
+}
+
+/// Nothing is limited; devices are anonymous.
+fn open_rules(when: WhenKnown) -> IdentityRules {
+    let mut rules = rules();
+    rules.limits.profile_nodes_max = 100;
+    for identifier in &mut rules.identifiers {
+        (identifier.values_max, identifier.fanout_max) = (100, 100);
+        (identifier.unique, identifier.weak) = (false, false);
+    }
+    rules.identifiers[3].anonymous = Some(when);
+    rules
 }
 
 fn all_nodes() -> Vec<ResolveNode> {
@@ -187,7 +203,7 @@ fn given(decision: &Decision, nodes: &[ResolveNode]) -> Given {
 
 /// `AFFLUENT_CASES=10000` is the long form.
 fn cases() -> u32 {
-    std::env::var("AFFLUENT_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(400)
+    std::env::var("AFFLUENT_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(100)
 }
 
 proptest! {
@@ -243,7 +259,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_partition_does_not_depend_on_order_or_numbering(
@@ -327,6 +343,19 @@ proptest! {
             let ends = nodes.iter().filter(|node| [link.node_a, link.node_b].contains(&node.node));
             prop_assert!(ends.into_iter().all(|node| !refused.contains(&(node.key, link.kind, link.value))), "{:?}", link);
         }
+    }
+
+    #[test]
+    fn persons_are_as_they_would_be_without_anonymous_identifiers(edges in edges(), never in any::<bool>()) {
+        let named: Vec<Edge> = edges.iter().filter(|edge| edge.kind != 3).copied().collect();
+        let is_known = |node: &&ResolveNode| named.iter().any(|edge| edge.node == node.node);
+        let when = if never { WhenKnown::Never } else { WhenKnown::First };
+
+        let known_of = |edges: &[Edge]| -> Vec<ResolveNode> {
+            resolved(&open_rules(when), edges).0.iter().filter(is_known).copied().collect()
+        };
+
+        prop_assert_eq!(partition(&known_of(&edges)), partition(&known_of(&named)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use super::components::{Components, Join};
 use super::excess::Basis;
 use super::index::{NodeRank, ValueIndex, ValueRank, narrow};
+use super::known::{Policy, owner_first};
 use super::likely::{Field, propose_checked, propose_scored};
 use super::rules::{KindRank, Refusal, Rule, RuleSet};
 use crate::weigh::ScoreModel;
@@ -46,12 +47,18 @@ pub(super) fn propose(
                 models.push(propose_scored((rule_at, rule), score, field, components, &mut proposals));
             }
             (None, Some(field)) if !rule.checks.is_empty() => {
-                propose_checked((rule_at, rule), index, field, components, &mut proposals);
+                propose_checked((rule_at, rule, Policy::of(rule, rules)), index, field, components, &mut proposals);
             }
             (None, _) if rule.checks.is_empty() => {
-                let basis = Basis { rule: rule_at, kinds: &rule.kinds };
+                let basis = Basis { rule: rule_at, kinds: &rule.kinds, policy: Policy::of(rule, rules) };
                 let each = |components: &mut Components<'_>, carriers: &[NodeRank], value| {
-                    link_star(carriers, (&basis, value), components, &mut proposals);
+                    let owner = basis.policy.and_then(|policy| policy.owner(value, index));
+                    match owner.filter(|owner| carriers.contains(owner)) {
+                        Some(owner) => {
+                            link_star(&owner_first(carriers, owner), 1, (&basis, value), components, &mut proposals);
+                        }
+                        None => link_star(carriers, CENTRES_MAX, (&basis, value), components, &mut proposals),
+                    }
                 };
                 groups(rule, index, components, each);
             }
@@ -84,8 +91,10 @@ pub(super) fn groups<'a>(
     }
 }
 
+/// Links each node to the first that does not refuse it, of `centres_max` at most.
 fn link_star(
     carriers: &[NodeRank],
+    centres_max: usize,
     (basis, value): (&Basis<'_>, ValueRank),
     components: &mut Components<'_>,
     proposals: &mut Vec<Proposal>,
@@ -109,7 +118,7 @@ fn link_star(
                 break;
             }
         }
-        if !is_joined && centres.len() < CENTRES_MAX {
+        if !is_joined && centres.len() < centres_max {
             centres.push(*node);
         }
     }

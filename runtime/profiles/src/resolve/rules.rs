@@ -1,6 +1,6 @@
 //! Identity rules made ready for resolution: identifier kinds by rank (best priority first) and match rules over ranks.
 
-use affluent_model::identifier_rule::Period;
+use affluent_model::identifier_rule::{Period, WhenKnown};
 use affluent_model::matching::{Comparison, ScoreRule, Subject, Test};
 use affluent_model::plan::{IdentifierRule, IdentityRules};
 
@@ -17,6 +17,8 @@ pub(super) enum Refusal {
     Unique(KindRank),
     /// A kind would have more values than it may.
     Values(KindRank),
+    /// Somebody is known, and the kind is anonymous.
+    Known(KindRank),
     /// Too many nodes.
     Nodes,
     /// Too many pairs across the two sides contradict each other.
@@ -37,6 +39,8 @@ pub(super) struct Kind {
     pub(super) values_per: Period,
     pub(super) unique: bool,
     pub(super) fanout_max: u32,
+    /// What it says of known persons; `None` = it makes a node known.
+    pub(super) anonymous: Option<WhenKnown>,
     weak: bool,
 }
 
@@ -97,6 +101,7 @@ impl RuleSet {
                 values_per: identifier.values_per,
                 unique: identifier.unique,
                 fanout_max: identifier.fanout_max,
+                anonymous: identifier.anonymous,
                 weak: identifier.weak,
             })
             .collect();
@@ -120,6 +125,11 @@ impl RuleSet {
         ranks
     }
 
+    /// True when it matters to a kind who is known.
+    pub(super) fn asks_who_is_known(&self) -> bool {
+        self.kinds.iter().any(|kind| kind.anonymous.is_some_and(|when| when != WhenKnown::Join))
+    }
+
     pub(super) fn kind(&self, rank: KindRank) -> Option<&Kind> {
         self.kinds.get(usize::from(rank))
     }
@@ -138,6 +148,10 @@ impl RuleSet {
                 let (max, per) = self.kind(rank).map_or((0, Period::Ever), |kind| (kind.values_max, kind.values_per));
                 format!("`{}` would have more than {max} values{per}", name(rank))
             }
+            Refusal::Known(rank) => match self.kind(rank).and_then(|kind| kind.anonymous) {
+                Some(WhenKnown::Never) => format!("`{}` joins anonymous records alone", name(rank)),
+                _ => format!("`{}` joins no other person than the first seen with it", name(rank)),
+            },
             Refusal::Nodes => format!("the profile would have more than {} nodes", self.profile_nodes_max),
             Refusal::Veto => "names or other attributes of the two sides contradict each other".to_owned(),
             Refusal::CannotLink => "somebody decided that they are two".to_owned(),

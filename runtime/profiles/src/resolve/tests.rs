@@ -1,7 +1,7 @@
 //! The rules of identity, one test each. A node is a letter, an identifier value a number.
 
 use affluent_model::diagnostic::Location;
-use affluent_model::identifier_rule::Period;
+use affluent_model::identifier_rule::{Period, WhenKnown};
 use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, LinkVerdict, NodeId, NodeKey, ProfileId};
 use affluent_model::plan::{IdentifierRule, IdentityLimits, IdentityRules, MatchRule};
 
@@ -76,9 +76,13 @@ pub(super) fn apply(nodes: &mut [ResolveNode], resolution: &Resolution) {
 
 /// The groups of node numbers, `EDGES` being (node, kind, value).
 fn groups(rules: &IdentityRules, count: u8, edges: &[(u8, u16, u8)]) -> Vec<Vec<i64>> {
-    let mut nodes: Vec<ResolveNode> = (1..=count).map(node).collect();
     let edges: Vec<Edge> = edges.iter().map(|(carrier, kind, number)| edge(*carrier, *kind, *number)).collect();
-    let resolution = run(rules, &nodes, &edges, &[]);
+    groups_of(rules, count, &edges)
+}
+
+fn groups_of(rules: &IdentityRules, count: u8, edges: &[Edge]) -> Vec<Vec<i64>> {
+    let mut nodes: Vec<ResolveNode> = (1..=count).map(node).collect();
+    let resolution = run(rules, &nodes, edges, &[]);
     apply(&mut nodes, &resolution);
     let mut groups: Vec<Vec<i64>> = Vec::new();
     for node in &nodes {
@@ -206,6 +210,36 @@ fn of_a_worse_unique_kind_the_value_seen_first_stays() {
     let (profiles, refused) = limited(&narrow_rules(), 2, &edges);
 
     assert_eq!((profiles, refused), (1, vec![(1, 2, 1, "`phone` is unique and would have two values".to_owned())]));
+}
+
+#[test]
+fn an_anonymous_identifier_joins_known_persons_as_its_kind_says() {
+    // Persons 1 and 3 use a device that nobody was known by at first, and that is used without a name later.
+    let seen = [(1, 1, 7, 3), (1, 3, 5, 3), (2, 3, 5, 1), (3, 1, 8, 2), (3, 3, 5, 2), (4, 3, 5, 9)];
+    let edges = seen.map(|(carrier, kind, number, day)| Edge { seen_at_us: day * DAY_US, ..edge(carrier, kind, number) });
+    let cases: [(WhenKnown, &[&[i64]]); 3] = [
+        (WhenKnown::Join, &[&[1, 2, 3, 4]]),
+        (WhenKnown::First, &[&[1], &[2, 3, 4]]),
+        (WhenKnown::Never, &[&[1], &[2, 4], &[3]]),
+    ];
+    for (when, expected) in cases {
+        let mut rules = rules();
+        rules.identifiers[3].weak = false;
+        rules.identifiers[3].anonymous = Some(when);
+        assert_eq!(groups_of(&rules, 4, &edges), expected, "{when:?}");
+    }
+}
+
+#[test]
+fn an_anonymous_record_joins_no_second_person_through_another_anonymous_identifier() {
+    let mut rules = rules();
+    for kind in [2, 3] {
+        rules.identifiers[kind].weak = false;
+        rules.identifiers[kind].anonymous = Some(WhenKnown::First);
+    }
+    let edges = [(1, 1, 7), (1, 2, 5), (2, 2, 5), (2, 3, 6), (3, 1, 8), (3, 3, 6)];
+
+    assert_eq!(groups(&rules, 3, &edges), [vec![1, 2], vec![3]]);
 }
 
 #[test]
