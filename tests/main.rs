@@ -17,6 +17,7 @@ mod crash;
 mod decisions;
 mod erase;
 mod identifiers;
+mod erasure_calls;
 mod keys;
 mod merges;
 mod pipeline_tests;
@@ -43,6 +44,7 @@ fn main() {
     trials.extend(segments::trials());
     trials.extend(decisions::trials());
     trials.extend(erase::trials());
+    trials.extend(erasure_calls::trials());
     trials.extend(consent::trials());
     trials.extend(keys::trials());
     trials.extend(merges::trials());

@@ -78,7 +78,7 @@ impl Judge {
         Ok(answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()))
     }
 
-    fn get(&self, path: &str) -> Result<Value, Failed> {
+    pub(crate) fn get(&self, path: &str) -> Result<Value, Failed> {
         Ok(serde_json::from_str(&self.request("GET", path)?)?)
     }
 }
@@ -426,7 +426,7 @@ fn cents(row: &Value) -> i64 {
 }
 
 /// Nothing refused for its shape, nothing the description does not name, nobody opted in again, little throttled.
-fn judged(klaviyo: &Judge, summary: &Value) -> Result<(), Failed> {
+pub(crate) fn judged(klaviyo: &Judge, summary: &Value) -> Result<(), Failed> {
     same("unknown fields", summary["unknownFields"].as_u64(), Some(0))?;
     same("violations", summary["violations"].as_u64(), Some(0))?;
     let log = klaviyo.get("/__judge/log")?;

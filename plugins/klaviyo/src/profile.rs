@@ -6,7 +6,7 @@ use affluent_sdk::json_columns::JsonRows;
 use affluent_sdk::manifest::{TargetSchema, WriteMode};
 use affluent_sdk::outcomes::Unfit;
 use affluent_sdk::{Columns, Field, FieldType, Result};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Bytes of one profile (description of `bulk_import_profiles`: 100 kB).
 const PROFILE_BYTES_MAX: usize = 100_000;
@@ -53,6 +53,8 @@ pub(crate) fn target() -> TargetSchema {
         .open_fields(&[PROPERTIES])
         .match_fields(IDENTIFIERS.names())
         .with_lists()
+        .erases()
+        .verifies_erasure()
 }
 
 /// The rows of a batch: all but properties are texts, whatever their type.
@@ -74,8 +76,7 @@ const TOO_LARGE: usize = 1;
 /// `invalid_data` when a value cannot be read.
 pub(crate) fn profile(rows: &JsonRows<'_>, row: u32) -> Result<Result<String, usize>> {
     let attributes = rows.nested(row, &[LOCATION, PROPERTIES])?;
-    let identifies = |name: &&str| attributes.get(*name).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
-    if !IDENTIFIERS.names().iter().any(identifies) {
+    if !IDENTIFIERS.are_in(&attributes) {
         return Ok(Err(NOBODY));
     }
     let text = json!({ "type": "profile", "attributes": attributes }).to_string();

@@ -367,8 +367,60 @@ fn the_check_names_the_scope_that_is_missing() {
 fn the_asked_for_rates_stay_below_the_vendors_fixed_windows() {
     for limit in Klaviyo::manifest().rate_limits {
         let is_slow = !limit.matches.as_deref().is_some_and(|prefix| prefix == "GET /api/lists" || prefix == "GET /api/profiles");
-        let (a_second, a_minute) = if is_slow { (10, 150) } else { (75, 750) };
+        let is_erasure = limit.matches.as_deref().is_some_and(|prefix| prefix.contains("data-privacy"));
+        let (a_second, a_minute) = if is_erasure {
+            (3, 60)
+        } else if is_slow {
+            (10, 150)
+        } else {
+            (75, 750)
+        };
         let burst = limit.burst.unwrap();
         assert!(burst + limit.requests.div_ceil(60) <= a_second && burst + limit.requests <= a_minute, "{limit:?}");
     }
+}
+
+#[test]
+fn a_person_is_erased_by_address_or_number_and_looked_up_by_it() {
+    let fields = ["email", "phone_number", "external_id", "_remote_id"];
+    let person = json!({ "id": "01P", "attributes": { "external_id": "7" } });
+    let found = ("GET /profiles?filter=any%28external_id", 200, json!({ "data": [person] }));
+    let held = json!({ "id": "01A", "attributes": { "email": "a@x.test" } });
+    let sent = serve(&[
+        ("POST /data-privacy-deletion-jobs", 202, Value::Null),
+        found,
+        ("GET /profiles?filter=any%28email", 200, json!({ "data": [held] })),
+        ("GET /profiles", 200, json!({ "data": [] })),
+    ]);
+    let by = ["email", "phone_number", "external_id"].map(str::to_owned).to_vec();
+    let open = |mode| Writer::open(config(), Target { match_fields: by.clone(), ..target(mode, &fields, None) }).unwrap().0;
+    let rows: [&[Option<&str>]; 3] = [
+        &[Some("a@x.test"), Some("+33123456789"), None, Some("01A")],
+        &[None, None, Some("7"), None],
+        &[None, None, Some("8"), Some("01B")],
+    ];
+    let people = batch(RowOp::Delete, &fields, &rows);
+
+    let report = open(WriteMode::Erase).erase(&people).unwrap();
+
+    let deleted: Vec<Value> = sent
+        .borrow()
+        .iter()
+        .filter(|(what, _)| what.starts_with("POST"))
+        .map(|(_, body)| body["data"]["attributes"]["profile"]["data"].clone())
+        .collect();
+    let expected = [
+        json!({ "type": "profile", "attributes": { "email": "a@x.test" } }),
+        json!({ "type": "profile", "attributes": { "phone_number": "+33123456789" } }),
+        json!({ "type": "profile", "attributes": {}, "id": "01P" }),
+        json!({ "type": "profile", "attributes": {}, "id": "01B" }),
+    ];
+    assert_eq!(deleted, expected);
+    let ids = [(0, "01A".to_owned()), (1, "01P".to_owned()), (2, "01B".to_owned())];
+    assert_eq!((report.accepted, report.remote_ids), (3, ids.to_vec()));
+
+    let looked = open(WriteMode::VerifyErasure).verify_erasure(&people).unwrap();
+
+    assert_eq!(looked.retryable.iter().map(|error| error.row).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(looked.accepted, 1);
 }

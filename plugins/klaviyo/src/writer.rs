@@ -1,17 +1,16 @@
-//! The writing: batches of profiles as bulk imports, what became of them, and who leaves a list. A profile that leaves a
-//! segment leaves the list; the profile itself, its consent and its suppressions stay as they are.
+//! The writing: batches of profiles as bulk imports, what became of them, who leaves a list, and who is erased. A profile that
+//! leaves a segment leaves the list; the profile itself, its consent and its suppressions stay as they are.
 
 use affluent_sdk::http::Service;
 use affluent_sdk::json::{list, required_text, text};
 use affluent_sdk::json_columns::JsonRows;
 use affluent_sdk::manifest::{DestinationInfo, Durable, Idempotence, Target, TargetSchema, ValueForm, WriteMode};
 use affluent_sdk::outcomes::{JobStatus, PartialFailure, RowPlace, Ticket};
-use affluent_sdk::{Batch, Destination, Error, Outcome, Report, Result, RowOp, kv, token};
+use affluent_sdk::{Batch, Destination, Error, Outcome, Report, Result, RowOp, kv, outcomes, token};
 use serde_json::{Value, json};
 
-use crate::Config;
-use crate::api::{ask, ask_all, service};
 use crate::profile::{self, IDENTIFIERS, UNFIT};
+use crate::{Config, PAGES, service};
 
 /// Profiles and bytes of one import (description of `bulk_import_profiles`: 10,000 and 5 MB).
 const IMPORT_ROWS_MAX: usize = 10_000;
@@ -20,8 +19,9 @@ const IMPORT_BYTES_MAX: usize = 5_000_000;
 const REMOVE_MAX: usize = 1_000;
 /// Records of one page (description of `get_profiles_for_bulk_import_profiles_job` and others).
 const PAGE_RECORDS: usize = 100;
-/// Rows of a batch whose profiles are asked for their ids afterwards, 100 a call. Of larger ones they are looked up when
-/// they are needed: few ever leave a list.
+/// What a deletion may name beside the id.
+const DELETED_BY: &[&str] = &["email", "phone_number"];
+/// Rows of a batch whose profiles are asked for their ids at once; in larger ones when somebody leaves a list, as few do.
 const KNOWN_ROWS_MAX: usize = 1_000;
 
 /// Where an import stands. One that was cancelled, or that Klaviyo forgot, is sent again: twice changes nothing.
@@ -80,8 +80,19 @@ impl Destination for Writer {
     fn poll(&mut self, token: &str) -> Result<Outcome> {
         let ticket = Ticket::of(token)?;
         let path = format!("/profile-bulk-import-jobs/{}", ticket.job());
-        let answer = ask(&self.service, self.service.get(&path), "profiles:read lists:read");
+        let answer = self.service.ask_scoped(self.service.get(&path), "profiles:read lists:read");
         ticket.follow(answer, &STATUS, UNFIT, |job| self.finish(&ticket, &path, job))
+    }
+
+    fn erase(&mut self, people: &Batch) -> Result<Report> {
+        let rows = profile::rows(people.columns()?)?;
+        let find = |name: &str, values: &[&str]| self.find(name, values);
+        IDENTIFIERS.erase_each(&rows, &self.match_fields, DELETED_BY, find, |name, value| self.delete(name, value))
+    }
+
+    fn verify_erasure(&mut self, people: &Batch) -> Result<Report> {
+        let rows = profile::rows(people.columns()?)?;
+        IDENTIFIERS.verify_gone(&rows, &self.match_fields, PAGE_RECORDS, |name, values| self.find(name, values))
     }
 }
 
@@ -96,7 +107,7 @@ impl Writer {
         let list = self.list.as_deref().map(|name| self.list_id(name, true)).transpose()?.flatten();
         let body = import_body(&profiles, list.as_deref())?;
         let request = self.service.post("/profile-bulk-import-jobs", body).retry_safe(true);
-        let answer = ask(&self.service, request, "profiles:write lists:write").map_err(|error| self.without_list(error))?;
+        let answer = self.service.ask_scoped(request, "profiles:write lists:write").map_err(|error| self.without_list(error))?;
         ticket.keys(keys).pending(&required_text(&answer, "/data/id")?)
     }
 
@@ -106,12 +117,12 @@ impl Writer {
         let failed = job.pointer("/data/attributes/failed_count").and_then(Value::as_u64).unwrap_or(0);
         let page = |name: &str| self.service.get(&format!("{path}/{name}")).query("page[size]", &PAGE_RECORDS.to_string());
         if failed > 0 {
-            let errors = ask_all(&self.service, page("import-errors"), "profiles:read")?;
+            let errors = self.service.ask_all_scoped(page("import-errors"), PAGES, "/data", "profiles:read")?;
             REFUSED.read_counted(&errors, failed, &sent, &mut report)?;
         }
         if sent.has_keys() {
             let request = page("profiles").query("fields[profile]", &IDENTIFIERS.names().join(","));
-            let profiles = ask_all(&self.service, request, "profiles:read")?;
+            let profiles = self.service.ask_all_scoped(request, PAGES, "/data", "profiles:read")?;
             IDENTIFIERS.identify(&profiles, &sent, &mut report)?;
         }
         Ok(report.counted(ticket.rows()))
@@ -131,30 +142,29 @@ impl Writer {
 
     /// The id of the list of this name; `None` when there is none and none is to be made.
     fn list_id(&self, name: &str, is_made: bool) -> Result<Option<String>> {
-        kv::remembered(&list_key(name), || {
+        let find = || {
             let named = self.service.get("/lists").query("filter", &format!("equals(name,{})", json!(name)));
-            let answer = ask(&self.service, named.query("fields[list]", "name"), "lists:read")?;
-            match list(&answer, "/data").iter().find(|list| text(list, "/attributes/name") == name) {
-                Some(found) => required_text(found, "/id").map(Some),
-                None if !is_made => Ok(None),
-                None => {
-                    let body = json!({ "data": { "type": "list", "attributes": { "name": name } } }).to_string();
-                    let made = ask(&self.service, self.service.post("/lists", body), "lists:write")?;
-                    required_text(&made, "/data/id").map(Some)
-                }
-            }
-        })
+            let answer = self.service.ask_scoped(named.query("fields[list]", "name"), "lists:read")?;
+            let found = list(&answer, "/data").iter().find(|list| text(list, "/attributes/name") == name);
+            found.map(|list| required_text(list, "/id")).transpose()
+        };
+        let make = || {
+            let body = json!({ "data": { "type": "list", "attributes": { "name": name } } }).to_string();
+            required_text(&self.service.ask_scoped(self.service.post("/lists", body), "lists:write")?, "/data/id")
+        };
+        kv::found_or_made(&list_key(name), find, is_made.then_some(make))
     }
 
     /// Takes people off the list; who is not on it, or not known at all, is off it already.
     fn leave(&self, rows: &JsonRows<'_>) -> Result<()> {
         let Some(name) = &self.list else { return Err(Error::unsupported("profiles leave lists, they are never deleted")) };
         let Some(list) = self.list_id(name, false)? else { return Ok(()) };
-        for some in self.profile_ids(rows)?.chunks(REMOVE_MAX) {
+        let ids = IDENTIFIERS.look_up(rows, &self.match_fields, PAGE_RECORDS, |name, values| self.find(name, values))?;
+        for some in ids.chunks(REMOVE_MAX) {
             let members: Vec<Value> = some.iter().map(|id| json!({ "type": "profile", "id": id })).collect();
             let path = format!("/lists/{list}/relationships/profiles");
             let request = self.service.delete(&path, json!({ "data": members }).to_string());
-            match ask(&self.service, request, "lists:write profiles:write") {
+            match self.service.ask_scoped(request, "lists:write profiles:write") {
                 Err(error) if error.code == "http.404" => {
                     kv::delete(&list_key(name));
                     if self.list_id(name, false)?.is_some_and(|found| found == list) && rows.rows() > 1 {
@@ -168,14 +178,22 @@ impl Writer {
         Ok(())
     }
 
-    /// Ids of the rows' profiles: those that were reported, the others by looking them up.
-    fn profile_ids(&self, rows: &JsonRows<'_>) -> Result<Vec<String>> {
-        IDENTIFIERS.look_up(rows, &self.match_fields, PAGE_RECORDS, |name, values| {
-            let filter = format!("any({name},{})", token::json_list(values));
-            let request = self.service.get("/profiles").query("filter", &filter);
-            let request = request.query("fields[profile]", name).query("page[size]", &PAGE_RECORDS.to_string());
-            Ok(list(&ask(&self.service, request, "profiles:read")?, "/data").to_vec())
-        })
+    /// Profiles with one of these values of an identifier.
+    fn find(&self, name: &str, values: &[&str]) -> Result<Vec<Value>> {
+        let named = self.service.get("/profiles").query("filter", &format!("any({name},{})", token::json_list(values)));
+        let request = named.query("fields[profile]", name).query("page[size]", &PAGE_RECORDS.to_string());
+        Ok(list(&self.service.ask_scoped(request, "profiles:read")?, "/data").to_vec())
+    }
+
+    /// Has whoever has this identifier or `id` deleted; twice does nothing more (description of `request_profile_deletion`).
+    fn delete(&self, name: &str, value: &str) -> Result<()> {
+        let profile = match name {
+            "id" => json!({ "type": "profile", "id": value, "attributes": {} }),
+            _ => json!({ "type": "profile", "attributes": { name: value } }),
+        };
+        let job = json!({ "type": "data-privacy-deletion-job", "attributes": { "profile": { "data": profile } } });
+        let request = self.service.post("/data-privacy-deletion-jobs", json!({ "data": job }).to_string()).retry_safe(true);
+        self.service.ask_scoped(request, "data-privacy:write").map(drop)
     }
 }
 
@@ -192,8 +210,5 @@ fn import_body(profiles: &[String], list: Option<&str>) -> Result<String> {
     let (profiles, lists) = (profiles.join(","), list.map_or(String::new(), in_list));
     let attributes = format!(r#"{{"profiles":{{"data":[{profiles}]}}}}"#);
     let body = format!(r#"{{"data":{{"type":"profile-bulk-import-job","attributes":{attributes}{lists}}}}}"#);
-    if body.len() > IMPORT_BYTES_MAX {
-        return Err(Error::invalid_data("the import takes more than 5 MB").code("klaviyo.too_large"));
-    }
-    Ok(body)
+    outcomes::body_within(body, IMPORT_BYTES_MAX, "klaviyo.too_large")
 }

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::bindings::imports::affluent::plugin::types::PluginError;
 use crate::columns::Payload;
 use crate::error::Error;
+use crate::manifest::{Target, WriteMode};
 use crate::plugin::{Batch, Destination, Limits, Outcome, Output, Page, Plugin, Source, Transform};
 
 /// Version of the contract this SDK was generated from; also in the component's custom section `affluent:api`.
@@ -26,6 +27,8 @@ thread_local! {
 struct Open {
     source: Option<Box<dyn Any>>,
     destination: Option<Box<dyn Any>>,
+    /// What the open destination was opened for.
+    mode: Option<WriteMode>,
     transform: Option<Box<dyn Any>>,
 }
 
@@ -82,14 +85,26 @@ pub fn destination_discover<D: Destination>(config: &str) -> Exported<String> {
 }
 
 pub fn destination_open<D: Destination>(config: &str, target: &str) -> Exported<String> {
-    let target = serde_json::from_str(target).map_err(|error| Error::internal(format!("the target is not valid: {error}")))?;
+    let target: Target =
+        serde_json::from_str(target).map_err(|error| Error::internal(format!("the target is not valid: {error}")))?;
+    let mode = target.mode;
     let (destination, info) = D::open(read_config(config)?, target)?;
-    OPEN.with_borrow_mut(|open| open.destination = Some(Box::new(destination)));
+    OPEN.with_borrow_mut(|open| {
+        open.destination = Some(Box::new(destination));
+        open.mode = Some(mode);
+    });
     write_json(&info)
 }
 
 pub fn destination_write<D: Destination>(batch: Batch) -> Exported<Outcome> {
-    OPEN.with_borrow_mut(|open| with(&mut open.destination, |destination: &mut D| destination.write(batch)))
+    OPEN.with_borrow_mut(|open| {
+        let mode = open.mode;
+        with(&mut open.destination, |destination: &mut D| match mode {
+            Some(WriteMode::Erase) => destination.erase(&batch).map(Outcome::Done),
+            Some(WriteMode::VerifyErasure) => destination.verify_erasure(&batch).map(Outcome::Done),
+            _ => destination.write(batch),
+        })
+    })
 }
 
 pub fn destination_poll<D: Destination>(token: &str) -> Exported<Outcome> {

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::json_columns::JsonRows;
-use crate::outcomes::Sent;
+use crate::outcomes::{self, Sent};
 use crate::plugin::Report;
 use crate::{crypto, json};
 
@@ -63,6 +63,12 @@ impl Identifiers {
     /// Their names.
     pub const fn names(&self) -> &'static [&'static str] {
         self.names
+    }
+
+    /// True when an object has one of them that is not empty.
+    pub fn are_in(&self, object: &Map<String, Value>) -> bool {
+        let is_there = |name: &&str| object.get(*name).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+        self.names.iter().any(is_there)
     }
 
     /// The form in which two values of an identifier are the same.
@@ -134,9 +140,81 @@ impl Identifiers {
         mut find: impl FnMut(&str, &[&str]) -> Result<Vec<Value>>,
     ) -> Result<Vec<String>> {
         let mut ids: Vec<Option<String>> = (0..rows.rows()).map(|row| rows.text(REMOTE_ID, row)).collect::<Result<_>>()?;
+        self.find_ids(rows, by, values_max, &mut ids, &mut find)?;
+        Ok(ids.into_iter().flatten().collect())
+    }
+
+    /// Whether people are gone: the report of [`crate::Destination::verify_erasure`] by asking for the identifiers `by`, as
+    /// [`Self::look_up`] does. Who is found is still there.
+    ///
+    /// # Errors
+    /// As [`Self::look_up`].
+    pub fn verify_gone(
+        &self,
+        rows: &JsonRows<'_>,
+        by: &[String],
+        values_max: usize,
+        mut find: impl FnMut(&str, &[&str]) -> Result<Vec<Value>>,
+    ) -> Result<Report> {
+        let mut report = Report::accepted(0);
+        for name in by {
+            let mut ids = vec![None; rows.rows() as usize];
+            self.find_ids(rows, std::slice::from_ref(name), values_max, &mut ids, &mut find)?;
+            for (row, _) in (0..).zip(&ids).filter(|(_, id)| id.is_some()) {
+                if report.retryable.iter().all(|error| error.row != row) {
+                    report.refuse(Error::transient("the person is still there").code("erasure.still_there").at_row(row, None));
+                }
+            }
+        }
+        Ok(report.counted(rows.rows()))
+    }
+
+    /// Has people erased, one call each: the report of [`crate::Destination::erase`]. `delete` gets an identifier of `deletes_by`
+    /// with its value, once for each that the row is matched `by`; where the row has none of them, `id` and the id that an earlier
+    /// report told or that `find` finds, as in [`Self::look_up`]. Who is not found is not there.
+    ///
+    /// # Errors
+    /// Those of `find` and `delete`, as far as [`outcomes::by_row`] passes them on; `invalid_data` when a value cannot be read.
+    pub fn erase_each(
+        &self,
+        rows: &JsonRows<'_>,
+        by: &[String],
+        deletes_by: &[&str],
+        mut find: impl FnMut(&str, &[&str]) -> Result<Vec<Value>>,
+        mut delete: impl FnMut(&str, &str) -> Result<()>,
+    ) -> Result<Report> {
+        outcomes::by_row(rows.rows(), |row| {
+            let mut id = rows.text(REMOTE_ID, row)?;
+            let mut is_asked = false;
+            for name in by {
+                let Some(value) = rows.text(name, row)? else { continue };
+                if deletes_by.contains(&name.as_str()) {
+                    delete(name, &value)?;
+                    is_asked = true;
+                } else if id.is_none() {
+                    let found = find(name, &[&value])?;
+                    id = found.first().map(|record| json::text(record, self.id).to_owned());
+                }
+            }
+            if let (false, Some(id)) = (is_asked, &id) {
+                delete("id", id)?;
+            }
+            Ok(id)
+        })
+    }
+
+    /// Finds ids of the rows that have none.
+    fn find_ids(
+        &self,
+        rows: &JsonRows<'_>,
+        by: &[String],
+        values_max: usize,
+        ids: &mut [Option<String>],
+        find: &mut impl FnMut(&str, &[&str]) -> Result<Vec<Value>>,
+    ) -> Result<()> {
         for name in by {
             let mut wanted = BTreeMap::new();
-            for (row, _) in (0..).zip(&ids).filter(|(_, id)| id.is_none()) {
+            for (row, _) in (0..).zip(&*ids).filter(|(_, id)| id.is_none()) {
                 if let Some(value) = rows.text(name, row)? {
                     wanted.insert(self.comparable(name, &value), row as usize);
                 }
@@ -151,7 +229,7 @@ impl Identifiers {
                 }
             }
         }
-        Ok(ids.into_iter().flatten().collect())
+        Ok(())
     }
 }
 
@@ -211,6 +289,43 @@ mod tests {
 
         assert_eq!(ids, ["1", "id b@x", "id 3"]);
         assert_eq!(asked, ["email b@x", "email c@x", "phone 3"]);
+    }
+
+    #[test]
+    fn people_are_erased_by_what_the_service_deletes_by_and_by_id_where_they_have_none_of_it() {
+        let columns = batch(&[
+            [Some("a@x"), Some("1"), Some("i1")],
+            [None, Some("2"), Some("i2")],
+            [None, Some("3"), None],
+            [None, Some("4"), None],
+        ]);
+        let mut asked = Vec::new();
+        let find = |_: &str, values: &[&str]| Ok(if values == ["3"] { vec![json!({ "id": "i3" })] } else { Vec::new() });
+        let delete = |name: &str, value: &str| {
+            asked.push(format!("{name} {value}"));
+            Ok(())
+        };
+
+        let by = ["email", "phone"].map(str::to_owned);
+        let report = IDENTIFIERS.erase_each(&JsonRows::of(&columns).unwrap(), &by, &["email"], find, delete).unwrap();
+
+        assert_eq!(asked, ["email a@x", "id i2", "id i3"]);
+        assert_eq!((report.accepted, report.remote_ids.len()), (4, 3));
+    }
+
+    #[test]
+    fn who_is_found_by_any_identifier_is_still_there() {
+        let columns = batch(&[[Some("A@x"), Some("1"), Some("known")], [Some("b@x"), Some("2"), None], [None, Some("3"), None]]);
+        let find = |name: &str, values: &[&str]| {
+            let found = |value: &&&str| matches!(**value, "a@x" | "1" | "3");
+            Ok(values.iter().filter(found).map(|value| json!({ "id": "x", name: value })).collect())
+        };
+
+        let by = ["email", "phone"].map(str::to_owned);
+        let report = IDENTIFIERS.verify_gone(&JsonRows::of(&columns).unwrap(), &by, 10, find).unwrap();
+
+        let there: Vec<u32> = report.retryable.iter().map(|error| error.row).collect();
+        assert_eq!((there, report.accepted), (vec![0, 2], 1));
     }
 
     #[test]

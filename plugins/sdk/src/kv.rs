@@ -31,6 +31,21 @@ pub fn remembered(key: &str, find: impl FnOnce() -> Result<Option<String>>) -> R
     Ok(found)
 }
 
+/// As [`remembered`], of something that is made where it is not found; without `make` it is only looked for.
+///
+/// # Errors
+/// Those of `find`, `make`, and of [`put`].
+pub fn found_or_made(
+    key: &str,
+    find: impl FnOnce() -> Result<Option<String>>,
+    make: Option<impl FnOnce() -> Result<String>>,
+) -> Result<Option<String>> {
+    remembered(key, || match (find()?, make) {
+        (None, Some(make)) => make().map(Some),
+        (found, _) => Ok(found),
+    })
+}
+
 /// Stores a value under a key, replacing what was there.
 ///
 /// # Errors

@@ -10,8 +10,8 @@ use std::ops::Range;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, Result};
-use crate::plugin::Outcome;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plugin::{Outcome, Report};
 
 pub use partial::{PartialFailure, RowPlace, Sent};
 pub use ticket::{JobStatus, Ticket, Unfit};
@@ -37,6 +37,52 @@ pub fn split(sizes: &[usize], rows_max: usize, bytes_max: usize) -> Vec<Range<us
         parts.push(start..sizes.len());
     }
     parts
+}
+
+/// A body that is at most so many bytes.
+///
+/// # Errors
+/// `invalid_data` with the code when it is larger: the host halves the batch.
+pub fn body_within(body: String, bytes_max: usize, code: &str) -> Result<String> {
+    if body.len() > bytes_max {
+        return Err(Error::invalid_data(format!("the request takes more than {bytes_max} bytes")).code(code));
+    }
+    Ok(body)
+}
+
+/// The report of a batch whose rows are sent one by one: what `act` returns is the row's remote id, where there is one. Rows that
+/// the service will not have are refused. Any other error ends it: rows that were done stay done, the others are sent again; an
+/// error at the first row is the batch's.
+///
+/// ```
+/// use affluent_sdk::{Error, outcomes};
+///
+/// let report = outcomes::by_row(3, |row| match row {
+///     1 => Err(Error::invalid_data("the service does not take it")),
+///     _ => Ok(Some(format!("id{row}"))),
+/// })?;
+/// assert_eq!((report.accepted, report.failed.len(), report.remote_ids.len()), (2, 1, 2));
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// That of the first row, unless it is about the row alone.
+pub fn by_row(rows: u32, mut act: impl FnMut(u32) -> Result<Option<String>>) -> Result<Report> {
+    let mut report = Report::accepted(0);
+    for row in 0..rows {
+        match act(row) {
+            Ok(id) => report.remote_ids.extend(id.map(|id| (row, id))),
+            Err(error) if matches!(error.kind, ErrorKind::InvalidData | ErrorKind::NotFound) => {
+                report.failed.push(error.at_row(row, None));
+            }
+            Err(error) if row == 0 => return Err(error),
+            Err(error) => {
+                report.retryable.extend((row..rows).map(|row| error.clone().at_row(row, None)));
+                break;
+            }
+        }
+    }
+    Ok(report.counted(rows))
 }
 
 /// The outcome of a batch that the service works on: `job` is all that a later process needs to ask after it, and nothing

@@ -101,6 +101,25 @@ pub trait Destination: Sized + 'static {
         Err(Error::unsupported("this destination has no pending batches"))
     }
 
+    /// Asks the service to erase people for good; called when the object says [`TargetSchema::erases`]. Rows have the match
+    /// columns, and `_remote_id` where an earlier report told one. A row is accepted when the service took the request, with what
+    /// it calls the request or the person as its remote id; who is not known there is accepted too. It may be asked twice.
+    ///
+    /// # Errors
+    /// Any kind, for the batch as a whole; single rows go into the report.
+    fn erase(&mut self, _people: &Batch) -> Result<Report> {
+        Err(Error::unsupported("this destination erases nobody"))
+    }
+
+    /// Looks whether people who were to be erased are gone; called when the object says [`TargetSchema::verifies_erasure`], with
+    /// the rows of [`Destination::erase`], from time to time. Accepted = gone, retryable = still there.
+    ///
+    /// # Errors
+    /// Any kind, for the batch as a whole.
+    fn verify_erasure(&mut self, _people: &Batch) -> Result<Report> {
+        Err(Error::unsupported("this destination cannot tell who was erased"))
+    }
+
     /// Ends the writing; with `Durable::Close` it makes everything visible.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use crate::comparison::Comparison;
 use crate::deliver::Delivery;
 use crate::desired::{DesiredBatch, DesiredRows};
 use crate::engine::Engine;
+use crate::erase_calls::ask_to_erase;
 use crate::row_codec;
 use crate::sealer::{Place, RunSealer};
 
@@ -38,6 +39,7 @@ pub(crate) async fn activate(engine: &Engine, lease: &Lease, pipeline: &Pipeline
     let desired = DesiredRows::prepare(engine, plan, segment.as_deref()).await?;
     let mut delivery = Delivery::open(engine, lease, plan, &desired).await?;
     delivery.settle_in_flight(report).await?;
+    ask_to_erase(engine, lease, plan, &desired, report).await?;
     let difference = plan_difference(engine, lease, plan, (&desired, delivery.takes_removals()), report).await?;
     guard(plan, &difference)?;
     if !difference.moves.is_empty() {

@@ -302,7 +302,8 @@ fn retry_delay_us(attempts: u32) -> i64 {
     60_000_000 << attempts.min(ATTEMPTS_MAX).min(5)
 }
 
-fn with_remote_ids(records: RecordBatch, ids: StringArray) -> Result<RecordBatch> {
+/// Removals with the ids that the destination gave their rows, where it did.
+pub(crate) fn with_remote_ids(records: RecordBatch, ids: StringArray) -> Result<RecordBatch> {
     let mut fields: Vec<_> = records.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
     fields.push(Field::new(REMOTE_ID, FieldType::Text).to_arrow());
     let mut columns: Vec<ArrayRef> = records.columns().to_vec();

@@ -14,6 +14,7 @@ use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 
 use crate::engine::Engine;
+use crate::erase_calls::Ability;
 use crate::inspect::ProfileValue;
 use crate::person::{PersonRecord, records_of};
 use crate::run::RunOptions;
@@ -81,9 +82,15 @@ pub struct ErasureView {
 pub struct ReceiptView {
     pub pipeline: String,
     pub destination: String,
-    /// `requested`, `removed_not_supported` or `not_supported`.
+    /// `requested`, `accepted`, `verified`, `removed_not_supported` or `not_supported`.
     pub state: String,
     pub at: String,
+    /// What the destination calls its requests, or the person.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<String>,
+    /// Why it did not take a request; the next run of the pipeline asks again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<String>,
 }
 
 impl Engine {
@@ -141,7 +148,7 @@ impl Engine {
     }
 
     /// Erases a person: writes it down, destroys keys and traces, computes the profiles without them, and runs the pipelines
-    /// that can remove them at destinations. What such a run could not do stays `requested` and is done by its next one.
+    /// that can have them erased or removed at destinations. What such a run could not do stays `requested` and is done by its next one.
     ///
     /// # Errors
     /// `E0813` when nobody is meant; `E0824` while a pipeline reads records in; what the stores report. Once it was written
@@ -216,10 +223,8 @@ impl Engine {
         values.extend(reference.split_once(':').map(|(kind, value)| (kind.to_owned(), value.to_owned())));
         let suppressed = self.keeps_out(id, values)?;
         let mut receipts: Vec<NewReceipt> = Vec::new();
-        for sent in self.ledger.sent_of(id)? {
-            if receipts.iter().all(|known| known.pipeline != sent.sync) {
-                receipts.push(self.new_receipt(&sent.sync));
-            }
+        for pipeline in self.recipients_of(id)? {
+            receipts.push(self.new_receipt(&pipeline).await);
         }
         let erasure = NewErasure { profile: id, nodes, suppressed, receipts, now_us: self.now_us() };
         let number = self.ledger.begin_erasure(lease, &erasure)?;
@@ -245,12 +250,28 @@ impl Engine {
         Ok(suppressed)
     }
 
-    fn new_receipt(&self, pipeline: &str) -> NewReceipt {
+    /// Pipelines whose destinations hold something of a person, or may: a batch with the person is under way.
+    fn recipients_of(&self, id: ProfileId) -> Result<BTreeSet<String>> {
+        let mut pipelines: BTreeSet<String> = self.ledger.sent_of(id)?.into_iter().map(|sent| sent.sync).collect();
+        for name in self.plan.pipelines.keys().filter(|name| self.destination_of(name).is_some()) {
+            let under_way = self.ledger.in_flight(name)?;
+            let is_in = under_way.iter().flat_map(|batch| &batch.rows).any(|row| row.key == id);
+            pipelines.extend(is_in.then(|| name.clone()));
+        }
+        Ok(pipelines)
+    }
+
+    /// Whether a destination can be asked is told by its plugin; where it does not answer now, by the pipeline's next run.
+    async fn new_receipt(&self, pipeline: &str) -> NewReceipt {
         let plan = self.destination_of(pipeline);
         let destination =
             plan.map_or_else(|| "(no longer in the project)".to_owned(), |plan| format!("{} {}", plan.connection, plan.object));
-        let can_remove = plan.is_some_and(|plan| plan.mode == WriteMode::Mirror);
-        let state = if can_remove { ReceiptState::Requested } else { ReceiptState::NotSupported };
+        let can_be_asked = match plan {
+            Some(plan) if plan.mode == WriteMode::Mirror => true,
+            Some(plan) => Ability::of(self, plan).await.map_or(true, |ability| ability.erases),
+            None => false,
+        };
+        let state = if can_be_asked { ReceiptState::Requested } else { ReceiptState::NotSupported };
         NewReceipt { pipeline: pipeline.to_owned(), destination, state }
     }
 
@@ -314,8 +335,7 @@ impl Engine {
 
     async fn tell_destinations(&self, erasure: i64) -> Result<()> {
         let row = self.ledger.erasures(false)?.into_iter().find(|row| row.erasure == erasure);
-        let requested = row.iter().flat_map(|row| &row.receipts).filter(|receipt| receipt.state == ReceiptState::Requested);
-        for receipt in requested {
+        for receipt in row.iter().flat_map(|row| &row.receipts).filter(|receipt| receipt.is_open) {
             if self.destination_of(&receipt.pipeline).is_some() {
                 // Whatever it failed of is in its report; the receipt stays requested, and its next run tells it.
                 self.run(&receipt.pipeline, &RunOptions::default()).await?;
@@ -336,6 +356,8 @@ fn view_of(row: ErasureRow) -> ErasureView {
         destination: receipt.destination,
         state: receipt.state.as_str().to_owned(),
         at: instant(receipt.at_us),
+        references: receipt.references,
+        refusals: receipt.refusals,
     });
     ErasureView {
         erasure: row.erasure,

@@ -20,6 +20,7 @@ mod desired;
 mod engine;
 mod epoch;
 mod erase;
+mod erase_calls;
 mod evidence;
 mod gate;
 mod ingest;

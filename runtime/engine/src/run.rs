@@ -245,7 +245,8 @@ fn outcome_of(report: &RunReport, error: Option<&Error>) -> RunOutcome {
         Some(_) => RunOutcome::Failed,
         None => {
             let refused = report.streams.iter().map(|stream| stream.rejected).sum::<u64>();
-            let failed = report.activation.as_ref().map_or(0, |activation| activation.failed + activation.retryable);
+            let open = |sent: &ActivationReport| sent.failed + sent.retryable + sent.erasures_refused;
+            let failed = report.activation.as_ref().map_or(0, open);
             let alerts = report.profiles.iter().flat_map(|profiles| profiles.segments.values()).any(|segment| segment.is_alert);
             if alerts || refused + failed > 0 { RunOutcome::Partial } else { RunOutcome::Succeeded }
         }

@@ -15,6 +15,7 @@ pub use contract::dead_letters::{
     DeadLetterCount, DeadLetterFilter, DeadLetterRow, DeadLetters, NewDeadLetter, SealedLetter, Stage,
 };
 pub use contract::decisions::{Decided, DecisionChange, DecisionRow, Decisions, NewDecision};
+pub use contract::erasure_calls::{CallOutcome, ErasureCall, ErasureCalls};
 pub use contract::erasures::{ErasureRow, Erasures, NewErasure, NewReceipt, ReceiptRow, ReceiptState, SentRow};
 pub use contract::identity::{FoundNode, Identity, KeptApart, Neighbourhood, NodeRow, ResolutionCommit, Unknown};
 pub use contract::ingest::{Checkpoint, EpochCommit, FileRow, Ingest, NewFile, NewNode};

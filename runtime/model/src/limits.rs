@@ -49,6 +49,9 @@ pub const BACKOFF_LONGEST_MS: u64 = 60_000;
 pub const RETRY_AFTER_MS_MAX: u64 = 3_600_000;
 /// Polls of one bulk import before the run ends; the next run goes on polling.
 pub const POLLS_MAX: u32 = 2_000;
+/// Microseconds for which an erased person is looked for at destinations that took the request: 30 days, the month that GDPR
+/// article 12 gives.
+pub const ERASURE_LOOKS_FOR_US: i64 = 30 * 86_400_000_000;
 /// The same state this many times in a row is a loop (delivery.md §4).
 pub const SAME_STATE_MAX: u32 = 3;
 /// Milliseconds from SIGTERM to the end of the process (security D-8).

@@ -188,6 +188,12 @@ pub struct PluginLimits {
     pub concurrency: Option<u32>,
 }
 
+/// A word of [`TargetSchema::modes`] that no pipeline writes: a person can be erased. Batches are deletions with the match
+/// columns; accepted = the request was taken.
+pub const ERASE_MODE: &str = "erase";
+/// Another: whether a person was erased can be looked up, with the same batches. Accepted = gone, retryable = still there.
+pub const VERIFY_ERASURE_MODE: &str = "verify_erasure";
+
 /// An object that a destination can write, as its `discover` describes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -206,7 +212,8 @@ pub struct TargetSchema {
     /// Names that `match` may use; empty = any.
     #[serde(default)]
     pub match_fields: Vec<String>,
-    /// `insert | update | upsert | mirror | append`.
+    /// `insert | update | upsert | mirror | append`; `erase` and `verify_erasure` where a person can be erased, which no pipeline
+    /// writes: batches are deletions with the match columns.
     pub modes: Vec<String>,
     /// True when membership in a named list can be kept.
     #[serde(default)]

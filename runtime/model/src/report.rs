@@ -128,6 +128,12 @@ pub struct ActivationReport {
     /// Rows of merged profiles that stay, because the destination cannot remove in this mode.
     #[serde(default)]
     pub merged_left: u64,
+    /// Persons whom the destination was asked to erase, and took the request.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub erased: u64,
+    /// Requests to erase that it did not take; asked again by the next run.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub erasures_refused: u64,
     pub accepted: u64,
     pub removed: u64,
     pub skipped: u64,
@@ -135,4 +141,9 @@ pub struct ActivationReport {
     /// Not sent for good or ill: tried again by the next run.
     pub retryable: u64,
     pub batches: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Meaning, Reasons, Request, Response};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::paging::Paging;
 
 /// A service: where it is, what every request has, and what its refusals mean. Paths begin with a slash.
@@ -111,13 +111,30 @@ impl Service {
         }
     }
 
-    /// The answer's document; null for an answer without one (204).
+    /// The answer's document; null for an answer without one (204, or 202 with nothing in it).
     ///
     /// # Errors
     /// As [`Service::send`]; `transient` for a body that is no JSON.
     pub fn ask(&self, request: Request) -> Result<Value> {
         let answer = self.send(request)?;
-        if answer.status() == 204 { Ok(Value::Null) } else { answer.json() }
+        let is_empty = answer.status() == 204 || (answer.status() == 202 && answer.body().is_empty());
+        if is_empty { Ok(Value::Null) } else { answer.json() }
+    }
+
+    /// As [`Service::ask`], for a request that needs scopes of the credential: an error about permissions names them.
+    ///
+    /// # Errors
+    /// As [`Service::ask`].
+    pub fn ask_scoped(&self, request: Request, scopes: &str) -> Result<Value> {
+        self.ask(request).map_err(|error| naming(error, scopes))
+    }
+
+    /// As [`Service::ask_all`], for requests that need scopes of the credential: an error about permissions names them.
+    ///
+    /// # Errors
+    /// As [`Service::ask_all`].
+    pub fn ask_all_scoped(&self, request: Request, paging: Paging, records: &str, scopes: &str) -> Result<Vec<Value>> {
+        self.ask_all(request, paging, records).map_err(|error| naming(error, scopes))
     }
 
     /// The records of all pages of a list that is small enough to hold; see [`Paging::read_all`].
@@ -129,10 +146,14 @@ impl Service {
     }
 }
 
+fn naming(error: Error, scopes: &str) -> Error {
+    let is_about_scopes = error.kind == ErrorKind::Permission;
+    if is_about_scopes { Error { message: format!("the credential lacks one of the scopes {scopes}"), ..error } } else { error }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
     use crate::testing;
 
     const MEANINGS: &[Meaning] = &[Meaning::new(&[423], ErrorKind::Permission, "shop.frozen", "the shop is frozen")];
@@ -159,6 +180,24 @@ mod tests {
         let service = service();
 
         assert_eq!(service.ask(service.get("/a")).unwrap_err().code, "shop.frozen");
+    }
+
+    #[test]
+    fn a_refusal_for_want_of_a_permission_names_the_scopes() {
+        testing::on_http(|_| Ok(testing::response(423, "")));
+        let service = service();
+
+        let error = service.ask_scoped(service.get("/a"), "lists:read").unwrap_err();
+
+        assert_eq!(error.message, "the credential lacks one of the scopes lists:read");
+    }
+
+    #[test]
+    fn an_answer_that_something_was_taken_may_be_empty() {
+        testing::on_http(|_| Ok(testing::response(202, "")));
+        let service = service();
+
+        assert_eq!(service.ask(service.get("/a")).unwrap(), Value::Null);
     }
 
     #[test]

@@ -78,6 +78,20 @@ impl TargetSchema {
         self
     }
 
+    /// A person can be erased: see [`crate::Destination::erase`].
+    #[must_use]
+    pub fn erases(mut self) -> Self {
+        self.modes.push(WriteMode::Erase);
+        self
+    }
+
+    /// Whether a person was erased can be looked up: see [`crate::Destination::verify_erasure`].
+    #[must_use]
+    pub fn verifies_erasure(mut self) -> Self {
+        self.modes.push(WriteMode::VerifyErasure);
+        self
+    }
+
     /// Whether rows may have a field of this name. Names that begin with `_` are the host's own: `_remote_id` is what an
     /// earlier report said the record's id is.
     pub fn has_field(&self, name: &str) -> bool {
@@ -107,7 +121,8 @@ impl TargetSchema {
             return Err(Error::config(format!("there is no object `{}`: write `{own}`", target.object)));
         }
         if !self.modes.contains(&target.mode) {
-            let modes: Vec<&str> = self.modes.iter().map(|mode| mode.as_str()).collect();
+            let written = self.modes.iter().filter(|mode| !mode.is_erasure());
+            let modes: Vec<&str> = written.map(|mode| mode.as_str()).collect();
             let message = format!("`{own}` cannot be written with mode `{}`: use {}", target.mode.as_str(), modes.join(", "));
             return Err(Error::config(message));
         }
@@ -140,6 +155,10 @@ pub enum WriteMode {
     Mirror,
     /// Adds records without looking for known ones.
     Append,
+    /// No mode of pipelines: people are erased.
+    Erase,
+    /// No mode of pipelines: whether people were erased is looked up.
+    VerifyErasure,
 }
 
 impl WriteMode {
@@ -151,7 +170,14 @@ impl WriteMode {
             Self::Upsert => "upsert",
             Self::Mirror => "mirror",
             Self::Append => "append",
+            Self::Erase => "erase",
+            Self::VerifyErasure => "verify_erasure",
         }
+    }
+
+    /// True for what the host asks when a person is erased, which no pipeline can write.
+    pub fn is_erasure(self) -> bool {
+        matches!(self, Self::Erase | Self::VerifyErasure)
     }
 }
 

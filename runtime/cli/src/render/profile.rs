@@ -180,6 +180,8 @@ pub(crate) fn erasures(erasures: &[ErasureView]) -> String {
         lines.push(format!("erasure {}  profile {}, {} records: {done}", erasure.erasure, erasure.profile, erasure.records));
         for receipt in &erasure.receipts {
             lines.push(format!("  {} → {}: {} ({})", receipt.pipeline, receipt.destination, receipt.state, receipt.at));
+            lines.extend(receipt.references.iter().map(|reference| format!("    its reference is {reference}")));
+            lines.extend(receipt.refusals.iter().map(|refusal| format!("    asked again by the next run: {refusal}")));
         }
         if erasure.receipts.is_empty() {
             lines.push("  no destination held anything".to_owned());

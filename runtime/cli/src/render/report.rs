@@ -118,6 +118,12 @@ fn activation(pipeline: &str, sent: &ActivationReport) -> String {
             "\n  merged       {left} rows of profiles that are one with others now stay: it cannot remove them"
         ));
     }
+    if sent.erased + sent.erasures_refused > 0 {
+        let (taken, refused) = (number(sent.erased), number(sent.erasures_refused));
+        text.push_str(&format!(
+            "\n  erased       {taken} requests to erase a person taken, {refused} not: see `profile erasures`"
+        ));
+    }
     if sent.failed + sent.skipped + sent.retryable > 0 {
         text.push_str(&format!(
             "\n  not taken    {} refused, {} skipped, {} to be tried again",

@@ -1,7 +1,7 @@
 //! Destinations: objects and fields that exist, modes they know, and personal values that leave only whole, in a
 //! delivery form, and by name.
 
-use affluent_model::manifest::TargetSchema;
+use affluent_model::manifest::{ERASE_MODE, TargetSchema, VERIFY_ERASURE_MODE};
 use affluent_model::plan::{DestinationPlan, Expression, NamedExpression, Pipeline, PipelineSource};
 
 use super::columns::Columns;
@@ -64,7 +64,9 @@ impl<'a> Checker<'a> {
         if !target.modes.iter().any(|known| known == mode) {
             let at = self.sources.locate(subject, ["destination", "mode"]);
             let message = format!("the object `{}` cannot be written in mode `{mode}`", target.name);
-            self.add(mistake::WRITE_MODE, message, at, format!("its modes are {}", target.modes.join(", ")));
+            let is_written = |mode: &&String| ![ERASE_MODE, VERIFY_ERASURE_MODE].contains(&mode.as_str());
+            let modes: Vec<&str> = target.modes.iter().filter(is_written).map(String::as_str).collect();
+            self.add(mistake::WRITE_MODE, message, at, format!("its modes are {}", modes.join(", ")));
         }
         if plan.list.is_some() && !target.lists {
             let at = self.sources.locate_key(subject, &["destination"], "list");

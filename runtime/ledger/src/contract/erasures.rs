@@ -32,8 +32,12 @@ pub struct NewReceipt {
 /// How far a destination is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReceiptState {
-    /// The pipeline's next run removes the person there.
+    /// The pipeline's next run has the person erased or removed there.
     Requested,
+    /// The destination took the request to erase the person.
+    Accepted,
+    /// The destination was asked again, and the person is not there any more.
+    Verified,
     /// The destination took the removal of what the pipeline keeps there; a call to erase the person it has none.
     RemovedOnly,
     /// The destination has no call by which the pipeline could remove the person.
@@ -41,12 +45,14 @@ pub enum ReceiptState {
 }
 
 impl ReceiptState {
-    pub const ALL: [Self; 3] = [Self::Requested, Self::RemovedOnly, Self::NotSupported];
+    pub const ALL: [Self; 5] = [Self::Requested, Self::Accepted, Self::Verified, Self::RemovedOnly, Self::NotSupported];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Requested => "requested",
+            Self::Accepted => "accepted",
+            Self::Verified => "verified",
             Self::RemovedOnly => "removed_not_supported",
             Self::NotSupported => "not_supported",
         }
@@ -71,6 +77,12 @@ pub struct ReceiptRow {
     pub destination: String,
     pub state: ReceiptState,
     pub at_us: i64,
+    /// What the destination calls its requests, or the person.
+    pub references: Vec<String>,
+    /// Why it did not take a request, each once.
+    pub refusals: Vec<String>,
+    /// Something is left to be asked: the request, or whether the person is gone.
+    pub is_open: bool,
 }
 
 /// What a destination is believed to hold of a profile.
@@ -102,7 +114,8 @@ pub trait Erasures {
     /// `E0706`.
     fn finish_forgetting(&self, lease: &Lease, erasure: i64, now_us: i64) -> Result<()>;
 
-    /// Settles the requested receipts of a pipeline whose destination holds nothing of the person any more.
+    /// Settles the requested receipts of a pipeline whose destination holds nothing of the person any more, and has no call of
+    /// [`super::erasure_calls::ErasureCalls`] to be made.
     ///
     /// # Errors
     /// Those of the store.

@@ -12,6 +12,7 @@ pub(crate) mod computed;
 pub(crate) mod credentials;
 pub(crate) mod dead_letters;
 pub(crate) mod decisions;
+pub(crate) mod erasure_calls;
 pub(crate) mod erasures;
 pub(crate) mod identity;
 pub(crate) mod ingest;
@@ -32,6 +33,7 @@ pub trait Ledger:
     + dead_letters::DeadLetters
     + decisions::Decisions
     + erasures::Erasures
+    + erasure_calls::ErasureCalls
     + suppressions::Suppressions
     + plugin_values::PluginValues
     + credentials::Credentials

@@ -76,6 +76,9 @@ impl Erasures for SqliteLedger {
                     SELECT 1 FROM erasure e JOIN image i ON i.sync = (SELECT word FROM word WHERE text = ?1)
                         AND (i.key = e.profile OR i.key IN (SELECT old FROM profile_alias WHERE new = e.profile))
                     WHERE e.erasure = erasure_receipt.erasure
+                ) AND NOT EXISTS (
+                    SELECT 1 FROM erasure_call c
+                    WHERE c.erasure = erasure_receipt.erasure AND c.pipeline = ?1 AND c.state = 'requested'
                 ) AND (SELECT forgotten_at_us FROM erasure e WHERE e.erasure = erasure_receipt.erasure) IS NOT NULL";
             Ok(transaction.prepare_cached(sql)?.execute(params![pipeline, state.as_str(), now_us])? as u64)
         })
@@ -162,7 +165,32 @@ fn receipts_of(connection: &Connection, erasure: i64) -> StoreResult<Vec<Receipt
         let word: String = row.get(2)?;
         let state = ReceiptState::ALL.into_iter().find(|state| state.as_str() == word);
         let state = state.ok_or_else(|| Error::bug("a receipt has a state that this program does not write"))?;
-        receipts.push(ReceiptRow { pipeline: row.get(0)?, destination: row.get(1)?, state, at_us: row.get(3)? });
+        let mut receipt = ReceiptRow {
+            pipeline: row.get(0)?,
+            destination: row.get(1)?,
+            state,
+            at_us: row.get(3)?,
+            references: Vec::new(),
+            refusals: Vec::new(),
+            is_open: state == ReceiptState::Requested,
+        };
+        add_calls(connection, erasure, &mut receipt)?;
+        receipts.push(receipt);
     }
     Ok(receipts)
+}
+
+fn add_calls(connection: &Connection, erasure: i64, receipt: &mut ReceiptRow) -> StoreResult<()> {
+    let sql = "SELECT reference, refusal, match_sealed IS NOT NULL FROM erasure_call
+        WHERE erasure = ?1 AND pipeline = ?2 ORDER BY key";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![erasure, receipt.pipeline])?;
+    while let Some(row) = rows.next()? {
+        receipt.references.extend(row.get::<_, Option<String>>(0)?);
+        receipt.refusals.extend(row.get::<_, Option<String>>(1)?);
+        receipt.is_open |= row.get::<_, bool>(2)?;
+    }
+    receipt.refusals.sort_unstable();
+    receipt.refusals.dedup();
+    Ok(())
 }

@@ -8,6 +8,7 @@ mod computed;
 mod credentials;
 mod dead_letters;
 mod decisions;
+mod erasure_calls;
 mod erasures;
 mod graph;
 mod identity;

@@ -190,4 +190,10 @@ CREATE TABLE delivery_stop (
     PRIMARY KEY (kind, hash)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE delivery_stop_node (node INTEGER PRIMARY KEY, added_at_us INTEGER NOT NULL) STRICT;
+-- What a destination is asked of an erased person, a row for each that it holds. match_sealed NULL: nothing is left to ask.
+CREATE TABLE erasure_call (
+    erasure INTEGER NOT NULL, pipeline TEXT NOT NULL, key BLOB NOT NULL, match_sealed BLOB, remote_id TEXT,
+    state TEXT NOT NULL, reference TEXT, refusal TEXT, at_us INTEGER NOT NULL,
+    PRIMARY KEY (erasure, pipeline, key)
+) STRICT, WITHOUT ROWID;
 ";

@@ -104,6 +104,71 @@ fn a_receipt_is_settled_when_the_destination_holds_nothing_more() {
     assert_eq!(receipts.first().map(|receipt| (receipt.state, receipt.at_us)), Some((ReceiptState::RemovedOnly, 9)));
 }
 
+/// Person 1 was sent, is to be erased, and nothing of them is left here.
+fn forgotten() -> (Store, Lease) {
+    let (store, lease) = two_persons();
+    store.plan(&lease, &[upsert(1, 1), upsert(2, 1)]);
+    let batch = store.take(&lease, affluent_model::batch::RowOperation::Upsert, 9).unwrap();
+    store.settle(&lease, &batch, &accepted());
+    store.begin_erasure(&lease, &asked()).unwrap();
+    let row = store.erasures(true).unwrap().remove(0);
+    assert_eq!(store.open_erasure_calls(&lease, 0).unwrap(), []);
+    store.forget_person(&lease, &row).unwrap();
+    store.finish_forgetting(&lease, row.erasure, 7).unwrap();
+    (store, lease)
+}
+
+fn receipt(store: &Store) -> ReceiptRow {
+    store.erasures(false).unwrap().remove(0).receipts.remove(0)
+}
+
+#[test]
+fn a_call_that_was_written_down_is_found_until_the_person_is_gone() {
+    let (mut store, lease) = forgotten();
+    let [call] = store.open_erasure_calls(&lease, 0).unwrap().try_into().unwrap();
+    assert_eq!((call.key, call.is_accepted), (profile(1), false));
+    store.reopen();
+
+    store.settle_erasure_call(&lease, &call, &CallOutcome::Refused { reason: "no".to_owned() }, 8).unwrap();
+    assert_eq!((receipt(&store).state, receipt(&store).refusals), (ReceiptState::Requested, vec!["no".to_owned()]));
+    assert_eq!(store.settle_receipts(PIPELINE, ReceiptState::RemovedOnly, 8).unwrap(), 0);
+    assert_eq!(store.open_erasure_calls(&lease, 0).unwrap(), std::slice::from_ref(&call));
+
+    let taken = CallOutcome::Accepted { reference: Some("r7".to_owned()), is_last: false };
+    store.settle_erasure_call(&lease, &call, &taken, 9).unwrap();
+    let settled = receipt(&store);
+    assert_eq!((settled.state, settled.references, settled.is_open), (ReceiptState::Accepted, vec!["r7".to_owned()], true));
+    assert_eq!(store.sent_of(profile(1)).unwrap(), []);
+    assert_eq!(store.sent_of(profile(2)).unwrap().len(), 1);
+    assert!(store.open_erasure_calls(&lease, 0).unwrap().iter().all(|call| call.is_accepted));
+
+    store.settle_erasure_call(&lease, &call, &CallOutcome::Verified, 10).unwrap();
+    assert_eq!((receipt(&store).state, receipt(&store).is_open), (ReceiptState::Verified, false));
+    assert!(!store.has_erasure_calls(PIPELINE).unwrap());
+}
+
+#[test]
+fn what_cannot_be_verified_and_whom_nobody_sees_go_are_not_looked_for() {
+    for (is_last, since) in [(true, 0), (false, 10)] {
+        let (store, lease) = forgotten();
+        let [call] = store.open_erasure_calls(&lease, 0).unwrap().try_into().unwrap();
+        store.settle_erasure_call(&lease, &call, &CallOutcome::Accepted { reference: None, is_last }, 9).unwrap();
+
+        assert_eq!(store.open_erasure_calls(&lease, since).unwrap(), []);
+        assert_eq!((receipt(&store).state, receipt(&store).is_open), (ReceiptState::Accepted, false));
+    }
+}
+
+#[test]
+fn a_destination_without_a_call_after_all_is_forgotten() {
+    let (store, lease) = forgotten();
+
+    store.settle_unsupported(&lease, 8).unwrap();
+
+    assert_eq!(receipt(&store).state, ReceiptState::NotSupported);
+    assert_eq!((store.sent_of(profile(1)).unwrap().len(), store.sent_of(profile(2)).unwrap().len()), (0, 1));
+}
+
 #[test]
 fn a_suppressed_person_is_found_by_identifier_and_by_profile_until_let_go() {
     let (mut store, lease) = two_persons();
