@@ -11,6 +11,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("consent: rows are shown by identifier with status, basis, place, end and proof", rows_are_shown),
         rule("consent: who takes it back leaves a mirror at its next run", a_withdrawal_leaves),
         rule("consent: who takes it back where nothing can be removed is told", a_withdrawal_is_told),
+        rule("consent: a segment asks for one channel, where nothing said is no grant", a_segment_of_a_channel),
         rule("consent: a suppressed person leaves every sync, is kept, and may come back", suppressed_and_back),
         rule("consent: a person who is not known yet can be suppressed", suppressed_before_known),
         rule("consent: erased and suppressed persons do not pass straight through", nothing_passes_through),
@@ -85,6 +86,21 @@ fn a_withdrawal_is_told() -> Result<(), Failed> {
     withdraw(&project);
     let ended = project.affluent(&["run"]).expect(0)?;
     holds(ended.stdout.contains("still there  1 who may not be sent any more"), ended.stdout)
+}
+
+fn a_segment_of_a_channel() -> Result<(), Failed> {
+    let project = Project::copy_of("consent");
+    let segments = |of: &str| format!("version: 1\nsegments:\n  reached:\n    where: \"consent('newsletter', channel => '{of}') = 'granted'\"\n");
+    for (channel, members) in [("email", 3), ("sms", 1)] {
+        project.write("profiles/segments.yaml", &segments(channel));
+        project.affluent(&["run", "--quiet"]).expect(0)?;
+        let (ended, sizes) = project.json(&["segment", "size"]);
+        ended.expect(0)?;
+        same(channel, sizes[0]["members"].as_u64(), Some(members))?;
+    }
+    project.write("profiles/segments.yaml", &segments("fax"));
+    let ended = project.affluent(&["validate"]).expect(2)?.says("no pipeline maps consent to `newsletter` for the channel `fax`")?;
+    holds(ended.stderr.contains("segments.yaml:4:"), ended.stderr)
 }
 
 fn suppressed_and_back() -> Result<(), Failed> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use affluent_lake::{LakeQuery, LakeTable};
-use affluent_model::expression::{ExpressionMistake, SegmentCall, SegmentScope};
+use affluent_model::expression::{ConsentReach, ExpressionMistake, SegmentCall, SegmentScope};
 use affluent_model::identity::ProfileId;
 use affluent_model::plan::{PipelineDestination, SizeAlert};
 use affluent_model::report::{ProfilesReport, RunReport, SegmentReport};
@@ -264,9 +264,9 @@ impl Engine {
         };
         let columns = Schema::new(snapshot.schema.fields().iter().filter(is_clear).cloned().collect::<Vec<_>>());
         let segments: Vec<&str> = self.plan.segments.iter().map(|segment| segment.name.as_str()).collect();
-        let purposes = self.purposes();
+        let consents = self.consents();
         let scope =
-            SegmentScope { columns: &columns, streams: &streams, segments: &segments, purposes: &purposes, is_partial: false };
+            SegmentScope { columns: &columns, streams: &streams, segments: &segments, consents: &consents, is_partial: false };
         let refused = |mistake: &ExpressionMistake| {
             let place = mistake.offset.map_or_else(String::new, |offset| format!(" at character {}", offset + 1));
             Error::configuration("E0300", format!("the condition is wrong{place}: {}", mistake.message))
@@ -279,12 +279,12 @@ impl Engine {
         Ok(())
     }
 
-    fn purposes(&self) -> Vec<&str> {
+    fn consents(&self) -> Vec<ConsentReach<'_>> {
         let mappings = self.plan.pipelines.values().filter_map(|pipeline| match &pipeline.destination {
             PipelineDestination::Profiles { streams, .. } => Some(streams.values()),
             PipelineDestination::Connection(_) => None,
         });
-        mappings.flatten().flat_map(|mapping| &mapping.consent).map(|consent| consent.terms.purpose.as_str()).collect()
+        mappings.flatten().flat_map(|mapping| &mapping.consent).map(|consent| ConsentReach::of(&consent.terms)).collect()
     }
 }
 

@@ -2,10 +2,11 @@
 //! (`did`, `did_not`, `did_sequence`, `consent`, `in_segment`). A call is taken out of the parsed condition and stands in
 //! it as a column, `_call_0`; what computes the column is not known here.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use affluent_model::duration;
-use affluent_model::expression::{EventStep, ExpressionMistake, PlannedSegment, SegmentCall, SegmentScope};
+use affluent_model::expression::{ConsentReach, EventStep, ExpressionMistake, PlannedSegment, SegmentCall, SegmentScope};
 use affluent_model::schema::FieldType;
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::sql::sqlparser::ast::{
@@ -96,15 +97,15 @@ impl Expressions {
                 }
                 Ok(())
             }
-            Said::Name { name, span, is_segment } => {
-                let (known, what) =
-                    if *is_segment { (scope.segments, "segment") } else { (scope.purposes, "purpose with consent") };
-                if scope.is_partial || known.contains(&name.as_str()) {
+            Said::Segment(named) => {
+                if scope.is_partial || scope.segments.contains(&named.name.as_str()) {
                     return Ok(());
                 }
-                let help = suggestion(name, known.iter().copied(), if *is_segment { "segments are" } else { "purposes are" });
-                Err(syntax::mistake(text, *span, format!("there is no {what} `{name}`"), help))
+                let help = suggestion(&named.name, scope.segments.iter().copied(), "segments are");
+                Err(syntax::mistake(text, named.span, format!("there is no segment `{}`", named.name), help))
             }
+            Said::Consent { purpose, reach } if !scope.is_partial => check_consent(text, purpose, reach, scope.consents),
+            Said::Consent { .. } => Ok(()),
         }
     }
 
@@ -139,6 +140,55 @@ impl Expressions {
     }
 }
 
+/// A purpose that some mapping has, and a channel and a scope that rows of it reach.
+fn check_consent(text: &str, purpose: &Named, reach: &[(Reach, Named)], consents: &[ConsentReach<'_>]) -> Mistaken<()> {
+    let name = purpose.name.as_str();
+    let of_purpose: Vec<&ConsentReach<'_>> = consents.iter().filter(|mapped| mapped.purpose == name).collect();
+    if of_purpose.is_empty() {
+        let known: BTreeSet<&str> = consents.iter().map(|mapped| mapped.purpose).collect();
+        let help = suggestion(name, known.into_iter(), "purposes are");
+        return Err(syntax::mistake(text, purpose.span, format!("there is no purpose with consent `{name}`"), help));
+    }
+    for (reach, named) in reach {
+        let own = |mapped: &&ConsentReach<'_>| match reach {
+            Reach::Channel => mapped.channel,
+            Reach::Scope => mapped.scope,
+        };
+        if of_purpose.iter().all(|mapped| own(mapped).is_some_and(|known| known != named.name)) {
+            let word = reach.as_str();
+            let message = format!("no pipeline maps consent to `{name}` for the {word} `{}`", named.name);
+            let known: BTreeSet<&str> = of_purpose.iter().filter_map(own).collect();
+            let help = suggestion(&named.name, known.into_iter(), &format!("{word}s are"));
+            return Err(syntax::mistake(text, named.span, message, help));
+        }
+    }
+    Ok(())
+}
+
+/// What narrows a consent down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Channel,
+    Scope,
+}
+
+impl Reach {
+    const ALL: [Self; 2] = [Self::Channel, Self::Scope];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Channel => "channel",
+            Self::Scope => "scope",
+        }
+    }
+}
+
+/// A name in quotes.
+struct Named {
+    name: String,
+    span: Span,
+}
+
 /// A call as it stands in a condition.
 struct FoundCall {
     /// Among all calls.
@@ -148,7 +198,8 @@ struct FoundCall {
 
 enum Said {
     Steps(Vec<Step>),
-    Name { name: String, span: Span, is_segment: bool },
+    Segment(Named),
+    Consent { purpose: Named, reach: Vec<(Reach, Named)> },
 }
 
 struct Step {
@@ -175,8 +226,8 @@ impl VisitorMut for Taker<'_> {
             "did" => self.did(function),
             "did_not" => self.did(function).map(is_none),
             "did_sequence" => self.sequence(function),
-            "consent" => self.named(function, false),
-            "in_segment" => self.named(function, true),
+            "consent" => self.consent(function),
+            "in_segment" => self.in_segment(function),
             _ => return ControlFlow::Continue(()),
         };
         match replaced {
@@ -251,19 +302,38 @@ impl Taker<'_> {
         }
     }
 
-    /// `in_segment('vip')`, `consent('email_marketing')`.
-    fn named(&mut self, function: &Function, is_segment: bool) -> Mistaken<Expr> {
-        let example =
-            if is_segment { "for example `in_segment('vip')`" } else { "for example `consent('email_marketing') = 'granted'`" };
-        let arguments = self.arguments(function, example)?;
-        let [argument] = arguments.as_slice() else { return Err(self.wrong(function, "takes one name", example)) };
+    /// `in_segment('vip')`.
+    fn in_segment(&mut self, function: &Function) -> Mistaken<Expr> {
+        const EXAMPLE: &str = "for example `in_segment('vip')`";
+        let arguments = self.arguments(function, EXAMPLE)?;
+        let [argument] = arguments.as_slice() else { return Err(self.wrong(function, "takes one name", EXAMPLE)) };
         let (name, span) = self.name(argument)?;
-        let call = if is_segment {
-            SegmentCall::InSegment { segment: name.clone() }
-        } else {
-            SegmentCall::Consent { purpose: name.clone() }
+        self.take(function, SegmentCall::InSegment { segment: name.clone() }, Said::Segment(Named { name, span }))
+    }
+
+    /// `consent('news')`, `consent('news', channel => 'email', scope => 'shop_fr')`.
+    fn consent(&mut self, function: &Function) -> Mistaken<Expr> {
+        const EXAMPLE: &str = "for example `consent('news', channel => 'email') = 'granted'`";
+        let list = self.list(function, EXAMPLE)?;
+        let Some((FunctionArg::Unnamed(FunctionArgExpr::Expr(first)), others)) = list.split_first() else {
+            return Err(self.wrong(function, "names no purpose", EXAMPLE));
         };
-        self.take(function, call, Said::Name { name, span, is_segment })
+        let (name, span) = self.name(first)?;
+        let mut reach: Vec<(Reach, Named)> = Vec::new();
+        for other in others {
+            let FunctionArg::Named { name: word, arg: FunctionArgExpr::Expr(value), .. } = other else {
+                return Err(self.wrong(function, "takes a purpose and, by name, a channel and a scope", EXAMPLE));
+            };
+            let known = Reach::ALL.into_iter().find(|known| word.value.eq_ignore_ascii_case(known.as_str()));
+            let Some(known) = known.filter(|known| reach.iter().all(|(said, _)| said != known)) else {
+                return Err(self.wrong(function, "takes a purpose and, each once, `channel` and `scope`", EXAMPLE));
+            };
+            let (name, span) = self.name(value)?;
+            reach.push((known, Named { name, span }));
+        }
+        let of = |wanted| reach.iter().find(|(reach, _)| *reach == wanted).map(|(_, named)| named.name.clone());
+        let call = SegmentCall::Consent { purpose: name.clone(), channel: of(Reach::Channel), scope: of(Reach::Scope) };
+        self.take(function, call, Said::Consent { purpose: Named { name, span }, reach })
     }
 
     /// Enters a call and gives the column that stands for it.
@@ -288,16 +358,23 @@ impl Taker<'_> {
     }
 
     fn arguments<'f>(&self, function: &'f Function, example: &str) -> Mistaken<Vec<&'f Expr>> {
-        let is_plain = function.filter.is_none() && function.over.is_none() && function.within_group.is_empty();
-        let FunctionArguments::List(list) = &function.args else { return Err(self.wrong(function, "has no arguments", example)) };
-        let plain = list.args.iter().map(|argument| match argument {
+        let plain = self.list(function, example)?.iter().map(|argument| match argument {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) => Some(argument),
             _ => None,
         });
         let plain: Option<Vec<&Expr>> = plain.collect();
-        plain
-            .filter(|_| is_plain && list.clauses.is_empty() && list.duplicate_treatment.is_none())
-            .ok_or_else(|| self.wrong(function, "is not written so", example))
+        plain.ok_or_else(|| self.wrong(function, "is not written so", example))
+    }
+
+    /// The arguments of a call, plain or by name, and nothing else about it.
+    fn list<'f>(&self, function: &'f Function, example: &str) -> Mistaken<&'f [FunctionArg]> {
+        let is_plain = function.filter.is_none() && function.over.is_none() && function.within_group.is_empty();
+        let FunctionArguments::List(list) = &function.args else { return Err(self.wrong(function, "has no arguments", example)) };
+        if is_plain && list.clauses.is_empty() && list.duplicate_treatment.is_none() {
+            Ok(&list.args)
+        } else {
+            Err(self.wrong(function, "is not written so", example))
+        }
     }
 
     fn wrong(&self, function: &Function, what: &str, example: &str) -> Box<ExpressionMistake> {

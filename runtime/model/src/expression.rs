@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, Schema};
 
+use crate::consent::ConsentTerms;
+
 /// An expression that planned against a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedExpression {
@@ -28,9 +30,10 @@ pub enum SegmentCall {
     /// `did_sequence('7d', 'carts', 'orders')`: true when each step came later than the one before, and the last no more
     /// than the window after the first.
     Sequence { steps: Vec<EventStep>, window_ms: u64 },
-    /// `consent('email_marketing')`: `granted`, `expired`, `pending`, `denied` or `unknown`: the strictest of what
-    /// was said about the profile's identifiers.
-    Consent { purpose: String },
+    /// `consent('email_marketing', channel => 'email', scope => 'shop_fr')`: `granted`, `expired`, `pending`, `denied` or
+    /// `unknown`: the strictest of what was said about the profile's identifiers and reaches the channel and the scope, where
+    /// they are named; every row of the purpose reaches where they are not.
+    Consent { purpose: String, channel: Option<String>, scope: Option<String> },
     /// `in_segment('vip')`: true for members.
     InSegment { segment: String },
 }
@@ -51,10 +54,28 @@ pub struct SegmentScope<'a> {
     /// Streams that lead into profiles with their columns; `None` where those are not known.
     pub streams: &'a BTreeMap<String, Option<Schema>>,
     pub segments: &'a [&'a str],
-    /// Purposes that some pipeline maps consent for.
-    pub purposes: &'a [&'a str],
+    /// Purposes that some pipeline maps consent for, with channel and scope of each mapping.
+    pub consents: &'a [ConsentReach<'a>],
     /// There may be more streams, segments and purposes than these.
     pub is_partial: bool,
+}
+
+/// What a mapping of consent reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConsentReach<'a> {
+    pub purpose: &'a str,
+    /// Every channel when absent.
+    pub channel: Option<&'a str>,
+    /// Everything when absent.
+    pub scope: Option<&'a str>,
+}
+
+impl<'a> ConsentReach<'a> {
+    /// Of a mapping.
+    #[must_use]
+    pub fn of(terms: &'a ConsentTerms) -> Self {
+        Self { purpose: &terms.purpose, channel: terms.channel.as_deref(), scope: terms.scope.as_deref() }
+    }
 }
 
 /// A condition of a segment that planned.

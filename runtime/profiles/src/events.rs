@@ -83,7 +83,10 @@ pub fn call_passes(calls: &[SegmentCall], sources: &[TableSource]) -> Result<Vec
                 passes.push(counts(&step.stream, calls, sources)?);
             }
             SegmentCall::Sequence { steps, window_ms } => passes.push(sequence(place, steps, *window_ms, sources)?),
-            SegmentCall::Consent { purpose } => passes.push(consent(place, &ConsentNeed::of_purpose(purpose), sources)),
+            SegmentCall::Consent { purpose, channel, scope } => {
+                let (channel, scope) = (channel.clone(), scope.clone());
+                passes.push(consent(place, &ConsentNeed { channel, scope, ..ConsentNeed::of_purpose(purpose) }, sources));
+            }
             SegmentCall::Did { .. } | SegmentCall::InSegment { .. } => {}
         }
     }

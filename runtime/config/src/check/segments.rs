@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use affluent_model::expression::{PlannedSegment, SegmentCall, SegmentScope};
+use affluent_model::expression::{ConsentReach, PlannedSegment, SegmentCall, SegmentScope};
 use affluent_model::plan::{ComputedTrait, Expression, Measure, PipelineDestination, Plan, Segment};
 
 use super::columns::Columns;
@@ -18,10 +18,10 @@ impl Checker<'_> {
         let schemas = streams.iter().map(|(name, columns)| (name.clone(), (!columns.incomplete).then(|| columns.schema())));
         let schemas: BTreeMap<_, _> = schemas.collect();
         let schema = columns.schema();
-        let purposes = purposes(plan);
+        let consents = consents(plan);
         let segments: Vec<&str> = plan.segments.iter().map(|segment| segment.name.as_str()).collect();
         let is_partial = self.has_unasked_sources();
-        let scope = SegmentScope { columns: &schema, streams: &schemas, segments: &segments, purposes: &purposes, is_partial };
+        let scope = SegmentScope { columns: &schema, streams: &schemas, segments: &segments, consents: &consents, is_partial };
         let mut depends: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for segment in &plan.segments {
             let planned = self.planner.segment(&segment.condition.text, &scope);
@@ -106,13 +106,13 @@ impl Checker<'_> {
     }
 }
 
-fn purposes(plan: &Plan) -> Vec<&str> {
+fn consents(plan: &Plan) -> Vec<ConsentReach<'_>> {
     let mappings = plan.pipelines.values().filter_map(|pipeline| match &pipeline.destination {
         PipelineDestination::Profiles { streams, .. } => Some(streams.values()),
         PipelineDestination::Connection(_) => None,
     });
-    let purposes = mappings.flatten().flat_map(|mapping| &mapping.consent).map(|consent| consent.terms.purpose.as_str());
-    purposes.collect::<BTreeSet<_>>().into_iter().collect()
+    let consents = mappings.flatten().flat_map(|mapping| &mapping.consent).map(|consent| ConsentReach::of(&consent.terms));
+    consents.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn named_segments(planned: &PlannedSegment) -> Vec<String> {

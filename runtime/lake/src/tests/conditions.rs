@@ -1,15 +1,23 @@
 use std::collections::BTreeMap;
 
-use affluent_model::expression::{EventStep, ExpressionMistake, PlannedSegment, SegmentCall, SegmentScope};
+use affluent_model::expression::{ConsentReach, EventStep, ExpressionMistake, PlannedSegment, SegmentCall, SegmentScope};
 
 use super::*;
 use crate::Expressions;
+
+const fn reach(purpose: &'static str, channel: Option<&'static str>, scope: Option<&'static str>) -> ConsentReach<'static> {
+    ConsentReach { purpose, channel, scope }
+}
+
+/// `news` by mail and by phone everywhere; `offers` of one shop on every channel.
+const CONSENTS: &[ConsentReach<'static>] =
+    &[reach("news", Some("email"), None), reach("news", Some("phone"), None), reach("offers", None, Some("shop_fr"))];
 
 fn plan(text: &str) -> Result<PlannedSegment, ExpressionMistake> {
     let columns = schema(&[("country", FieldType::Text), ("spent", FieldType::Decimal)]);
     let orders = schema(&[("net", FieldType::Decimal), ("status", FieldType::Text), ("at", FieldType::Timestamp)]);
     let streams = BTreeMap::from([("orders".to_owned(), Some(orders.as_ref().clone())), ("visits".to_owned(), None)]);
-    let scope = SegmentScope { columns: &columns, streams: &streams, segments: &["vip"], purposes: &["news"], is_partial: false };
+    let scope = SegmentScope { columns: &columns, streams: &streams, segments: &["vip"], consents: CONSENTS, is_partial: false };
     Expressions::new().plan_segment(text, &scope)
 }
 
@@ -27,6 +35,8 @@ fn calls_are_typed_like_columns_and_their_conditions_like_those_of_records() {
         "did_not('orders', '90d') OR NOT did_not('visits', anything = 1)",
         "did_sequence('7d', 'visits', step('orders', net > 5))",
         "consent('news') = 'granted'",
+        "consent('news', channel => 'email') = 'granted' AND consent('news', CHANNEL => 'phone', scope => 'any') <> 'denied'",
+        "consent('offers', scope => 'shop_fr', channel => 'any') = 'granted'",
         "in_segment('vip') AND spent > 3",
     ];
     for text in cases {
@@ -58,6 +68,12 @@ fn a_mistake_points_at_its_place_also_inside_of_a_call() {
         ("did_sequence('7d', 'orders', stepp('orders', net > 1))", "`stepp` is no step", "stepp"),
         ("in_segment('vips')", "there is no segment `vips`", "'vips'"),
         ("consent('mail') = 'granted'", "there is no purpose with consent `mail`", "'mail'"),
+        ("consent('news', channel => 'emial') = 'x'", "no pipeline maps consent to `news` for the channel `emial`", "'emial'"),
+        ("consent('offers', scope => 'shop') = 'x'", "no pipeline maps consent to `offers` for the scope `shop`", "'shop'"),
+        ("consent('news', 'email') = 'x'", "`consent` takes a purpose and, by name, a channel and a scope", "consent"),
+        ("consent('news', way => 'email') = 'x'", "`consent` takes a purpose and, each once, `channel` and `scope`", "consent"),
+        ("consent(channel => 'email') = 'x'", "`consent` names no purpose", "consent"),
+        ("in_segment(channel => 'email')", "`in_segment` is not written so", "in_segment"),
         ("did('orders', did('orders') > 1) > 1", "unknown function `did`", "did"),
         ("did('orders') > 1 AND cuntry = 'FR'", "unknown column `cuntry`", "cuntry"),
         ("did('orders') + country", "", ""),

@@ -146,7 +146,7 @@ fn a_sequence_holds_where_each_step_is_later_and_the_last_in_time() {
 
 #[test]
 fn consent_is_that_of_all_identifiers_and_unknown_without_any() {
-    let calls = [SegmentCall::Consent { purpose: "news".to_owned() }];
+    let calls = [SegmentCall::Consent { purpose: "news".to_owned(), channel: None, scope: None }];
     let words = ["granted", "denied", "unknown"].map(|word| segment(word, &format!("\"_call_0\" = '{word}'")).calling(&[0]));
     let crm = table(
         "crm.people",
@@ -157,6 +157,42 @@ fn consent_is_that_of_all_identifiers_and_unknown_without_any() {
     let found = members(&words, &calls, &[people, crm, assignments("1=A 2=B 3=B 4=E")]);
 
     assert_eq!(found, ["A|true|false|false", "B|false|true|false", "E|false|false|true"]);
+}
+
+#[test]
+fn a_consent_by_channel_and_scope_is_that_of_the_rows_that_reach_them() {
+    let call = |channel: Option<&str>, scope: Option<&str>| SegmentCall::Consent {
+        purpose: "news".to_owned(),
+        channel: channel.map(str::to_owned),
+        scope: scope.map(str::to_owned),
+    };
+    let calls = [
+        call(None, None),
+        call(Some("email"), None),
+        call(Some("sms"), None),
+        call(Some("sms"), Some("de")),
+        call(Some("post"), Some("fr")),
+    ];
+    let granted: Vec<PreparedSegment> = (0..calls.len())
+        .map(|place| segment(&format!("by{place}"), &format!("\"_call_{place}\" = 'granted'")).calling(&[place]))
+        .collect();
+    let crm = table(
+        "crm.people",
+        "_seq _pk _node _id_email _consent_news-email _consent_at_news-email _consent_news-sms-fr _consent_at_news-sms-fr\n\
+         1 a 1 ann true 5 false 6\n2 b 2 bob true 5 true 5\n3 c 3 cy - - true 5\n4 d 4 di - - - -",
+    );
+    let people = profiles("_seq profile\n0 A\n0 B\n0 C\n0 D");
+
+    let found = members(&granted, &calls, &[people, crm, assignments("1=A 2=B 3=C 4=D")]);
+
+    // Nothing said that reaches a channel or a scope is no grant.
+    let expected = [
+        "A|false|true|false|false|false",
+        "B|true|true|true|false|false",
+        "C|true|false|true|false|false",
+        "D|false|false|false|false|false",
+    ];
+    assert_eq!(found, expected);
 }
 
 /// Segments of lists, exclusions and memberships by chance; each may only name later ones, so that there is no circle.
