@@ -52,6 +52,7 @@ mod transforms;
 mod unify;
 mod verdict;
 mod why;
+mod withdrawals;
 
 pub use assess::{AssessedStream, count_batch, declared_columns, read_for_assessment};
 pub use consent_rows::ConsentRow;

@@ -18,6 +18,7 @@ use crate::ingest::ingest_stream;
 use crate::pass_through::pass_stream;
 use crate::streams::streams_of;
 use crate::unify::unify;
+use crate::withdrawals::suppress_withdrawn;
 
 /// The lease under which profiles are unified and computed: one at a time, whatever pipelines run.
 pub(crate) const PROFILES_LEASE: &str = "(profiles)";
@@ -155,6 +156,9 @@ impl Engine {
         if done.is_ok() {
             done = compute(self, &lease, &mut profiles).await;
             profiles.computed_ms = milliseconds_since(started) - profiles.unified_ms;
+        }
+        if done.is_ok() {
+            done = suppress_withdrawn(self, &lease, &mut profiles).await;
         }
         if done.is_ok() {
             done = self.finish_forgetting(&lease, &forgotten);

@@ -26,5 +26,5 @@ pub use contract::outbox::{
 };
 pub use contract::plugin_values::PluginValues;
 pub use contract::runs::{Lease, LeaseRow, RunEnd, RunRow, RunStart, Runs};
-pub use contract::suppressions::{SuppressedPerson, Suppressions};
+pub use contract::suppressions::{SuppressedPerson, Suppressions, Withdrawal};
 pub use sqlite::SqliteLedger;

@@ -73,6 +73,9 @@ pub struct ProfilesReport {
     #[serde(default)]
     pub refused_by_reason: BTreeMap<String, u64>,
     pub identifiers_blocked: u64,
+    /// Identifiers for which everything was taken back since the run before: suppressed from now on.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub withdrawn: u64,
     /// Segment → members now, entered, left.
     pub segments: BTreeMap<String, SegmentReport>,
     /// Milliseconds spent on finding who is who.

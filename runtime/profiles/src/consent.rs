@@ -136,6 +136,54 @@ pub fn statements_sql(need: &ConsentNeed, kind: &str, sources: &[TableSource]) -
     (!said.is_empty()).then(|| union_all(&said))
 }
 
+/// The query with columns `value` (Binary, blind index), `node` (Int64, of a record that carries it) and `at` (Int64,
+/// microseconds), one row per value of identifier `kind` for which everything was taken back: some purpose was revoked, and no
+/// other is granted or asked for, on any channel and scope. `None` where no mapping says what was revoked: a consent that is
+/// false may never have been given.
+#[must_use]
+pub fn withdrawn_sql(kind: &str, sources: &[TableSource]) -> Option<String> {
+    let of_kind = sources.iter().filter(|source| source.identifiers.iter().any(|known| known == kind));
+    let rows: Vec<(&TableSource, &ConsentSource)> =
+        of_kind.flat_map(|source| source.consent.iter().filter(|row| row.is_about(kind)).map(move |row| (source, row))).collect();
+    if !rows.iter().any(|(_, row)| row.has_status) {
+        return None;
+    }
+    let said: Vec<String> = rows.into_iter().map(|(source, row)| decisions(kind, source, row)).collect();
+    // As in `consent_sql`: of each purpose, channel and scope the greatest number is the last word, at the same time the stricter.
+    Some(format!(
+        "SELECT \"value\", min(\"node\") AS \"node\", \
+         max((\"last\" - (\"last\" & 3)) / 4) FILTER (WHERE (\"last\" & 3) = {REVOKED}) AS \"at\" FROM (\
+         SELECT \"value\", \"purpose\", \"scope\", \"channel\", min(\"node\") AS \"node\", max(\"at\" * 4 + \"code\") AS \"last\" \
+         FROM ({}) AS s GROUP BY \"value\", \"purpose\", \"scope\", \"channel\") AS l \
+         GROUP BY \"value\" HAVING min(\"last\" & 3) > {HOLDS} AND max(\"last\" & 3) = {REVOKED}",
+        union_all(&said)
+    ))
+}
+
+/// Codes of a decision: it holds or is asked for, was refused or is over, was taken back.
+const HOLDS: u8 = 0;
+const REFUSED: u8 = 1;
+const REVOKED: u8 = 2;
+
+fn decisions(kind: &str, source: &TableSource, row: &ConsentSource) -> String {
+    let value = quoted(&format!("_id_{kind}"));
+    let text = |word: &Option<String>| literal(word.as_deref().unwrap_or_default());
+    let said = row.said();
+    let of_grant = format!("CASE WHEN {} THEN {REFUSED} ELSE {HOLDS} END", any_of(&row.expiries()));
+    let code = format!(
+        "CASE {said} WHEN 'granted' THEN {of_grant} WHEN 'pending' THEN {HOLDS} WHEN 'revoked' THEN {REVOKED} ELSE {REFUSED} END"
+    );
+    format!(
+        "SELECT r.{value} AS \"value\", {} AS \"purpose\", {} AS \"scope\", {} AS \"channel\", CAST(r.\"_node\" AS BIGINT) AS \"node\", \
+         {} AS \"at\", CAST({code} AS BIGINT) AS \"code\" {} AND r.{value} IS NOT NULL AND {said} IS NOT NULL",
+        literal(&row.terms.purpose),
+        text(&row.terms.scope),
+        text(&row.terms.channel),
+        row.at(),
+        source.current_versions()
+    )
+}
+
 /// What the current records of one table say.
 fn statements(need: &ConsentNeed, kind: &str, source: &TableSource, row: &ConsentSource, reach: usize) -> String {
     let value = quoted(&format!("_id_{kind}"));

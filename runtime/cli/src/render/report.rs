@@ -66,6 +66,10 @@ fn unified(profiles: &ProfilesReport) -> String {
             text.push_str(&format!("\n               {} because {reason}", number(*links)));
         }
     }
+    if profiles.withdrawn > 0 {
+        let withdrawn = number(profiles.withdrawn);
+        text.push_str(&format!("\n  suppressed   {withdrawn} identifiers for which every purpose was withdrawn"));
+    }
     text.push_str(&format!(
         "\n  took         {} to unify, {} to compute",
         duration(profiles.unified_ms),

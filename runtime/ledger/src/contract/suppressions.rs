@@ -4,6 +4,8 @@
 use affluent_model::Result;
 use affluent_model::identity::{BlindIndex, NodeId, ProfileId};
 
+use super::runs::Lease;
+
 /// Whom it is about.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SuppressedPerson {
@@ -13,7 +15,34 @@ pub struct SuppressedPerson {
     pub identifiers: Vec<(String, BlindIndex)>,
 }
 
+/// An identifier for which everything was taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// Number of the identifier kind, and its name.
+    pub kind: u16,
+    pub kind_name: String,
+    /// Blind index, by which it is known again until its records are erased.
+    pub value: BlindIndex,
+    /// Under the suppression key: stays when the records are erased.
+    pub hash: BlindIndex,
+    /// When the last purpose was taken back, microseconds.
+    pub at_us: i64,
+}
+
 pub trait Suppressions {
+    /// Withdrawals that were seen to, of one kind of identifier: blind index and time of the last one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn withdrawals(&self, kind: u16) -> Result<Vec<(BlindIndex, i64)>>;
+
+    /// Keeps identifiers out of every delivery and notes the withdrawals as seen to, so that whom a person lets back in stays
+    /// so until the next withdrawal.
+    ///
+    /// # Errors
+    /// `E0706`.
+    fn suppress_withdrawn(&self, lease: &Lease, withdrawals: &[Withdrawal], now_us: i64) -> Result<()>;
+
     /// Keeps a person out of every delivery; false when nothing new was said.
     ///
     /// # Errors

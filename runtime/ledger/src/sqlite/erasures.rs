@@ -136,6 +136,7 @@ impl Erasures for SqliteLedger {
 fn forget_nodes(connection: &Connection, nodes: &[NodeId]) -> StoreResult<()> {
     // The edges of the other direction first: the node's own say which they are.
     let statements = [
+        "DELETE FROM withdrawal WHERE (kind, value) IN (SELECT kind, value FROM edge WHERE node = ?1)",
         "DELETE FROM edge_by_value WHERE node = ?1 AND (kind, value) IN (SELECT kind, value FROM edge WHERE node = ?1)",
         "DELETE FROM edge WHERE node = ?1",
         "DELETE FROM link WHERE node_a = ?1",

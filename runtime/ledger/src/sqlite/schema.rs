@@ -190,6 +190,11 @@ CREATE TABLE delivery_stop (
     PRIMARY KEY (kind, hash)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE delivery_stop_node (node INTEGER PRIMARY KEY, added_at_us INTEGER NOT NULL) STRICT;
+-- Identifiers for which everything was taken back, by blind index, and when: they are in delivery_stop once.
+CREATE TABLE withdrawal (
+    kind INTEGER NOT NULL, value BLOB NOT NULL, withdrawn_at_us INTEGER NOT NULL,
+    PRIMARY KEY (kind, value)
+) STRICT, WITHOUT ROWID;
 -- What a destination is asked of an erased person, a row for each that it holds. match_sealed NULL: nothing is left to ask.
 CREATE TABLE erasure_call (
     erasure INTEGER NOT NULL, pipeline TEXT NOT NULL, key BLOB NOT NULL, match_sealed BLOB, remote_id TEXT,

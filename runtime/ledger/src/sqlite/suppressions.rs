@@ -6,9 +6,31 @@ use rusqlite::params;
 
 use super::computed::profile_of;
 use super::{SqliteLedger, collect};
-use crate::contract::suppressions::{SuppressedPerson, Suppressions};
+use crate::contract::runs::Lease;
+use crate::contract::suppressions::{SuppressedPerson, Suppressions, Withdrawal};
 
 impl Suppressions for SqliteLedger {
+    fn withdrawals(&self, kind: u16) -> Result<Vec<(BlindIndex, i64)>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT value, withdrawn_at_us FROM withdrawal WHERE kind = ?1")?;
+            collect(statement.query_map([kind], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        })
+    }
+
+    fn suppress_withdrawn(&self, lease: &Lease, withdrawals: &[Withdrawal], now_us: i64) -> Result<()> {
+        self.write_fenced(lease, |transaction| {
+            let sql = "INSERT OR IGNORE INTO delivery_stop (kind, hash, added_at_us) VALUES (?1, ?2, ?3)";
+            let mut stop = transaction.prepare_cached(sql)?;
+            let sql = "INSERT OR REPLACE INTO withdrawal (kind, value, withdrawn_at_us) VALUES (?1, ?2, ?3)";
+            let mut seen = transaction.prepare_cached(sql)?;
+            for one in withdrawals {
+                stop.execute(params![one.kind_name, one.hash, now_us])?;
+                seen.execute(params![one.kind, one.value, one.at_us])?;
+            }
+            Ok(())
+        })
+    }
+
     fn suppress(&self, person: &SuppressedPerson, now_us: i64) -> Result<bool> {
         self.write(|transaction| {
             let mut added = 0;

@@ -6,7 +6,7 @@ use affluent_model::consent::{ConsentNeed, ConsentWord, LegalBasis, is_granted};
 use proptest::prelude::*;
 
 use super::cases::{Case, run, sources, table};
-use crate::consent::consent_sql;
+use crate::consent::{consent_sql, withdrawn_sql};
 
 /// `ann:granted` for each address about which something is said that counts.
 fn said_for(need: &ConsentNeed, cases: &[Case]) -> Vec<String> {
@@ -228,8 +228,77 @@ fn table_of(histories: &[(Vec<Statement>, Vec<u8>)]) -> Case {
     table("shop.customers", &format!("{head}{}", lines.collect::<String>()))
 }
 
+/// `ann:5` for each address for which everything was taken back, with the day.
+fn withdrawn(cases: &[Case]) -> Vec<String> {
+    let Some(sql) = withdrawn_sql("email", &sources(cases)) else { return Vec::new() };
+    let shown = run(&sql, cases).into_iter().filter_map(|row| {
+        let mut cells = row.split('|');
+        let (value, _, at) = (cells.next()?, cells.next()?, cells.next()?.parse::<i64>().ok()?);
+        let bytes: Vec<u8> =
+            (0..value.len()).step_by(2).filter_map(|at| u8::from_str_radix(value.get(at..at + 2)?, 16).ok()).collect();
+        Some(format!("{}:{}", String::from_utf8(bytes).ok()?, at / 86_400_000_000))
+    });
+    shown.collect()
+}
+
+#[test]
+fn everything_is_taken_back_when_something_was_and_nothing_else_holds() {
+    let head = "_seq _pk _node _id_email _consent_news _consent_at_news _consentstatus_news _consentuntil_news \
+                _consent_ads _consent_at_ads _consentstatus_ads";
+    let shop = table(
+        "shop.customers",
+        &format!(
+            "{head}\n1 a 1 ann - 5 revoked - - - -\n2 b 2 bob - 5 revoked - true 4 -\n3 c 3 cy - 5 revoked - false 6 -\n\
+             4 d 4 di false 5 - - false 5 -\n5 e 5 ed - 5 revoked - - 7 pending\n6 f 6 flo - 5 revoked - - - -\n\
+             7 g 7 flo - 6 granted - - - -\n8 h 8 gil - 5 granted 50 - 7 revoked\n9 i 9 hal - 5 granted - - - -\n\
+             10 j 10 hal - 5 revoked - - - -"
+        ),
+    );
+
+    // Bob's other purpose holds, Di never granted anything, Ed is asked, Flo granted again; Gil's other grant ended.
+    assert_eq!(withdrawn(&[shop]), ["ann:5", "cy:5", "gil:7", "hal:5"]);
+}
+
+#[test]
+fn where_nothing_can_be_revoked_nobody_is_looked_for() {
+    assert_eq!(withdrawn_sql("email", &sources(&[table("shop.customers", &format!("{HEAD}\n1 a 1 ann false 5"))])), None);
+}
+
+/// By the words of the rules: this address took something back, and nothing else holds or is asked for.
+fn is_withdrawn_by_the_rules(history: &[Statement], who: u8) -> bool {
+    let mut is_any = false;
+    for by_channel in [false, true] {
+        let about: Vec<&Statement> = history.iter().filter(|row| row.0 == who && row.4 == by_channel).collect();
+        let Some(last) = about.iter().map(|row| row.2).max() else { continue };
+        let latest: Vec<&&Statement> = about.iter().filter(|row| row.2 == last).collect();
+        let is_revoked = latest.iter().any(|row| row.1 == 2);
+        let is_refused = latest.iter().any(|row| row.1 == 1 || row.1 == 0 && row.3.is_some_and(|until| DAYS[usize::from(until)] <= 100));
+        if !is_revoked && !is_refused {
+            return false;
+        }
+        is_any |= is_revoked;
+    }
+    is_any
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(queries_count()))]
+
+    #[test]
+    fn who_took_everything_back_is_found_and_nobody_else(
+        histories in proptest::collection::vec(history(), HISTORIES as usize),
+    ) {
+        let found = withdrawn(&[table_of(&histories)]);
+        let found: std::collections::BTreeSet<&str> = found.iter().filter_map(|row| row.split(':').next()).collect();
+
+        for (number, (history, _)) in histories.iter().enumerate() {
+            for who in 0_u8..5 {
+                let is_found = found.contains(format!("p{number}x{who}").as_str());
+                prop_assert_eq!(is_found, is_withdrawn_by_the_rules(history, who), "{:?} {}", history, who);
+            }
+        }
+    }
+
 
     #[test]
     fn nobody_is_sent_without_a_grant_that_holds(
