@@ -94,7 +94,9 @@ fn a_withdrawal_is_told() -> Result<(), Failed> {
 
 fn a_segment_of_a_channel() -> Result<(), Failed> {
     let project = Project::copy_of("consent");
-    let segments = |of: &str| format!("version: 1\nsegments:\n  reached:\n    where: \"consent('newsletter', channel => '{of}') = 'granted'\"\n");
+    let segments = |of: &str| {
+        format!("version: 1\nsegments:\n  reached:\n    where: \"consent('newsletter', channel => '{of}') = 'granted'\"\n")
+    };
     for (channel, members) in [("email", 3), ("sms", 1)] {
         project.write("profiles/segments.yaml", &segments(channel));
         project.affluent(&["run", "--quiet"]).expect(0)?;
@@ -103,7 +105,8 @@ fn a_segment_of_a_channel() -> Result<(), Failed> {
         same(channel, sizes[0]["members"].as_u64(), Some(members))?;
     }
     project.write("profiles/segments.yaml", &segments("fax"));
-    let ended = project.affluent(&["validate"]).expect(2)?.says("no pipeline maps consent to `newsletter` for the channel `fax`")?;
+    let ended =
+        project.affluent(&["validate"]).expect(2)?.says("no pipeline maps consent to `newsletter` for the channel `fax`")?;
     holds(ended.stderr.contains("segments.yaml:4:"), ended.stderr)
 }
 
@@ -138,7 +141,8 @@ schedule: { after: [crm_to_profiles] }
 source: { profiles: {} }
 destination: { connection: everybody, object: file, match: { email: email }, mode: mirror, grants: [email] }
 ";
-    let everybody = "version: 1\nconnection: everybody\nplugin: jsonl\nfiles: { write: [all] }\nconfig: { path: \"all/{batch}.jsonl\" }\n";
+    let everybody =
+        "version: 1\nconnection: everybody\nplugin: jsonl\nfiles: { write: [all] }\nconfig: { path: \"all/{batch}.jsonl\" }\n";
     project.write("pipelines/everybody_to_mail_tool.yaml", all).write("connections/everybody.yaml", everybody);
     project.affluent(&["run", "--quiet"]).expect(0)?;
     let lines = || project.lines_below("all");

@@ -18,6 +18,7 @@ mod decisions;
 mod erase;
 mod identifiers;
 mod erasure_calls;
+mod erasure_files;
 mod keys;
 mod merges;
 mod pipeline_tests;
@@ -45,6 +46,7 @@ fn main() {
     trials.extend(decisions::trials());
     trials.extend(erase::trials());
     trials.extend(erasure_calls::trials());
+    trials.extend(erasure_files::trials());
     trials.extend(consent::trials());
     trials.extend(keys::trials());
     trials.extend(merges::trials());

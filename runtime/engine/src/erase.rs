@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::engine::Engine;
 use crate::erase_calls::Ability;
+use crate::forgotten_files::forget_in_files;
 use crate::inspect::ProfileValue;
 use crate::person::{PersonRecord, records_of};
 use crate::run::RunOptions;
@@ -312,11 +313,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Notes that no snapshot holds these persons any more.
+    /// Takes these persons, whom no snapshot holds any more, out of the files of the lake, and notes that nothing is left.
     ///
     /// # Errors
-    /// What the ledger reports.
+    /// What ledger and lake report.
     pub(crate) fn finish_forgetting(&self, lease: &Lease, forgotten: &[ErasureRow]) -> Result<()> {
+        forget_in_files(self, lease, forgotten)?;
         for erasure in forgotten {
             self.ledger.finish_forgetting(lease, erasure.erasure, self.now_us())?;
             let detail = format!("profile {}, erasure {}", erasure.profile, erasure.erasure);

@@ -22,6 +22,7 @@ mod epoch;
 mod erase;
 mod erase_calls;
 mod evidence;
+mod forgotten_files;
 mod gate;
 mod ingest;
 mod inputs;

@@ -77,7 +77,7 @@ fn can_be_revoked(engine: &Engine) -> bool {
 }
 
 async fn withdrawn(engine: &Engine, sql: String, tables: &[LakeTable]) -> Result<Vec<Withdrawn>> {
-    let query = LakeQuery { sql, tables: tables.to_vec(), memory: Vec::new(), fold: None, now_us: engine.now_us() };
+    let query = LakeQuery::new(sql, tables.to_vec(), engine.now_us());
     let mut found = Vec::new();
     engine.lake.stream(query, &mut |batch| take(&batch, &mut found)).await?;
     let erased = engine.ledger.erased_nodes()?;
@@ -91,7 +91,7 @@ fn take(batch: &RecordBatch, found: &mut Vec<Withdrawn>) -> Result<()> {
     let times = rows::cast_to(rows::column(batch, "at")?, &DataType::Int64)?;
     let (values, nodes, times) =
         (values.as_binary::<i32>(), nodes.as_primitive::<Int64Type>(), times.as_primitive::<Int64Type>());
-    for row in (0..values.len()).filter(|row| values.is_valid(*row)) {
+    for row in (0..values.len()).filter(|row| values.is_valid(*row) && nodes.is_valid(*row)) {
         let value = BlindIndex::try_from(values.value(row)).map_err(|_| Error::bug("a blind index is not 17 bytes"))?;
         found.push(Withdrawn { value, node: NodeId(nodes.value(row)), at_us: times.value(row) });
     }

@@ -146,19 +146,15 @@ fn check_consent(text: &str, purpose: &Named, reach: &[(Reach, Named)], consents
     let of_purpose: Vec<&ConsentReach<'_>> = consents.iter().filter(|mapped| mapped.purpose == name).collect();
     if of_purpose.is_empty() {
         let known: BTreeSet<&str> = consents.iter().map(|mapped| mapped.purpose).collect();
-        let help = suggestion(name, known.into_iter(), "purposes are");
+        let help = suggestion(name, known.iter().copied(), "purposes are");
         return Err(syntax::mistake(text, purpose.span, format!("there is no purpose with consent `{name}`"), help));
     }
     for (reach, named) in reach {
-        let own = |mapped: &&ConsentReach<'_>| match reach {
-            Reach::Channel => mapped.channel,
-            Reach::Scope => mapped.scope,
-        };
-        if of_purpose.iter().all(|mapped| own(mapped).is_some_and(|known| known != named.name)) {
+        if of_purpose.iter().all(|mapped| reach.of(mapped).is_some_and(|known| known != named.name)) {
             let word = reach.as_str();
             let message = format!("no pipeline maps consent to `{name}` for the {word} `{}`", named.name);
-            let known: BTreeSet<&str> = of_purpose.iter().filter_map(own).collect();
-            let help = suggestion(&named.name, known.into_iter(), &format!("{word}s are"));
+            let known: BTreeSet<&str> = of_purpose.iter().filter_map(|mapped| reach.of(mapped)).collect();
+            let help = suggestion(&named.name, known.iter().copied(), &format!("{word}s are"));
             return Err(syntax::mistake(text, named.span, message, help));
         }
     }
@@ -179,6 +175,13 @@ impl Reach {
         match self {
             Self::Channel => "channel",
             Self::Scope => "scope",
+        }
+    }
+
+    fn of<'a>(self, mapped: &ConsentReach<'a>) -> Option<&'a str> {
+        match self {
+            Self::Channel => mapped.channel,
+            Self::Scope => mapped.scope,
         }
     }
 }

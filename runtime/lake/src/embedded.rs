@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use affluent_model::fold::{Fold, KeyNames};
 use affluent_model::{Error, Result};
-use arrow::array::{Array as _, AsArray as _};
+use arrow::array::{Array as _, AsArray as _, BooleanArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -42,6 +42,7 @@ use crate::failures;
 use crate::fold::{FoldedRows, Names};
 use crate::lake::{Lake, LakeFile, LakeOptions, LakeQuery, LakeTable, LakeWriter};
 use crate::limits::SPILL_BYTES_MAX;
+use crate::rewrite;
 use crate::session::{self, Resources};
 use crate::writer::{FINISHED, FileWriter, PARTIAL, check_name};
 
@@ -226,6 +227,19 @@ impl Lake for EmbeddedLake {
         let file = fs::File::open(self.dir.join(format!("{name}{FINISHED}"))).map_err(|error| unreadable(error.to_string()))?;
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unreadable(error.to_string()))?;
         Ok(Arc::clone(reader.schema()))
+    }
+
+    fn scan_file(&self, name: &str, columns: &[&str], visit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+        rewrite::scan(&self.dir, name, columns, visit)
+    }
+
+    fn rewrite_file(
+        &self,
+        name: &str,
+        new_name: &str,
+        keep: &mut dyn FnMut(&RecordBatch) -> Result<BooleanArray>,
+    ) -> Result<LakeFile> {
+        rewrite::rewrite(&self.dir, name, new_name, keep)
     }
 
     fn sweep(&self, keep: &HashSet<String>, written_before_us: i64) -> Result<u64> {

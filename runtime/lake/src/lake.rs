@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use affluent_model::Result;
 use affluent_model::fold::Fold;
+use arrow::array::BooleanArray;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use futures::future::BoxFuture;
@@ -66,6 +67,21 @@ pub trait Lake: Send + Sync {
     /// # Errors
     /// `E0735` when the file is missing or unreadable.
     fn file_schema(&self, name: &str) -> Result<SchemaRef>;
+
+    /// Visits some columns of one finished file, in its order of rows; columns that it lacks are left out.
+    /// # Errors
+    /// `E0735` when the file is missing or unreadable, and what `visit` returns.
+    fn scan_file(&self, name: &str, columns: &[&str], visit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()>;
+
+    /// Writes the rows of a finished file that `keep` wants to a new file of the same columns, in their order.
+    /// # Errors
+    /// As [`Lake::scan_file`] and [`Lake::create_file`]; no file is left behind.
+    fn rewrite_file(
+        &self,
+        name: &str,
+        new_name: &str,
+        keep: &mut dyn FnMut(&RecordBatch) -> Result<BooleanArray>,
+    ) -> Result<LakeFile>;
 
     /// Removes the files that are not in `keep` and were last written before `written_before_us` (microseconds UTC);
     /// the limit protects files whose ledger transaction is still to come. Returns how many were removed.

@@ -15,6 +15,7 @@ pub mod limits;
 mod lookup;
 mod mistakes;
 mod outside;
+mod rewrite;
 mod rows;
 mod session;
 mod syntax;

@@ -131,3 +131,36 @@ fn a_sweep_keeps_what_is_listed_and_what_is_young() {
     assert_eq!(names(&dir), ["listed.parquet", "notes.txt"]);
     assert!(!dir.path().join("lake/tmp/datafusion-1").exists());
 }
+
+#[test]
+fn a_file_written_anew_has_the_wanted_rows_in_their_order_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = lake(&dir);
+    let columns = schema(&[("id", FieldType::Integer), ("name", FieldType::Text)]);
+    let rows: Vec<i64> = (0..6).collect();
+    let names: Vec<Option<&str>> = vec![Some("a"), None, Some("c"), Some("d"), None, Some("f")];
+    write(&lake, "old", &batch(&columns, vec![integers(&rows), texts(&names)]));
+
+    for wanted in 0..64_u32 {
+        let is_wanted = |row: i64| wanted & (1 << row) != 0;
+        let mut keep = |batch: &RecordBatch| {
+            let ids = batch.column(0).as_any().downcast_ref::<arrow::array::Int64Array>().unwrap();
+            Ok(ids.iter().map(|id| Some(is_wanted(id.unwrap()))).collect())
+        };
+        let name = format!("new-{wanted}");
+        let file = lake.rewrite_file("old", &name, &mut keep).unwrap();
+
+        let mut found: Vec<String> = Vec::new();
+        let scanned = lake.scan_file(&name, &["id", "name", "lacking"], &mut |batch| {
+            let ids = batch.column(0).as_any().downcast_ref::<arrow::array::Int64Array>().unwrap();
+            let texts = batch.column(1).as_any().downcast_ref::<StringArray>().unwrap();
+            found.extend(ids.iter().zip(texts.iter()).map(|(id, text)| format!("{} {text:?}", id.unwrap())));
+            Ok(())
+        });
+        scanned.unwrap();
+        let expected: Vec<String> =
+            rows.iter().zip(&names).filter(|(id, _)| is_wanted(**id)).map(|(id, text)| format!("{id} {text:?}")).collect();
+        assert_eq!((found, file.rows), (expected, u64::from(wanted.count_ones())), "{wanted:b}");
+        assert_eq!(lake.file_schema(&name).unwrap(), lake.file_schema("old").unwrap());
+    }
+}

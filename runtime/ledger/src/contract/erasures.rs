@@ -4,6 +4,7 @@
 use affluent_model::Result;
 use affluent_model::identity::{BlindIndex, NodeId, ProfileId};
 
+use super::ingest::NewFile;
 use super::runs::Lease;
 
 /// An erasure that begins: from here on the person stays out, whatever happens to the process.
@@ -107,6 +108,13 @@ pub trait Erasures {
     /// # Errors
     /// `E0706`.
     fn forget_person(&self, lease: &Lease, erasure: &ErasureRow) -> Result<()>;
+
+    /// Puts a file that was written anew without erased persons in the place of the one that held them; false when that one
+    /// has left the manifest meanwhile.
+    ///
+    /// # Errors
+    /// `E0706`.
+    fn replace_file(&self, lease: &Lease, file: i64, new: &NewFile) -> Result<bool>;
 
     /// Notes that nothing is left here.
     ///

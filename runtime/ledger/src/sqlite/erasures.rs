@@ -5,8 +5,9 @@ use affluent_model::{Error, Result};
 use rusqlite::{Connection, params};
 
 use super::computed::{profile_bytes, profile_of};
-use super::{SqliteLedger, collect, decisions, require_lease, word_number};
+use super::{SqliteLedger, collect, decisions, require_lease, signed, word_number};
 use crate::contract::erasures::{ErasureRow, Erasures, NewErasure, ReceiptRow, ReceiptState, SentRow};
+use crate::contract::ingest::NewFile;
 use crate::contract::runs::Lease;
 use crate::error::StoreResult;
 
@@ -58,6 +59,14 @@ impl Erasures for SqliteLedger {
                 transaction.prepare_cached(sql)?.execute([profile])?;
             }
             Ok(())
+        })
+    }
+
+    fn replace_file(&self, lease: &Lease, file: i64, new: &NewFile) -> Result<bool> {
+        self.write_fenced(lease, |transaction| {
+            let sql = "UPDATE file SET name = ?2, rows = ?3, bytes = ?4 WHERE id = ?1";
+            let values = params![file, new.name, signed(new.rows)?, signed(new.bytes)?];
+            Ok(transaction.prepare_cached(sql)?.execute(values)? == 1)
         })
     }
 

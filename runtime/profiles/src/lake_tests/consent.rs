@@ -272,7 +272,8 @@ fn is_withdrawn_by_the_rules(history: &[Statement], who: u8) -> bool {
         let Some(last) = about.iter().map(|row| row.2).max() else { continue };
         let latest: Vec<&&Statement> = about.iter().filter(|row| row.2 == last).collect();
         let is_revoked = latest.iter().any(|row| row.1 == 2);
-        let is_refused = latest.iter().any(|row| row.1 == 1 || row.1 == 0 && row.3.is_some_and(|until| DAYS[usize::from(until)] <= 100));
+        let is_refused =
+            latest.iter().any(|row| row.1 == 1 || row.1 == 0 && row.3.is_some_and(|until| DAYS[usize::from(until)] <= 100));
         if !is_revoked && !is_refused {
             return false;
         }

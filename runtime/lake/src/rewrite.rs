@@ -1,0 +1,54 @@
+//! One file read as it is, and written anew without some of its rows: what is erased must not stay in a file that nobody
+//! lists any more, and a file is never changed in place.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use affluent_model::{Error, Result};
+use arrow::array::BooleanArray;
+use arrow::compute::filter_record_batch;
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::lake::{LakeFile, LakeWriter as _};
+use crate::writer::{FINISHED, FileWriter, check_name};
+
+fn open(dir: &Path, name: &str) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    check_name(name)?;
+    let file = File::open(dir.join(format!("{name}{FINISHED}"))).map_err(|error| unreadable(name, &error))?;
+    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unreadable(name, &error))
+}
+
+fn unreadable(name: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::external("E0735", format!("lake file `{name}` cannot be read: {error}"))
+}
+
+/// Visits some columns of a file, in its order of rows.
+pub(crate) fn scan(dir: &Path, name: &str, columns: &[&str], visit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+    let builder = open(dir, name)?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+    let reader = builder.with_projection(mask).build().map_err(|error| unreadable(name, &error))?;
+    for batch in reader {
+        visit(batch.map_err(|error| unreadable(name, &error))?)?;
+    }
+    Ok(())
+}
+
+/// Writes the rows of a file that `keep` wants to a new one, in their order and with the same columns.
+pub(crate) fn rewrite(
+    dir: &Path,
+    name: &str,
+    new_name: &str,
+    keep: &mut dyn FnMut(&RecordBatch) -> Result<BooleanArray>,
+) -> Result<LakeFile> {
+    let builder = open(dir, name)?;
+    let mut writer = Box::new(FileWriter::create(dir, new_name, Arc::clone(builder.schema()))?);
+    for batch in builder.build().map_err(|error| unreadable(name, &error))? {
+        let batch = batch.map_err(|error| unreadable(name, &error))?;
+        let kept = filter_record_batch(&batch, &keep(&batch)?).map_err(|error| Error::bug(error.to_string()))?;
+        writer.write(&kept)?;
+    }
+    writer.finish()
+}
