@@ -13,6 +13,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("purchases: a shop that went silent gets no prediction and the reason", a_silent_shop_is_refused),
         rule("purchases: a profile is recommended what others have beside what it has", what_is_recommended),
         rule("insights: the sample shop has its published totals and cohorts", insights_are_the_published_ones),
+        rule("insights: orders in several currencies are told by currency, or converted at their day", several_currencies),
+        rule("insights: what is wrong with rates is told by line", mistakes_in_rates),
         rule("insights: the page stands alone and shows every part", the_page_stands_alone),
     ]
 }
@@ -220,4 +222,81 @@ fn the_page_stands_alone() -> Result<(), Failed> {
     holds(html.contains("<svg") && html.contains("prefers-color-scheme: dark"), "charts in light and dark")?;
     let remote = ["http:", "https:", "<script", "<link", "@import", "url("].iter().find(|word| html.contains(**word));
     same("remote or active parts", remote, None)
+}
+
+/// Three buyers who paid in two currencies, and one in a third.
+fn currencies() -> Project {
+    let project = Project::new();
+    project.write("affluent.yaml", "version: 1\nproject: shop\n");
+    project.write("profiles/identity.yaml", "version: 1\nidentifiers:\n  email: { priority: 1 }\n");
+    project.write("pipelines/shop.yaml", PIPELINE).write("connections/shop.yaml", CONNECTION);
+    project.write(
+        "orders.csv",
+        "id,customer,ordered_at,currency,total,status
+1,a,2026-01-10T00:00:00Z,EUR,100,paid
+2,a,2026-02-10T00:00:00Z,USD,100,paid
+3,b,2026-03-10T00:00:00Z,USD,50,paid
+4,c,2026-01-05T00:00:00Z,EUR,30,paid
+5,c,2026-03-05T00:00:00Z,GBP,10,paid
+6,b,2026-04-10T00:00:00Z,EUR,20,paid
+",
+    );
+    project
+}
+
+const RATES: &str = "date,currency,rate\n2026-01-01,USD,0.90\n2026-03-01,USD,0.80\n2026-04-01,GBP,1.2\n";
+
+fn several_currencies() -> Result<(), Failed> {
+    let project = currencies();
+    project.affluent(&["run", "--quiet"]).expect(0)?;
+    let (ended, plain) = project.json(&["insights", "--as-of", "2026-06-30"]);
+    ended.expect(0)?;
+    same("currency", plain["currency"].as_str(), Some("EUR"))?;
+    same("revenue in it", plain["totals"]["revenue"].as_f64(), Some(150.0))?;
+    let by: Vec<(Option<&str>, Option<f64>, Option<u64>)> = plain["by_currency"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|one| (one["currency"].as_str(), one["totals"]["revenue"].as_f64(), one["totals"]["buyers"].as_u64()))
+        .collect();
+    let expected =
+        vec![(Some("EUR"), Some(150.0), Some(3)), (Some("USD"), Some(150.0), Some(2)), (Some("GBP"), Some(10.0), Some(1))];
+    same("by currency", by, expected)?;
+
+    project
+        .write("affluent.yaml", "version: 1\nproject: shop\nmoney: { currency: EUR, rates: [rates.csv] }\n")
+        .write("rates.csv", RATES);
+    let (ended, converted) = project.json(&["insights", "--as-of", "2026-06-30"]);
+    ended.expect(0)?;
+    // 150 in euro, 100 at 0.90, 50 at 0.80; the pounds came before their first rate.
+    same("revenue", converted["totals"]["revenue"].as_f64(), Some(280.0))?;
+    same("orders", converted["totals"]["orders"].as_u64(), Some(6))?;
+    same("without a rate", converted["without_rate"].to_string().as_str(), r#"{"GBP":1}"#)?;
+    same("by currency", &converted["by_currency"], &Value::Null)?;
+    let told = project.affluent(&["insights", "--as-of", "2026-06-30"]).expect(0)?;
+    holds(told.stdout.contains("1 orders in GBP have no rate on their day"), told.stdout)
+}
+
+fn mistakes_in_rates() -> Result<(), Failed> {
+    let money = "version: 1\nproject: shop\nmoney: { currency: EUR, rates: [rates.csv] }\n";
+    let cases = [
+        (money, "date,currency,rate\n2026-01-01,USD,0.9\n31.1.2026,USD,0.9\n", "rates.csv:3:", "`31.1.2026` is no date"),
+        (money, "date,currency,rate\n2026-01-01,USD,0.9\n2026-02-01,USD,0\n", "rates.csv:3:", "`0` is no rate"),
+        (money, "date,currency,rate\n2026-01-01,USD,0.9\n2026-01-01,USD,0.8\n", "rates.csv:3:", "two rates from 2026-01-01"),
+        (money, "date,currency,rate\n2026-01-01,EUR,1\n", "rates.csv:2:", "`EUR` is no other currency"),
+        (money, "day,currency,rate\n", "rates.csv", "has the columns date, currency, rate"),
+        (&money.replace("EUR", "euro"), RATES, "affluent.yaml:3:", "`euro` is no code of a currency"),
+        (&money.replace("rates.csv", "none.csv"), RATES, "affluent.yaml:3:", "`none.csv` cannot be read"),
+    ];
+    for (file, rates, place, expected) in cases {
+        let project = currencies();
+        project.write("affluent.yaml", file).write("rates.csv", rates);
+        let ended = project.affluent(&["validate"]).expect(2)?.says(expected)?;
+        holds(ended.stderr.contains(place), ended.stderr)?;
+    }
+    let project = currencies();
+    project.write("affluent.yaml", money).write("rates.csv", RATES);
+    project.write("pipelines/shop.yaml", &PIPELINE.replace("currency: currency", "currency: \"'CHF'\""));
+    let ended = project.affluent(&["validate"]).expect(2)?.says("E0218")?.says("orders are in `CHF`, which has no rate")?;
+    holds(ended.stderr.contains("shop.yaml:8:"), ended.stderr)
 }

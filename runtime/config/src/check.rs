@@ -18,6 +18,7 @@ use crate::sources::Sources;
 mod activation;
 mod columns;
 mod config_schema;
+mod currencies;
 mod grants;
 mod mapping;
 mod plugins;
@@ -114,6 +115,7 @@ fn found(mut checker: Checker<'_>) -> Vec<Diagnostic> {
     let ingests = checker.ingests();
     let attributes = checker.mappings(&ingests);
     checker.survivorship(&attributes);
+    checker.currencies();
     let columns = checker.profile_columns(&ingests, attributes);
     checker.segments(&ingests, &columns);
     for pipeline in plan.pipelines.values() {

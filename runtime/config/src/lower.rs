@@ -11,6 +11,7 @@ mod consent;
 pub(crate) mod destination;
 pub(crate) mod lock;
 mod matching;
+mod money;
 pub(crate) mod pairs;
 pub(crate) mod pipeline;
 pub(crate) mod profiles;

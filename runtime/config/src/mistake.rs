@@ -66,6 +66,7 @@ pub(crate) const PLUGIN_KIND: &str = "E0213";
 pub(crate) const SYNC_MODE: &str = "E0214";
 pub(crate) const WRITE_MODE: &str = "E0215";
 pub(crate) const NO_IDENTITY: &str = "E0216";
+pub(crate) const NO_RATE: &str = "E0218";
 
 pub(crate) const EXPRESSION: &str = "E0300";
 pub(crate) const EXPRESSION_TYPE: &str = "E0301";

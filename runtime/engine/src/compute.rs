@@ -95,7 +95,7 @@ pub(crate) fn definition_hash(engine: &Engine) -> Result<String> {
     let plan = &engine.plan;
     let mappings = plan.pipelines.values().map(|pipeline| &pipeline.destination).collect::<Vec<_>>();
     let decided = engine.ledger.decision_changes()?;
-    let text = format!("{:?}{:?}{:?}{mappings:?}{decided}", plan.identity, plan.traits, plan.segments);
+    let text = format!("{:?}{:?}{:?}{:?}{mappings:?}{decided}", plan.identity, plan.traits, plan.segments, plan.project.money);
     let hash = engine.vault.blind_indexer("definition")?.index(text.as_bytes());
     Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
 }

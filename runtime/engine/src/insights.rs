@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use affluent_lake::LakeQuery;
+use affluent_model::money::Money;
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
 use affluent_profiles::order_rows::{LineColumns, find_line_columns, lines_query};
 use affluent_profiles::purchases::categories::Line;
-use affluent_profiles::purchases::insights::{Insights, Lines, insights};
+use affluent_profiles::purchases::insights::{CurrencyTotals, Insights, Lines, insights};
+use affluent_profiles::purchases::metrics::totals;
 use affluent_profiles::purchases::orders::FreeOrders;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, UInt32Type};
@@ -15,7 +17,7 @@ use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, UInt32
 use crate::compute::normalised;
 use crate::engine::Engine;
 use crate::inputs::Inputs;
-use crate::purchases::{day_of_instant, read_purchases};
+use crate::purchases::{day_of_instant, read_orders};
 use crate::rows;
 
 /// What to look at.
@@ -52,12 +54,20 @@ impl Engine {
                 .help("say in a pipeline's mapping what an order is: `order: { id: …, at: …, currency: …, net: … }`"));
         }
         let end_day = options.end_day.unwrap_or_else(|| day_of_instant(self.now_us()));
-        let purchases = read_purchases(self, &inputs, options.free_orders).await?;
+        let money = self.plan.project.money.as_ref();
+        let orders = read_orders(self, &inputs).await?;
+        let by_currency = if money.is_none() { orders.by_currency(options.free_orders) } else { Vec::new() };
+        let purchases = orders.finish(options.free_orders, money);
         let lines = self.lines(&inputs, options, end_day).await?;
         let found = insights(&purchases.history.until(end_day), lines.as_ref(), end_day, options.bins);
         Ok(Insights {
             currency: purchases.currency,
             orders_in_other_currencies: purchases.other_orders,
+            without_rate: purchases.without_rate,
+            by_currency: by_currency
+                .into_iter()
+                .map(|(currency, history)| CurrencyTotals { currency, totals: totals(&history.until(end_day)) })
+                .collect(),
             models: self.model_cards()?,
             ..found
         })
@@ -83,6 +93,7 @@ impl Engine {
 #[derive(Default)]
 pub(crate) struct LineReader {
     end_day: i32,
+    money: Option<Money>,
     orders: Numbers,
     pub(crate) categories: Numbers,
     pub(crate) lines: Vec<Line>,
@@ -97,7 +108,7 @@ impl LineReader {
         let sql = lines_query(&inputs.sources, columns)?;
         let (tables, lookups) = (inputs.tables.clone(), inputs.lookups());
         let query = LakeQuery { lookups, ..LakeQuery::new(sql, tables, engine.now_us()) };
-        let mut reader = Self { end_day, ..Self::default() };
+        let mut reader = Self { end_day, money: engine.plan.project.money.clone(), ..Self::default() };
         engine.lake.stream(query, &mut |batch| reader.take(&batch)).await?;
         Ok(reader)
     }
@@ -112,16 +123,26 @@ impl LineReader {
         let nets = rows::cast_to(rows::column(batch, "net")?, &FieldType::Decimal.to_arrow())?;
         let (days, units, nets) =
             (days.as_primitive::<Date32Type>(), units.as_primitive::<Float64Type>(), nets.as_primitive::<Decimal128Type>());
+        let currencies = text("currency")?;
+        let currencies = currencies.as_string::<i32>();
         for row in 0..batch.num_rows() {
             if profiles.is_null(row) || days.is_null(row) || days.value(row) > self.end_day || categories.is_null(row) {
                 continue;
             }
+            let net_micros = if nets.is_null(row) { 0 } else { i64::try_from(nets.value(row)).unwrap_or(i64::MAX) };
+            let net_micros = match &self.money {
+                // A line that says no currency is taken to be in the project's.
+                Some(money) if currencies.is_valid(row) => {
+                    money.convert(currencies.value(row), days.value(row), net_micros).unwrap_or(0)
+                }
+                _ => net_micros,
+            };
             let line = Line {
                 customer: profiles.value(row),
                 order: self.orders.number(orders.as_string::<i32>().value(row)),
                 category: self.categories.number(categories.as_string::<i32>().value(row)),
                 units: if units.is_null(row) { 0.0 } else { units.value(row) },
-                net_micros: if nets.is_null(row) { 0 } else { i64::try_from(nets.value(row)).unwrap_or(i64::MAX) },
+                net_micros,
             };
             self.lines.push(line);
         }

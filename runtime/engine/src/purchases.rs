@@ -1,9 +1,11 @@
 //! The orders of all profiles, read from the lake for what is made of whole histories: RFM, predictions, insights.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use affluent_lake::LakeQuery;
 use affluent_model::identity::NodeId;
+use affluent_model::money::Money;
 use affluent_model::plan::Measure;
 use affluent_model::prediction::{PredictPlan, PredictedValue, RepeatModel};
 use affluent_model::schema::FieldType;
@@ -41,8 +43,10 @@ pub(crate) struct Purchases {
     pub(crate) history: History,
     /// The currency of most orders, in which values are; empty where orders have none.
     pub(crate) currency: String,
-    /// Orders in other currencies: they count, their values do not.
+    /// Orders in other currencies that were not converted: they count, their values do not.
     pub(crate) other_orders: u64,
+    /// Of these, by currency, where the project converts: there is no rate on their day.
+    pub(crate) without_rate: BTreeMap<String, u64>,
 }
 
 /// The day of an instant, since 1970-01-01 UTC.
@@ -55,16 +59,25 @@ pub(crate) fn day_of_instant(us: i64) -> i32 {
 /// # Errors
 /// What ledger and lake report.
 pub(crate) async fn read_purchases(engine: &Engine, inputs: &Inputs, free: FreeOrders) -> Result<Purchases> {
+    Ok(read_orders(engine, inputs).await?.finish(free, engine.plan.project.money.as_ref()))
+}
+
+/// As [`read_purchases`], by currency and not converted yet.
+///
+/// # Errors
+/// As [`read_purchases`].
+pub(crate) async fn read_orders<'a>(engine: &Engine, inputs: &'a Inputs) -> Result<Reader<'a>> {
     let mut reader = Reader { people: &inputs.people, orders: Vec::new(), currencies: Vec::new() };
     if let Some(sql) = orders_query(&inputs.sources)? {
         let (tables, lookups) = (inputs.tables.clone(), inputs.lookups());
         let query = LakeQuery { lookups, ..LakeQuery::new(sql, tables, engine.now_us()) };
         engine.lake.stream(query, &mut |batch| reader.take(&batch)).await?;
     }
-    Ok(reader.finish(free))
+    Ok(reader)
 }
 
-struct Reader<'a> {
+/// Orders as they were read, with the number of their currency.
+pub(crate) struct Reader<'a> {
     people: &'a People,
     orders: Vec<(Order, u16)>,
     currencies: Vec<(String, u64)>,
@@ -103,21 +116,43 @@ impl Reader<'_> {
         u16::try_from(place).unwrap_or(u16::MAX)
     }
 
-    fn finish(self, free: FreeOrders) -> Purchases {
+    /// The history of each currency by itself, that of most orders first; none where there is only one.
+    pub(crate) fn by_currency(&self, free: FreeOrders) -> Vec<(String, History)> {
+        if self.currencies.len() < 2 {
+            return Vec::new();
+        }
+        let mut named: Vec<(usize, &(String, u64))> = self.currencies.iter().enumerate().collect();
+        named.sort_by(|(_, a), (_, b)| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        let of = |number: usize| self.orders.iter().filter(move |(_, own)| usize::from(*own) == number).map(|(order, _)| *order);
+        named.into_iter().map(|(number, (name, _))| (name.clone(), History::new(of(number).collect(), free))).collect()
+    }
+
+    /// All orders, their values in one currency: converted at their day where the project has rates, else those of most orders
+    /// alone.
+    pub(crate) fn finish(self, free: FreeOrders, money: Option<&Money>) -> Purchases {
         let main = self.currencies.iter().enumerate().max_by(|(_, a), (_, b)| a.1.cmp(&b.1).then_with(|| b.0.cmp(&a.0)));
-        let (number, currency) = main.map_or((0, String::new()), |(place, (name, _))| (place, name.clone()));
+        let (number, main) = main.map_or((0, String::new()), |(place, (name, _))| (place, name.clone()));
         let is_counted = |order: &Order| order.net_micros != 0 || free == FreeOrders::Count;
-        let mut other_orders = 0;
+        let (mut other_orders, mut without_rate) = (0, BTreeMap::new());
         let mut orders = Vec::with_capacity(self.orders.len());
-        for (order, currency) in self.orders.into_iter().filter(|(order, _)| is_counted(order)) {
-            if usize::from(currency) == number {
-                orders.push(order);
+        for (order, own) in self.orders.into_iter().filter(|(order, _)| is_counted(order)) {
+            let name = self.currencies.get(usize::from(own)).map_or("", |(name, _)| name.as_str());
+            let net_micros = match money {
+                Some(money) => money.convert(name, order.day, order.net_micros),
+                None => (usize::from(own) == number).then_some(order.net_micros),
+            };
+            if let Some(net_micros) = net_micros {
+                orders.push(Order { net_micros, ..order });
             } else if order.net_micros >= 0 {
                 other_orders += 1;
+                if money.is_some() {
+                    *without_rate.entry(name.to_owned()).or_default() += 1;
+                }
                 orders.push(Order { net_micros: 0, ..order });
             }
         }
-        Purchases { history: History::new(orders, FreeOrders::Count), currency, other_orders }
+        let currency = money.map_or(main, |money| money.currency.clone());
+        Purchases { history: History::new(orders, FreeOrders::Count), currency, other_orders, without_rate }
     }
 }
 
@@ -286,6 +321,9 @@ pub(crate) fn complete(card: &mut ModelCard, purchases: &Purchases, with_values:
         if purchases.other_orders > 0 {
             let (orders, currency) = (purchases.other_orders, &purchases.currency);
             card.notes.push(format!("{orders} orders are not in {currency}: they count, their values are left out"));
+        }
+        for (currency, orders) in &purchases.without_rate {
+            card.notes.push(format!("{orders} orders in {currency} have no rate on their day"));
         }
     }
 }

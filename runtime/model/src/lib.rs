@@ -18,6 +18,7 @@ pub mod limits;
 pub mod lock;
 pub mod manifest;
 pub mod matching;
+pub mod money;
 pub mod normalize;
 pub mod personal_names;
 pub mod pii;

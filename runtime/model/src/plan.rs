@@ -10,6 +10,7 @@ use crate::identifier_rule::{Period, WhenKnown};
 use crate::junk::BlockPreset;
 use crate::lock::{Lock, PluginRules};
 use crate::matching::{AttributeRule, Comparison, RecordPair, ScoreRule, Veto};
+use crate::money::Money;
 use crate::pii::{PiiClass, PiiPolicy};
 use crate::pipeline_test::PipelineTest;
 use crate::prediction::PredictPlan;
@@ -47,6 +48,8 @@ pub struct Project {
     pub plugins: PluginRules,
     /// Class → policy where it differs from `seal`.
     pub pii: BTreeMap<PiiClass, PiiPolicy>,
+    /// In which currency values of orders are told; that of most orders when absent.
+    pub money: Option<Money>,
 }
 
 /// Where the key that wraps the workspace's keys comes from.

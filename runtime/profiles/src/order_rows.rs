@@ -6,7 +6,7 @@ use affluent_model::schema::FieldType;
 use crate::computed_traits::{columns_of_stream, stream_rows};
 use crate::purchases::orders::not_completed;
 use crate::source::TableSource;
-use crate::sql::{cast, literal, quoted, union_all};
+use crate::sql::{cast, literal, null, quoted, union_all};
 
 /// The query of all completed orders, over all sources with an order mapping; `None` when no source has one.
 ///
@@ -84,7 +84,7 @@ pub fn find_line_columns(sources: &[TableSource], asked: LineColumns) -> Result<
 }
 
 /// The query of what was bought in completed orders: `profile` (null for nobody), `order` (text), `day`, `category` (text), `units` (float),
-/// `net` (decimal), by the function [`crate::source::PROFILE_OF`].
+/// `net` (decimal), `currency` (text, may be null), by the function [`crate::source::PROFILE_OF`].
 ///
 /// # Errors
 /// `E0760`, `E0762`, `E0765`.
@@ -106,13 +106,14 @@ pub fn lines_query(sources: &[TableSource], columns: &LineColumns) -> Result<Str
         String::new()
     };
     Ok(format!(
-        "SELECT \"_profile\" AS \"profile\", {} AS \"order\", {} AS \"day\", {} AS \"category\", {} AS \"units\", {} AS \"net\" \
-         FROM ({}) AS {}{is_completed}",
+        "SELECT \"_profile\" AS \"profile\", {} AS \"order\", {} AS \"day\", {} AS \"category\", {} AS \"units\", {} AS \"net\", \
+         {} AS \"currency\" FROM ({}) AS {}{is_completed}",
         cast(&order, FieldType::Text),
         cast("\"at\"", FieldType::Date),
         cast(&format!("({category})"), FieldType::Text),
         cast(&or(units, "1"), FieldType::Float),
         cast(&or(revenue, "0"), FieldType::Decimal),
+        if has("currency") { cast("\"currency\"", FieldType::Text) } else { null(FieldType::Text) },
         stream_rows(stream, sources)?,
         quoted(stream),
     ))

@@ -23,6 +23,12 @@ pub(crate) fn insights(insights: &Insights) -> String {
         let orders = number(insights.orders_in_other_currencies);
         text.push_str(&format!("{orders} orders are not in {}: they count, their values are left out\n", insights.currency));
     }
+    for (currency, orders) in &insights.without_rate {
+        text.push_str(&format!("{} orders in {currency} have no rate on their day\n", number(*orders)));
+    }
+    if !insights.by_currency.is_empty() {
+        text.push_str(&format!("\nby currency\n{}\n", currencies(insights)));
+    }
     if insights.totals.orders > 0 {
         text.push_str(&format!("\n{}\n", months(insights)));
         text.push_str(&format!("\nordering again, months after the first order\n{}\n", cohorts(insights)));
@@ -33,6 +39,22 @@ pub(crate) fn insights(insights: &Insights) -> String {
         text.push_str(&format!("\n{name}\n  {}\n", model_card(card).join("\n  ")));
     }
     text
+}
+
+fn currencies(insights: &Insights) -> String {
+    let mut rows = table(&["currency", "orders", "buyers", "revenue", "average order", "revenue per buyer"]);
+    for one in &insights.by_currency {
+        let currency = one.currency.as_str();
+        rows.add_row([
+            if currency.is_empty() { "(none)".to_owned() } else { currency.to_owned() },
+            number(one.totals.orders),
+            number(one.totals.buyers),
+            amount(one.totals.revenue, currency),
+            amount(one.totals.average_order_value, currency),
+            amount(one.totals.customer_value, currency),
+        ]);
+    }
+    rows.to_string()
 }
 
 /// The figures of the whole base: name and value.

@@ -83,7 +83,8 @@ fn rows_of(path: &Path, shown: &Path) -> Result<Vec<(Location, String, String)>,
     Ok(rows)
 }
 
-fn kind_of(error: &csv::Error) -> String {
+/// What is wrong with a file of rows, without its text.
+pub(super) fn kind_of(error: &csv::Error) -> String {
     let line = error.position().map_or_else(String::new, |position| format!("line {}: ", position.line()));
     match error.kind() {
         csv::ErrorKind::Io(error) => error.kind().to_string(),

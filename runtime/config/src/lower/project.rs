@@ -6,6 +6,7 @@ use affluent_model::lock::{Denied, DeniedPlugin, PluginRules};
 use affluent_model::pii::PiiClass;
 use affluent_model::plan::{KeySource, Project};
 
+use super::money::money;
 use super::texts;
 use crate::mistake::{self, FileReport};
 use crate::placed::{Named, Placed};
@@ -37,6 +38,7 @@ pub(crate) fn lower(raw: &RawProject, root: &Path, report: &mut FileReport) -> P
         keys,
         plugin_dirs: dirs.iter().map(|dir| root.join(dir)).collect(),
         plugins: raw.plugins.as_ref().map(|plugins| rules(plugins, root, report)).unwrap_or_default(),
+        money: raw.money.as_ref().map(|raw| money(raw, root, report)),
         pii: policies.filter_map(|(class, policy)| Some((PiiClass::from_word(class)?, *policy))).collect(),
     }
 }

@@ -32,6 +32,21 @@ pub(crate) struct RawProject {
     /// What happens to personal data of a class: `seal` (encrypt, the default), `clear` (keep readable) or `drop`.
     #[schemars(extend("x-keys" = "pii"))]
     pub(crate) pii: Option<Named<PiiPolicy>>,
+    /// In which currency values of orders are told, and what other currencies are worth; that of most orders, and nothing, when
+    /// absent.
+    pub(crate) money: Option<RawMoney>,
+}
+
+/// Values of orders are converted at the day of the order; those in a currency without a rate then count without a value.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawMoney {
+    /// ISO 4217 code of the currency in which values are told: `EUR`.
+    #[schemars(extend("x-affluent" = "filled"))]
+    pub(crate) currency: Placed<String>,
+    /// CSV files of the project with the columns `date`, `currency` and `rate`: what one unit is worth from that day on.
+    #[schemars(extend("items" = { "type": "string", "x-affluent": "filled" }))]
+    pub(crate) rates: Vec<Placed<String>>,
 }
 
 /// A keyring file, or the id of a key in the environment: exactly one.

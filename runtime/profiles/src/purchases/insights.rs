@@ -31,7 +31,13 @@ pub struct Insights {
     pub currency: String,
     /// Orders in other currencies: they count, their values do not.
     pub orders_in_other_currencies: u64,
+    /// Of these, orders whose currency has no rate on their day, by currency; only where the project converts.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub without_rate: BTreeMap<String, u64>,
     pub totals: Totals,
+    /// The orders of each currency by themselves, where there are several and the project does not convert.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by_currency: Vec<CurrencyTotals>,
     pub repeat_within: Vec<RepeatWithin>,
     pub gaps: Gaps,
     /// Of the customers of a year before (who ordered in the 365 days until then), the part that ordered since; `None`
@@ -44,6 +50,13 @@ pub struct Insights {
     pub categories: Option<Categories>,
     /// Model cards of predicted traits, by trait.
     pub models: Vec<(String, ModelCard)>,
+}
+
+/// The orders of one currency by themselves.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CurrencyTotals {
+    pub currency: String,
+    pub totals: Totals,
 }
 
 /// Buyers who ordered again so soon after their first order.
