@@ -4,6 +4,7 @@
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
 
+use crate::order_rows::REVENUE_NAMES;
 use crate::snapshot::{PreparedMeasure, PreparedTrait};
 use crate::source::{ORDER_COLUMNS, TableColumn, TableSource, of_profiles};
 use crate::sql::{cast, common_kind, null, quoted, union_all};
@@ -22,7 +23,8 @@ pub struct TraitPass {
 pub enum PassRows {
     /// One per profile at most; the columns after `_profile` are those of the table.
     Values,
-    /// One per record with its `value`, never null; the table has the most frequent one in this column.
+    /// One per record with its `value`, never null, and its `revenue` where records have one; the table has the most frequent
+    /// value in this column.
     Records(String),
 }
 
@@ -64,7 +66,9 @@ fn trait_pass((place, first): Placed<'_>, members: &[Placed<'_>], sources: &[Tab
     if let PreparedMeasure::MostFrequent { expression } = &first.measure {
         let is_value = format!("({expression}) IS NOT NULL");
         let conditions: Vec<String> = is_recent.into_iter().chain([is_value]).collect();
-        let sql = format!("SELECT \"_profile\", ({expression}) AS \"value\" FROM {rows} WHERE {}", conditions.join(" AND "));
+        let revenue = revenue_column(&columns_of_stream(&first.from, sources)?);
+        let sql =
+            format!("SELECT \"_profile\", ({expression}) AS \"value\"{revenue} FROM {rows} WHERE {}", conditions.join(" AND "));
         return Ok(TraitPass { sql, rows: PassRows::Records(trait_column(place)), table });
     }
     let columns: Vec<String> = members.iter().filter_map(|member| aggregate_column(*member)).collect();
@@ -78,6 +82,14 @@ fn aggregate_column((place, one): Placed<'_>) -> Option<String> {
         PreparedMeasure::Aggregate { expression, .. } => Some(format!("({expression}) AS {}", quoted(&trait_column(place)))),
         PreparedMeasure::MostFrequent { .. } | PreparedMeasure::Given => None,
     }
+}
+
+/// `, … AS "revenue"`: what a record is worth, by the usual names of such columns; nothing where there is none.
+fn revenue_column(columns: &[TableColumn]) -> String {
+    let is_money = |column: &TableColumn| matches!(column.kind, FieldType::Decimal | FieldType::Integer | FieldType::Float);
+    let is_there = |name: &str| columns.iter().any(|column| column.name == name && is_money(column) && !column.sealed);
+    let name = REVENUE_NAMES.into_iter().find(|name| is_there(name));
+    name.map_or_else(String::new, |name| format!(", {} AS \"revenue\"", cast(&quoted(name), FieldType::Decimal)))
 }
 
 /// What the records of a stream have in common over all connections.

@@ -1,12 +1,13 @@
 //! What a trait pass finds, by the number of the profile: an array access where a join would hash.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use affluent_model::{Error, Result};
-use arrow::array::{Array, ArrayRef, AsArray as _, Int64Array, RecordBatch, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray as _, Decimal128Array, Int64Array, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{interleave, take};
-use arrow::datatypes::{Field, Int64Type, Schema};
+use arrow::datatypes::{Decimal128Type, Field, Int64Type, Schema};
 use arrow::error::ArrowError;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use foldhash::fast::FixedState;
@@ -43,13 +44,14 @@ impl PassTable {
         match &mut self.found {
             Found::Values(values) => values.take(rows),
             Found::Records(_, frequencies) => {
-                let [profiles, values] = rows.columns() else { return Err(other_shape()) };
+                let [profiles, values, revenues @ ..] = rows.columns() else { return Err(other_shape()) };
                 let profiles = profiles.as_primitive_opt::<Int64Type>().ok_or_else(other_shape)?;
                 let known = match frequencies.take() {
                     Some(known) => known,
                     None => Frequencies::new(values).map_err(refused)?,
                 };
-                frequencies.insert(known).take(profiles, values).map_err(refused)
+                let revenues = revenues.first().and_then(|column| column.as_primitive_opt::<Decimal128Type>());
+                frequencies.insert(known).take(profiles, values, revenues).map_err(refused)
             }
         }
     }
@@ -113,13 +115,16 @@ impl Values {
     }
 }
 
+/// Records of a value, what they are worth together, and the place of the value among all: the greatest wins.
+type Best = (usize, i128, Reverse<u32>);
+
 /// How often each profile has which value.
 struct Frequencies {
     converter: RowConverter,
     /// Value, in a form whose bytes sort as values do → its number.
     numbers: HashMap<OwnedRow, u32, FixedState>,
-    /// Profile and number of the value of each record, the profile in the upper half.
-    records: Vec<u64>,
+    /// Profile and number of the value of each record, the profile in the upper half; and what the record is worth.
+    records: Vec<(u64, i64)>,
 }
 
 impl Frequencies {
@@ -128,11 +133,11 @@ impl Frequencies {
         Ok(Self { converter, numbers: HashMap::default(), records: Vec::new() })
     }
 
-    fn take(&mut self, profiles: &Int64Array, values: &ArrayRef) -> Result<(), ArrowError> {
+    fn take(&mut self, profiles: &Int64Array, values: &ArrayRef, revenues: Option<&Decimal128Array>) -> Result<(), ArrowError> {
         let rows = self.converter.convert_columns(std::slice::from_ref(values))?;
         self.records.reserve(rows.num_rows());
         let mut last: Option<(OwnedRow, u32)> = None;
-        for (profile, row) in profiles.iter().zip(rows.iter()) {
+        for (place, (profile, row)) in profiles.iter().zip(rows.iter()).enumerate() {
             let Some(profile) = profile.and_then(|profile| u64::try_from(profile).ok()) else { continue };
             let number = match &last {
                 Some((known, number)) if known.row() == row => *number,
@@ -144,12 +149,14 @@ impl Frequencies {
                     number
                 }
             };
-            self.records.push(profile << 32 | u64::from(number));
+            let revenue = revenues.filter(|revenues| revenues.is_valid(place)).map_or(0, |revenues| revenues.value(place));
+            let revenue = i64::try_from(revenue).unwrap_or(if revenue < 0 { i64::MIN } else { i64::MAX });
+            self.records.push((profile << 32 | u64::from(number), revenue));
         }
         Ok(())
     }
 
-    /// The value with the most records of each profile; ties: the smaller value.
+    /// The value with the most records of each profile; ties: the one of more revenue, then the smaller value.
     fn finish(mut self, profiles: usize) -> Result<ArrayRef, ArrowError> {
         let mut sorted: Vec<(OwnedRow, u32)> = self.numbers.drain().collect();
         sorted.sort_unstable();
@@ -160,18 +167,17 @@ impl Frequencies {
             }
         }
         let values = self.converter.convert_rows(sorted.iter().map(|(row, _)| row.row()))?;
-        self.records.sort_unstable();
-        let mut best: Vec<Option<(usize, u32)>> = vec![None; profiles];
-        for run in self.records.chunk_by(|one, other| one == other) {
-            let Some(record) = run.first() else { continue };
+        self.records.sort_unstable_by_key(|(record, _)| *record);
+        let mut best: Vec<Option<Best>> = vec![None; profiles];
+        for run in self.records.chunk_by(|one, other| one.0 == other.0) {
+            let Some((record, _)) = run.first() else { continue };
             let place = usize::try_from(record >> 32).ok().and_then(|profile| best.get_mut(profile));
             let number = usize::try_from(record & u64::from(u32::MAX)).ok();
             let (Some(best), Some(rank)) = (place, number.and_then(|number| rank_of.get(number))) else { continue };
-            if best.is_none_or(|(records, known)| run.len() > records || (run.len() == records && *rank < known)) {
-                *best = Some((run.len(), *rank));
-            }
+            let revenue = run.iter().map(|(_, revenue)| i128::from(*revenue)).sum();
+            *best = (*best).max(Some((run.len(), revenue, Reverse(*rank))));
         }
-        let ranks: UInt32Array = best.into_iter().map(|best| best.map(|(_, rank)| rank)).collect();
+        let ranks: UInt32Array = best.into_iter().map(|best| best.map(|(_, _, Reverse(rank))| rank)).collect();
         let Some(values) = values.first() else { return Err(ArrowError::ComputeError("a column was converted".to_owned())) };
         take(values, &ranks, None)
     }

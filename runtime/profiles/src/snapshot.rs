@@ -29,7 +29,8 @@ pub struct PreparedTrait {
 pub enum PreparedMeasure {
     /// An aggregate. A count is 0 for a profile without records, anything else null.
     Aggregate { expression: String, is_count: bool },
-    /// The value with the most records; ties: the smaller value. Null is not a value.
+    /// The value with the most records; ties: the one of more revenue where the stream has a column of that (`net`, `total`,
+    /// `line_total`, `amount`), then the smaller value. Null is not a value.
     MostFrequent { expression: String },
     /// The column of its place ([`trait_column`]) in the table [`GIVEN`], which the caller gives with the query.
     Given,

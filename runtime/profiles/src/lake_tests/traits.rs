@@ -129,6 +129,18 @@ fn the_most_frequent_value_wins_and_of_equals_the_smaller() {
 }
 
 #[test]
+fn of_equally_frequent_values_the_one_of_more_revenue_wins() {
+    let measure = PreparedMeasure::MostFrequent { expression: "\"category\"".to_owned() };
+    let top = PreparedTrait { name: "top".to_owned(), from: "lines".to_owned(), measure, window_ms: None };
+    let lines = table(
+        "shop.lines",
+        "_seq _pk _node category line_total:integer\n1 a 1 hats 5\n2 b 1 shoes 9\n3 c 2 hats 4\n4 d 2 bags 4\n5 e 3 hats 1\n6 f 3 hats 1\n7 g 3 bags 9\n8 h 4 hats -\n9 i 4 shoes 1",
+    );
+
+    assert_eq!(computed(&[top], &[lines, assignments("1=A 2=B 3=C 4=D")]), ["A|shoes", "B|bags", "C|hats", "D|shoes"]);
+}
+
+#[test]
 fn in_a_stream_without_a_key_every_row_counts() {
     let visits = table("web.visits", "_seq _pk _node\n1 a 1\n2 a 1\n3 a 1").without_key();
 
