@@ -1,22 +1,23 @@
 //! The orders of all profiles, read from the lake for what is made of whole histories: RFM, predictions, insights.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use affluent_lake::LakeQuery;
 use affluent_model::identity::NodeId;
 use affluent_model::money::Money;
-use affluent_model::plan::Measure;
+use affluent_model::plan::{ComputedTrait, Measure};
 use affluent_model::prediction::{PredictPlan, PredictedValue, RepeatModel};
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
-use affluent_profiles::order_rows::{LineColumns, orders_query};
+use affluent_profiles::order_rows::{LineColumns, find_line_columns, orders_query};
 use affluent_profiles::purchases::affinity::{TOGETHER_MIN, recommendations};
 use affluent_profiles::purchases::card::ModelCard;
+use affluent_profiles::purchases::categories::top_categories;
 use affluent_profiles::purchases::holdout::Ranking;
 use affluent_profiles::purchases::models::ModelKind;
 use affluent_profiles::purchases::orders::{FreeOrders, History, Order};
-use affluent_profiles::purchases::predict::{Predicted, Prediction, Settings, Terms, predict};
+use affluent_profiles::purchases::predict::{Predicted, Prediction, Settings, Terms, predict_by_category};
 use affluent_profiles::purchases::rfm::rfm;
 use affluent_profiles::snapshot::{GIVEN, trait_column};
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray};
@@ -169,8 +170,16 @@ pub(crate) async fn purchase_traits(engine: &Engine, inputs: &Inputs) -> Result<
     let purchases = read_purchases(engine, inputs, FreeOrders::LeaveOut).await?;
     let end_day = day_of_instant(engine.now_us());
     let customers = inputs.people.ids.len();
-    let mut values =
-        Values { purchases: &purchases, customers, end_day, predicted: Vec::new(), columns: Vec::new(), cards: Vec::new() };
+    let category_of = top_categories_of(engine, inputs, end_day).await?;
+    let mut values = Values {
+        purchases: &purchases,
+        category_of,
+        customers,
+        end_day,
+        predicted: Vec::new(),
+        columns: Vec::new(),
+        cards: Vec::new(),
+    };
     for (place, one) in traits.iter().enumerate() {
         let column = trait_column(place);
         match &one.measure {
@@ -194,8 +203,21 @@ pub(crate) async fn purchase_traits(engine: &Engine, inputs: &Inputs) -> Result<
     values.finish().map(Some)
 }
 
+/// The category that each customer buys most, where a trait foretells dates and columns of categories are known by name.
+async fn top_categories_of(engine: &Engine, inputs: &Inputs, end_day: i32) -> Result<HashMap<u32, u32>> {
+    let is_date = |one: &ComputedTrait| matches!(&one.measure, Measure::Predict(plan) if plan.value == PredictedValue::NextOrder);
+    if !engine.plan.traits.iter().any(is_date) {
+        return Ok(HashMap::new());
+    }
+    let Some(columns) = find_line_columns(&inputs.sources, LineColumns::default())? else { return Ok(HashMap::new()) };
+    let lines = LineReader::read(engine, inputs, &columns, end_day).await?;
+    Ok(top_categories(&lines.lines, &lines.categories.names))
+}
+
 struct Values<'a> {
     purchases: &'a Purchases,
+    /// The category that each buys most; empty where it is not needed or not known.
+    category_of: HashMap<u32, u32>,
     /// All profiles.
     customers: usize,
     end_day: i32,
@@ -219,7 +241,8 @@ impl Values<'_> {
         let place = match self.predicted.iter().position(|(known, _)| *known == settings) {
             Some(place) => place,
             None => {
-                let mut predicted = predict(&self.purchases.history, self.end_day, &settings);
+                let history = &self.purchases.history;
+                let mut predicted = predict_by_category(history, self.end_day, &settings, &self.category_of);
                 complete(&mut predicted.card, self.purchases, settings.with_values);
                 self.predicted.push((settings, predicted));
                 self.predicted.len() - 1

@@ -1,5 +1,7 @@
 //! Orders as they came, and the history that is made of them: which orders count, and the days on which a customer bought.
 
+use std::collections::HashMap;
+
 /// Millionths in one unit of a currency.
 pub const MICROS: f64 = 1_000_000.0;
 
@@ -111,6 +113,19 @@ impl History {
     /// The visits of each customer who bought, by customer.
     pub fn customers(&self) -> impl Iterator<Item = &[Visit]> {
         self.visits.chunk_by(|a, b| a.customer == b.customer)
+    }
+
+    /// The histories of groups of customers; who is in none is left out.
+    #[must_use]
+    pub fn by_group(&self, group_of: &HashMap<u32, u32>) -> HashMap<u32, Self> {
+        let mut groups: HashMap<u32, Self> = HashMap::new();
+        for visits in self.customers() {
+            let group = visits.first().and_then(|visit| group_of.get(&visit.customer));
+            if let Some(group) = group {
+                groups.entry(*group).or_default().visits.extend_from_slice(visits);
+            }
+        }
+        groups
     }
 
     /// True when nobody bought.

@@ -1,14 +1,15 @@
 //! Predictions for all customers from their history: fit, judge, foretell; or say why not.
 
+use std::collections::HashMap;
+
 use super::calendar::day_text;
 use super::card::{FitCard, HoldoutCard, ModelCard};
 use super::gate::{self, Refusal};
 use super::holdout::{Ranking, scores};
-use super::metrics::{Gaps, gaps};
 use super::models::fit::fit;
 use super::models::gamma_gamma::{GammaGamma, correlation};
 use super::models::{Model, ModelKind};
-use super::next_order::{NextOrder, next_order};
+use super::next_order::{NextOrder, Rhythms, next_order};
 use super::orders::{History, Visit};
 use super::summary::{Pattern, Summary, summaries, weeks};
 
@@ -71,6 +72,12 @@ pub struct Predicted {
 /// Predicts from what was known on the evening of `end_day`; later visits are not looked at.
 #[must_use]
 pub fn predict(history: &History, end_day: i32, settings: &Settings) -> Predicted {
+    predict_by_category(history, end_day, settings, &HashMap::new())
+}
+
+/// As [`predict`], where dates of next orders are drawn to the rhythm of the category that a customer buys most.
+#[must_use]
+pub fn predict_by_category(history: &History, end_day: i32, settings: &Settings, category_of: &HashMap<u32, u32>) -> Predicted {
     let history = history.until(end_day).with_one_order_a_day();
     let mut card = card_of(&history, end_day, settings);
     match fit_all(&history, end_day, settings, &mut card) {
@@ -81,7 +88,12 @@ pub fn predict(history: &History, end_day: i32, settings: &Settings) -> Predicte
         Ok(models) => {
             card.holdout = judge(&history, end_day, settings);
             note(&mut card);
-            Predicted { card, predictions: foretell(&history, end_day, settings, &models) }
+            let rhythms = Rhythms::new(&history, category_of);
+            if rhythms.categories() > 0 {
+                let categories = rhythms.categories();
+                card.notes.push(format!("dates of next orders are drawn to the rhythms of {categories} categories"));
+            }
+            Predicted { card, predictions: foretell(&history, end_day, settings, (&models, &rhythms)) }
         }
     }
 }
@@ -168,13 +180,12 @@ fn note(card: &mut ModelCard) {
     }
 }
 
-fn foretell(history: &History, end_day: i32, settings: &Settings, models: &Models) -> Vec<Prediction> {
-    let all_gaps = gaps(history);
+fn foretell(history: &History, end_day: i32, settings: &Settings, (models, rhythms): (&Models, &Rhythms)) -> Vec<Prediction> {
     let mut customers: Vec<(Summary, &[Visit])> =
         history.customers().filter_map(|visits| Some((Summary::of(visits, end_day)?, visits))).collect();
     let key = |one: &Summary| (one.repeats, one.recency_days, one.age_days);
     customers.sort_unstable_by_key(|(summary, _)| key(summary));
-    let horizon = Horizon { models, settings, all_gaps, end_day };
+    let horizon = Horizon { models, settings, rhythms, end_day };
     let mut predictions = Vec::with_capacity(customers.len());
     for group in customers.chunk_by(|a, b| key(&a.0) == key(&b.0)) {
         horizon.foretell_group(group, &mut predictions);
@@ -186,7 +197,7 @@ fn foretell(history: &History, end_day: i32, settings: &Settings, models: &Model
 struct Horizon<'a> {
     models: &'a Models,
     settings: &'a Settings,
-    all_gaps: Gaps,
+    rhythms: &'a Rhythms,
     end_day: i32,
 }
 
@@ -209,7 +220,7 @@ impl Horizon<'_> {
                 worth.and_then(|(values, orders)| {
                     Some(orders * values.expected_value(summary.repeats, summary.mean_repeat_value)?)
                 }),
-            next_order: next_order(visits, &self.all_gaps, alive, self.end_day),
+            next_order: next_order(visits, self.rhythms.of(summary.customer), alive, self.end_day),
         }));
     }
 }

@@ -1,5 +1,7 @@
 //! Definitions, on histories small enough to count by hand, and what holds for any.
 
+use std::collections::HashMap;
+
 use proptest::prelude::*;
 
 use super::{day, rows_as_orders, sample};
@@ -10,7 +12,7 @@ use crate::purchases::gate::{Refusal, admit};
 use crate::purchases::holdout::{Ranking, auc};
 use crate::purchases::metrics::{gaps, months, quantile, repeat_rate_within, retention_rate, totals};
 use crate::purchases::models::{Model, ModelKind};
-use crate::purchases::next_order::next_order;
+use crate::purchases::next_order::{Rhythms, next_order};
 use crate::purchases::orders::{FreeOrders, History, Order, is_completed};
 use crate::purchases::predict::{Settings, Terms, predict};
 use crate::purchases::rfm::{CutPoints, rfm};
@@ -237,4 +239,30 @@ fn a_base_that_went_silent_gets_no_prediction() {
 
     assert_eq!(predicted.card.refusal.as_deref(), Some("the last order is 63 days old, it may be 30"));
     assert_eq!(predicted.predictions, []);
+}
+
+#[test]
+fn a_next_order_is_drawn_to_the_rhythm_of_the_category_where_that_has_one() {
+    // Fifteen buyers of category 0 come every 10 days, fifteen of category 1 every 60; category 2 has one buyer.
+    let mut orders = Vec::new();
+    for customer in 0..30_u32 {
+        let gap = if customer < 15 { 10 } else { 60 };
+        orders.extend((0..3).map(|time| Order { customer, day: time * gap, net_micros: 1_000_000 }));
+    }
+    for customer in [40, 41, 42] {
+        orders.extend([0, 20].map(|day| Order { customer, day, net_micros: 1_000_000 }));
+    }
+    let history = History::new(orders, FreeOrders::LeaveOut);
+    let mut category_of: HashMap<u32, u32> = (0..30).map(|customer| (customer, u32::from(customer >= 15))).collect();
+    category_of.extend([(40, 0), (41, 1), (42, 2)]);
+
+    let rhythms = Rhythms::new(&history, &category_of);
+    let day_of = |customer: u32| {
+        let visits = history.customers().find(|visits| visits[0].customer == customer).unwrap();
+        next_order(visits, rhythms.of(customer), 1.0, 0).unwrap().day
+    };
+
+    assert_eq!(rhythms.categories(), 2);
+    // (1 · 20 + 3 · 10) / 4 = 12.5, (1 · 20 + 3 · 60) / 4 = 50; of all, the median is 20.
+    assert_eq!([40, 41, 42].map(day_of), [20 + 13, 20 + 50, 20 + 20]);
 }
