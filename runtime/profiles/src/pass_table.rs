@@ -9,7 +9,7 @@ use arrow::array::{Array, ArrayRef, AsArray as _, Decimal128Array, Int64Array, R
 use arrow::compute::{interleave, take};
 use arrow::datatypes::{Decimal128Type, Field, Int64Type, Schema};
 use arrow::error::ArrowError;
-use arrow::row::{OwnedRow, RowConverter, SortField};
+use arrow::row::{RowConverter, SortField};
 use foldhash::fast::FixedState;
 
 use crate::snapshot::{PassRows, TraitPass};
@@ -122,7 +122,7 @@ type Best = (usize, i128, Reverse<u32>);
 struct Frequencies {
     converter: RowConverter,
     /// Value, in a form whose bytes sort as values do → its number.
-    numbers: HashMap<OwnedRow, u32, FixedState>,
+    numbers: HashMap<Box<[u8]>, u32, FixedState>,
     /// Profile and number of the value of each record, the profile in the upper half; and what the record is worth.
     records: Vec<(u64, i64)>,
 }
@@ -136,17 +136,14 @@ impl Frequencies {
     fn take(&mut self, profiles: &Int64Array, values: &ArrayRef, revenues: Option<&Decimal128Array>) -> Result<(), ArrowError> {
         let rows = self.converter.convert_columns(std::slice::from_ref(values))?;
         self.records.reserve(rows.num_rows());
-        let mut last: Option<(OwnedRow, u32)> = None;
         for (place, (profile, row)) in profiles.iter().zip(rows.iter()).enumerate() {
             let Some(profile) = profile.and_then(|profile| u64::try_from(profile).ok()) else { continue };
-            let number = match &last {
-                Some((known, number)) if known.row() == row => *number,
-                _ => {
-                    let owned = row.owned();
+            let number = match self.numbers.get(row.as_ref()) {
+                Some(number) => *number,
+                None => {
                     let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
-                    let number = *self.numbers.entry(owned.clone()).or_insert(next);
-                    last = Some((owned, number));
-                    number
+                    self.numbers.insert(row.as_ref().into(), next);
+                    next
                 }
             };
             let revenue = revenues.filter(|revenues| revenues.is_valid(place)).map_or(0, |revenues| revenues.value(place));
@@ -158,7 +155,7 @@ impl Frequencies {
 
     /// The value with the most records of each profile; ties: the one of more revenue, then the smaller value.
     fn finish(mut self, profiles: usize) -> Result<ArrayRef, ArrowError> {
-        let mut sorted: Vec<(OwnedRow, u32)> = self.numbers.drain().collect();
+        let mut sorted: Vec<(Box<[u8]>, u32)> = self.numbers.drain().collect();
         sorted.sort_unstable();
         let mut rank_of = vec![0_u32; sorted.len()];
         for ((_, number), rank) in sorted.iter().zip(0..) {
@@ -166,7 +163,8 @@ impl Frequencies {
                 *slot = rank;
             }
         }
-        let values = self.converter.convert_rows(sorted.iter().map(|(row, _)| row.row()))?;
+        let parser = self.converter.parser();
+        let values = self.converter.convert_rows(sorted.iter().map(|(value, _)| parser.parse(value)))?;
         self.records.sort_unstable_by_key(|(record, _)| *record);
         let mut best: Vec<Option<Best>> = vec![None; profiles];
         for run in self.records.chunk_by(|one, other| one.0 == other.0) {
