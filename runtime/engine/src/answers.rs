@@ -38,8 +38,8 @@ async fn strictest(engine: &Engine, inputs: &Inputs, kinds: Vec<IdentifierKind>)
     let mut words = StrictestWords::new(inputs.people.ids.len());
     for IdentifierKind { said, carriers } in kinds {
         engine.lake.stream(query(engine, inputs, said), &mut |rows| words.take_said(&rows)).await?;
-        words.judge();
         engine.lake.stream(query(engine, inputs, carriers), &mut |rows| words.take_carriers(&rows)).await?;
+        words.settle();
     }
     Ok(words.finish())
 }

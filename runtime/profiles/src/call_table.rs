@@ -1,11 +1,8 @@
 //! The answers to calls of segments, by the number of the profile.
 
-use std::collections::HashMap;
-
 use affluent_model::{Error, Result};
 use arrow::array::{Array as _, AsArray as _, BinaryArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
-use foldhash::fast::RandomState;
 
 /// No answer for the profile.
 pub const NONE: u32 = u32::MAX;
@@ -64,23 +61,31 @@ impl CallCounts {
     }
 }
 
-/// The strictest word that was said for the identifiers of each profile, by its rank; [`NONE`] where nothing was said.
+/// The strictest word that was said for the identifiers of each profile, by its rank; [`NONE`] where nothing was said. What
+/// is said and who carries it are sorted lists that are walked side by side: a table by hash would miss the cache at every
+/// look.
 pub struct StrictestWords {
     words: Vec<u32>,
-    /// Of the kind at hand: value and reach → its last word, with the time.
-    last: HashMap<(Box<[u8]>, i64), i64, RandomState>,
-    /// Value → the strictest last word.
-    strictest: HashMap<Box<[u8]>, u8, RandomState>,
+    /// Of the kind at hand: value, reach, last word with its time.
+    said: Vec<(u128, i64, i64)>,
+    /// Value, place of a profile.
+    carriers: Vec<(u128, u32)>,
+}
+
+/// A blind index as a number: its last 16 bytes, which are all that tell two apart.
+fn number_of(value: &[u8]) -> u128 {
+    let tail = value.get(value.len().saturating_sub(16)..).unwrap_or(value);
+    tail.iter().fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
 impl StrictestWords {
     /// Words for so many profiles.
     #[must_use]
     pub fn new(profiles: usize) -> Self {
-        Self { words: vec![NONE; profiles], last: HashMap::default(), strictest: HashMap::default() }
+        Self { words: vec![NONE; profiles], said: Vec::new(), carriers: Vec::new() }
     }
 
-    /// Takes statements about values of a kind, all of them before its carriers.
+    /// Takes statements about values of a kind.
     ///
     /// # Errors
     /// `E0001` for rows of another shape.
@@ -89,23 +94,9 @@ impl StrictestWords {
             rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>()).ok_or_else(other_shape)
         };
         let (values, reaches, lasts) = (values_of(rows)?, integers("reach")?, integers("last")?);
-        for ((value, reach), last) in values.iter().zip(reaches.values()).zip(lasts.values()) {
-            let Some(value) = value else { continue };
-            let known = self.last.entry((value.into(), *reach)).or_insert(*last);
-            *known = (*known).max(*last);
-        }
+        let said = values.iter().zip(reaches.values()).zip(lasts.values());
+        self.said.extend(said.filter_map(|((value, reach), last)| Some((number_of(value?), *reach, *last))));
         Ok(())
-    }
-
-    /// All statements of the kind were taken: now come its carriers.
-    pub fn judge(&mut self) {
-        self.strictest.clear();
-        for ((value, _), last) in self.last.drain() {
-            // Two bits.
-            let rank = u8::try_from(last & 3).unwrap_or(u8::MAX);
-            let known = self.strictest.entry(value).or_insert(rank);
-            *known = (*known).max(rank);
-        }
     }
 
     /// Takes the profiles that carry values of the kind.
@@ -114,11 +105,33 @@ impl StrictestWords {
     /// `E0001` for rows of another shape.
     pub fn take_carriers(&mut self, rows: &RecordBatch) -> Result<()> {
         for (place, value) in places(profiles_of(rows)?).zip(values_of(rows)?) {
-            let (Some(place), Some(word)) = (place, value.and_then(|value| self.strictest.get(value))) else { continue };
-            let known = self.words.get_mut(place).ok_or_else(other_shape)?;
-            *known = if *known == NONE { u32::from(*word) } else { u32::from(*word).max(*known) };
+            let (Some(place), Some(value)) = (place, value) else { continue };
+            let place = u32::try_from(place).ok().filter(|_| place < self.words.len()).ok_or_else(other_shape)?;
+            self.carriers.push((number_of(value), place));
         }
         Ok(())
+    }
+
+    /// All of the kind was taken: its words go to the profiles.
+    pub fn settle(&mut self) {
+        self.said.sort_unstable();
+        self.carriers.sort_unstable();
+        let mut carriers = self.carriers.iter().peekable();
+        for of_value in self.said.chunk_by(|one, other| one.0 == other.0) {
+            let Some((value, _, _)) = of_value.first() else { continue };
+            // Of each reach the last word counts, and of those the strictest.
+            let lasts = of_value.chunk_by(|one, other| one.1 == other.1).filter_map(|of_reach| of_reach.last());
+            let Some(word) = lasts.filter_map(|(_, _, last)| u32::try_from(last & 3).ok()).max() else { continue };
+            while carriers.next_if(|(other, _)| other < value).is_some() {}
+            while let Some((_, place)) = carriers.next_if(|(other, _)| other == value) {
+                let known = usize::try_from(*place).ok().and_then(|place| self.words.get_mut(place));
+                if let Some(known) = known {
+                    *known = if *known == NONE { word } else { word.max(*known) };
+                }
+            }
+        }
+        self.said.clear();
+        self.carriers.clear();
     }
 
     /// The word of each profile.
@@ -170,8 +183,8 @@ mod tests {
         let mut words = StrictestWords::new(5);
 
         words.take_said(&batch(vec![("value", values), ("reach", reaches), ("last", lasts)])).unwrap();
-        words.judge();
         words.take_carriers(&batch(vec![("_profile", numbers(&[0, 1, 2, 3, 1])), ("value", carriers)])).unwrap();
+        words.settle();
 
         assert_eq!(words.finish(), [0, 3, 3, NONE, NONE]);
     }

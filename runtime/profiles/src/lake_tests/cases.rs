@@ -277,8 +277,8 @@ fn rows_of(sql: String, snapshot: Option<SnapshotQuery>, calls: &[CallPass], mut
                 let mut words = StrictestWords::new(profiles);
                 for kind in kinds {
                     stream(&kind.said, &mut |rows| words.take_said(&rows));
-                    words.judge();
                     stream(&kind.carriers, &mut |rows| words.take_carriers(&rows));
+                    words.settle();
                 }
                 lookups.push(Lookup::numbers(&call_function(*call), Arc::new(words.finish())));
             }
