@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use affluent_model::connector::{Connectors, Failure};
-use affluent_model::manifest::TargetSchema;
+use affluent_model::manifest::{ERASE_MODE, TargetSchema, VERIFY_ERASURE_MODE};
 use affluent_model::schema::StreamSchema;
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::bench::Bench;
 use crate::reading::told;
 use crate::report::Findings;
 
-/// Ways of writing that pipelines know.
-const MODES: [&str; 5] = ["insert", "update", "upsert", "mirror", "append"];
+/// Ways of writing that pipelines know, and what is asked when a person is erased.
+const MODES: [&str; 7] = ["insert", "update", "upsert", "mirror", "append", ERASE_MODE, VERIFY_ERASURE_MODE];
 
 /// The streams of a source; `None` when there are none to read.
 pub(crate) async fn streams(bench: &Bench, findings: &mut Findings) -> Option<Vec<StreamSchema>> {
