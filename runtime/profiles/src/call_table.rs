@@ -4,7 +4,7 @@ use affluent_model::{Error, Result};
 use arrow::array::{Array as _, AsArray as _, BinaryArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 
-/// No answer for the profile.
+/// No answer for the profile: what a list of numbers in the lake has for null.
 pub const NONE: u32 = u32::MAX;
 
 fn other_shape() -> Error {
