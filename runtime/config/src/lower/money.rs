@@ -38,8 +38,10 @@ fn is_code(text: &str) -> bool {
 
 /// Adds the rates of a file, and gives the mistakes in it by line.
 fn read(path: &Path, shown: &Path, money: &mut Money) -> Result<Vec<Diagnostic>, String> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(|error| kind_of(&error))?;
+    let mut reader =
+        csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_path(path).map_err(|error| kind_of(&error))?;
     let header = reader.headers().map_err(|error| kind_of(&error))?;
+    let width = header.len();
     let places = COLUMNS.map(|name| header.iter().position(|known| known == name));
     let [Some(date), Some(currency), Some(rate)] = places else {
         let message = format!("a file of rates has the columns {}", COLUMNS.join(", "));
@@ -51,7 +53,12 @@ fn read(path: &Path, shown: &Path, money: &mut Money) -> Result<Vec<Diagnostic>,
         let row = row.map_err(|error| kind_of(&error))?;
         let line = row.position().map_or(1, csv::Position::line);
         let cell = |place: usize| row.get(place).unwrap_or_default();
-        if let Err((message, help)) = add((cell(date), cell(currency), cell(rate)), money) {
+        let added = if row.len() == width {
+            add((cell(date), cell(currency), cell(rate)), money)
+        } else {
+            Err((format!("the row has {} values, the header has {width}", row.len()), COLUMNS_HELP.to_owned()))
+        };
+        if let Err((message, help)) = added {
             let at = Location { line: usize::try_from(line).unwrap_or(1), ..Location::file_start(PathBuf::from(shown)) };
             mistakes.push(Diagnostic::error(mistake::MALFORMED, message, at).help(help));
         }
