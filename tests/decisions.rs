@@ -153,6 +153,7 @@ fn why_tells_where_values_come_from() -> Result<(), Failed> {
     same("the winner", day(&name["from"]), 19_728)?;
     same("the losers", name["others"].as_array().into_iter().flatten().map(day).collect::<Vec<_>>(), vec![19_723])?;
     same("their table", name["from"]["table"].as_str(), Some("shop.customers"))?;
+    same("by", name["rule"].as_str(), Some("most_recent"))?;
     holds(!ended.stdout.contains("Ann"), "a value was shown")
 }
 

@@ -31,6 +31,7 @@ mod sealed_rules;
 mod segments;
 mod structure;
 mod support;
+mod survivorship;
 mod tokens;
 mod vendors;
 
@@ -50,6 +51,7 @@ fn main() {
     trials.extend(consent::trials());
     trials.extend(keys::trials());
     trials.extend(merges::trials());
+    trials.extend(survivorship::trials());
     trials.extend(resolve::trials());
     trials.extend(identifiers::trials());
     trials.extend(sealed_rules::trials());

@@ -13,8 +13,10 @@ use serde::Serialize;
 use crate::compute::current_snapshot;
 use crate::consent_rows::ConsentRow;
 use crate::engine::Engine;
+use crate::lineage::Deciding;
 use crate::opener::{AttributeOpener, Lineage};
 use crate::refusals::{Refused, refused_edges};
+use crate::tables::profile_tables;
 use crate::unify::kind_names;
 use crate::{person, rows};
 
@@ -47,6 +49,8 @@ pub struct ProfileValue {
     pub sealed: bool,
     /// The lake table that the value comes from; empty for a trait.
     pub source: String,
+    /// What decided for it: a strategy, or the connection that is preferred; empty for a trait.
+    pub rule: String,
 }
 
 impl Engine {
@@ -128,7 +132,8 @@ impl Engine {
         let mut view = ProfileView { profile: id.to_string(), ..ProfileView::default() };
         for batch in self.lake.query(query).await? {
             if batch.num_rows() > 0 {
-                view.values = self.values(&batch, reveal)?;
+                let sources = profile_tables(self).await?.into_iter().map(|one| one.source).collect();
+                view.values = self.values(&batch, &Deciding::of(self, sources)?, reveal)?;
             }
         }
         if reveal {
@@ -184,7 +189,7 @@ impl Engine {
         Ok(counts)
     }
 
-    fn values(&self, batch: &RecordBatch, reveal: bool) -> Result<Vec<ProfileValue>> {
+    fn values(&self, batch: &RecordBatch, deciding: &Deciding, reveal: bool) -> Result<Vec<ProfileValue>> {
         let mut opener = AttributeOpener::new(self, Purpose::ProfileShow);
         let schema = batch.schema();
         let mut values = Vec::new();
@@ -202,7 +207,8 @@ impl Engine {
                 (true, _, _) => "‹sealed›".to_owned(),
                 (false, _, _) => shown(array)?,
             };
-            values.push(ProfileValue { name: field.name().clone(), value, sealed, source });
+            let rule = if from.is_some() { deciding.rule(field.name(), &source) } else { String::new() };
+            values.push(ProfileValue { name: field.name().clone(), value, sealed, source, rule });
         }
         Ok(values)
     }

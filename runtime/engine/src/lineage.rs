@@ -1,11 +1,15 @@
 //! Why a profile shows what it shows: for each attribute the record that it comes from, and those that have a value too and
-//! did not survive. No value is opened for it.
+//! did not survive, and by which rule. No value is opened for it.
+
+use std::collections::BTreeMap;
 
 use affluent_lake::LakeQuery;
 use affluent_model::identity::{NodeId, ProfileId};
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
 use affluent_profiles::lineage::lineage_sql;
+use affluent_profiles::lineage::rule::{AttributeRule, attribute_rules};
+use affluent_profiles::source::TableSource;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use serde::Serialize;
@@ -14,7 +18,7 @@ use crate::compute::current_snapshot;
 use crate::engine::Engine;
 use crate::refusals::Refused;
 use crate::rows;
-use crate::tables::profile_tables;
+use crate::tables::{ProfileTable, profile_tables};
 
 /// Why a profile is what it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -29,8 +33,12 @@ pub struct ProfileWhy {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldLineage {
     pub name: String,
+    /// What decided: a strategy, or the connection that is preferred.
+    pub rule: String,
     /// The record that gave it.
     pub from: ValueSource,
+    /// Other records whose values are part of it, of a union or a sum, newest first.
+    pub with: Vec<ValueSource>,
     /// Records with a value that did not survive, newest first.
     pub others: Vec<ValueSource>,
 }
@@ -59,7 +67,7 @@ impl Engine {
     /// # Errors
     /// `E0807` without profiles; what the stores report.
     pub async fn lineage(&self, id: ProfileId) -> Result<ProfileWhy> {
-        let (_, table) = current_snapshot(self)?;
+        let (snapshot, table) = current_snapshot(self)?;
         let sql = format!("SELECT * FROM \"profiles\" WHERE \"profile\" = '{id}'");
         let query = LakeQuery::new(sql, vec![table], self.now_us());
         let mut winners = Vec::new();
@@ -67,36 +75,81 @@ impl Engine {
             winners.extend(winners_of(batch)?);
         }
         let nodes: Vec<NodeId> = self.ledger.nodes_of(id)?.iter().map(|row| row.node).collect();
-        let candidates = self.candidates(&nodes).await?;
-        let lineage = winners.into_iter().map(|winner| {
-            let lost = candidates.iter().filter(|one| {
-                let is_winner = one.source.table == winner.source.table && one.record == winner.record;
-                one.attribute == winner.attribute && !is_winner
-            });
-            let mut others: Vec<ValueSource> = lost.map(|one| one.source.clone()).collect();
-            others.sort_unstable_by(|a, b| b.cmp(a));
-            FieldLineage { name: winner.attribute, from: winner.source, others }
-        });
+        let tables = profile_tables(self).await?;
+        let deciding = Deciding::of(self, tables.iter().map(|one| one.source.clone()).collect())?;
+        let candidates = candidates(self, tables, &nodes).await?;
+        let lineage = winners.into_iter().map(|winner| deciding.lineage(winner, &candidates, snapshot.computed_at_us));
         Ok(ProfileWhy { values: lineage.collect(), refused: self.refused_identifiers(id)? })
     }
+}
 
-    async fn candidates(&self, nodes: &[NodeId]) -> Result<Vec<Candidate>> {
-        let mut candidates = Vec::new();
-        for one in profile_tables(self).await? {
-            let Some(sql) = lineage_sql(&one.source, nodes) else { continue };
-            let query = LakeQuery::new(sql, vec![one.table], self.now_us());
-            for batch in self.lake.query(query).await? {
-                let part = Part::of(&batch, "record", "node", "at")?;
-                for (place, attribute) in one.source.attributes.iter().enumerate() {
-                    let has = rows::column(&batch, &format!("has_{place}"))?.as_boolean().clone();
-                    for row in (0..batch.num_rows()).filter(|row| has.is_valid(*row) && has.value(*row)) {
-                        candidates.push(part.candidate(&attribute.name, &one.source.table, row));
-                    }
+async fn candidates(engine: &Engine, tables: Vec<ProfileTable>, nodes: &[NodeId]) -> Result<Vec<Candidate>> {
+    let mut candidates = Vec::new();
+    for one in tables {
+        let Some(sql) = lineage_sql(&one.source, nodes) else { continue };
+        let query = LakeQuery::new(sql, vec![one.table], engine.now_us());
+        for batch in engine.lake.query(query).await? {
+            let part = Part::of(&batch, "record", "node", "at")?;
+            for (place, attribute) in one.source.attributes.iter().enumerate() {
+                let has = rows::column(&batch, &format!("has_{place}"))?.as_boolean().clone();
+                for row in (0..batch.num_rows()).filter(|row| has.is_valid(*row) && has.value(*row)) {
+                    candidates.push(part.candidate(&attribute.name, &one.source.table, row));
                 }
             }
         }
-        Ok(candidates)
     }
+    Ok(candidates)
+}
+
+/// What decides which values survive.
+pub(crate) struct Deciding {
+    rules: BTreeMap<String, AttributeRule>,
+    sources: Vec<TableSource>,
+}
+
+impl Deciding {
+    /// # Errors
+    /// Those of a snapshot whose attributes do not fit together.
+    pub(crate) fn of(engine: &Engine, sources: Vec<TableSource>) -> Result<Self> {
+        let rules = attribute_rules(&sources, &engine.plan.identity.survivorship)?;
+        Ok(Self { rules, sources })
+    }
+
+    /// What decided for a value of an attribute that comes from this table; empty for what is no attribute any more.
+    pub(crate) fn rule(&self, attribute: &str, table: &str) -> String {
+        self.rules.get(attribute).map(|rule| rule.decided_by(self.connection(table))).unwrap_or_default()
+    }
+
+    fn connection(&self, table: &str) -> &str {
+        self.sources.iter().find(|source| source.table == table).map_or("", |source| source.connection.as_str())
+    }
+
+    fn lineage(&self, winner: Candidate, candidates: &[Candidate], computed_at_us: i64) -> FieldLineage {
+        let others = candidates.iter().filter(|one| {
+            let is_winner = one.source.table == winner.source.table && one.record == winner.record;
+            one.attribute == winner.attribute && !is_winner
+        });
+        let table = &winner.source.table;
+        let rule = self.rules.get(&winner.attribute);
+        let has_part = |one: &&Candidate| {
+            let connections = (self.connection(&one.source.table), self.connection(table));
+            rule.is_some_and(|rule| rule.has_part(connections.0, one.source.at_us, connections.1, computed_at_us))
+        };
+        let (with, others): (Vec<&Candidate>, Vec<&Candidate>) = others.partition(has_part);
+        FieldLineage {
+            rule: self.rule(&winner.attribute, table),
+            with: newest_first(&with),
+            others: newest_first(&others),
+            name: winner.attribute,
+            from: winner.source,
+        }
+    }
+}
+
+fn newest_first(candidates: &[&Candidate]) -> Vec<ValueSource> {
+    let mut sources: Vec<ValueSource> = candidates.iter().map(|one| one.source.clone()).collect();
+    sources.sort_unstable_by(|a, b| b.cmp(a));
+    sources
 }
 
 /// The lineage columns of the one row of a batch.

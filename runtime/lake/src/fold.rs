@@ -1,6 +1,7 @@
 //! Folding: sorted rows of one query become a table of another, one row per key. Works batch by batch and column by
 //! column: rows are chosen by their places, and the chosen ones are copied together once per flush.
 
+mod combine;
 mod weigh;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use futures::stream::try_unfold;
 
 use crate::canonical::{canonical_batch, canonical_schema};
 use crate::limits::QUERY_BATCH_ROWS;
+use combine::Combined;
 use weigh::{Weighed, Weighing};
 
 /// Batches held before the finished rows are copied out: few, because their memory is no query's.
@@ -170,6 +172,8 @@ struct Folding {
     keys: Vec<Key>,
     /// Per pick, the row chosen for each finished key.
     chosen: Vec<Vec<Option<Chosen>>>,
+    /// Per pick, what was combined for each finished key; empty where nothing is.
+    combined: Vec<Vec<Option<Combined>>>,
     /// The key that is not finished, and what was chosen for it so far.
     open: Option<Key>,
     open_chosen: Vec<Option<Chosen>>,
@@ -195,6 +199,7 @@ impl Folding {
             row: 0,
             keys: Vec::new(),
             chosen: vec![Vec::new(); picks],
+            combined: vec![Vec::new(); picks],
             open: None,
             open_chosen: vec![None; picks],
             open_weighed: std::iter::repeat_with(Weighed::default).take(picks).collect(),
@@ -286,6 +291,9 @@ impl Folding {
         while self.next < key && self.keys.len() < KEYS_MAX {
             self.keys.push(Key::Number(self.next));
             self.chosen.iter_mut().for_each(|chosen| chosen.push(None));
+            for (combined, pick) in self.combined.iter_mut().zip(&self.layout.picks) {
+                combined.extend(pick.combines().then_some(None));
+            }
             self.next += 1;
         }
         self.next >= key
@@ -311,7 +319,9 @@ impl Folding {
         }
         self.keys.push(key);
         let open = self.open_chosen.iter_mut().zip(&mut self.open_weighed);
-        for (chosen, (open, weighed)) in self.chosen.iter_mut().zip(open) {
+        let finished = self.chosen.iter_mut().zip(self.combined.iter_mut().zip(&self.layout.picks));
+        for ((chosen, (combined, pick)), (open, weighed)) in finished.zip(open) {
+            combined.extend(pick.combines().then(|| weighed.take_combined()));
             chosen.push(open.take().or_else(|| weighed.take()));
         }
     }
@@ -320,8 +330,12 @@ impl Folding {
     fn flush(&mut self) -> Result<RecordBatch> {
         let mut columns = self.keys()?;
         let beside = columns.split_off(1);
-        for (pick, chosen) in self.layout.picks.iter().zip(&self.chosen) {
+        for (pick, (chosen, combined)) in self.layout.picks.iter().zip(self.chosen.iter().zip(&self.combined)) {
             for place in &pick.take {
+                if pick.combines_column(*place) {
+                    columns.push(combine::column(combined, self.layout.input.field(*place).data_type())?);
+                    continue;
+                }
                 let rows = chosen.iter().map(|chosen| chosen.map_or((0, 0), |chosen| (chosen.batch + 1, chosen.row)));
                 columns.push(self.gather(*place, rows)?);
             }
@@ -331,6 +345,7 @@ impl Folding {
         let finished = RecordBatch::try_new_with_options(Arc::clone(&self.layout.output), columns, &options)?;
         self.keys.clear();
         self.chosen.iter_mut().for_each(Vec::clear);
+        self.combined.iter_mut().for_each(Vec::clear);
         let before = self.held.len().saturating_sub(1);
         self.held.drain(..before);
         Ok(finished)
@@ -349,6 +364,15 @@ impl Folding {
 }
 
 impl Picking {
+    fn combines(&self) -> bool {
+        self.weighing.is_some_and(Weighing::combines)
+    }
+
+    /// True for the column whose values are combined.
+    fn combines_column(&self, column: usize) -> bool {
+        self.weighing.is_some_and(|weighing| weighing.combines() && weighing.column() == column)
+    }
+
     /// Chooses the row when it qualifies and is better than what was chosen before.
     fn offer(&self, columns: &[ArrayRef], batch: usize, row: usize, chosen: &mut Option<Chosen>) -> Result<()> {
         if chosen.is_some_and(|chosen| chosen.rank == 0) {

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 /// A table of a query that is made of the rows of another query: those of one key become one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fold {
@@ -53,6 +55,38 @@ pub enum Choose {
     Longest,
     /// A row with the value that most rows have.
     MostFrequent,
+    /// A row that says no where any does: of truth values, and of the words of consent ([`crate::consent::ConsentWord`]).
+    Strictest,
+    /// The first row; in place of its value the sum of all.
+    Sum,
+    /// The first row; in place of its value all distinct texts, sorted, with [`UNION_SEPARATOR`] between.
+    Union,
+    /// The first row; in place of its value a JSON list of all distinct values, lists taken apart.
+    UnionOfLists,
+}
+
+impl Choose {
+    /// True when the value is made of those of all rows of the best rank.
+    #[must_use]
+    pub fn combines(self) -> bool {
+        matches!(self, Self::Sum | Self::Union | Self::UnionOfLists)
+    }
+}
+
+/// What stands between the texts of a union.
+pub const UNION_SEPARATOR: &str = ", ";
+
+/// The values that a JSON document adds to a list, as JSON without spaces: those of a list, nothing of null, else itself; a
+/// text that is no JSON is a text.
+#[must_use]
+pub fn elements_of(document: &str) -> Vec<String> {
+    let values = match serde_json::from_str::<Value>(document) {
+        Ok(Value::Array(values)) => values,
+        Ok(Value::Null) => Vec::new(),
+        Ok(value) => vec![value],
+        Err(_) => vec![Value::String(document.to_owned())],
+    };
+    values.iter().map(Value::to_string).collect()
 }
 
 /// Which rows qualify.

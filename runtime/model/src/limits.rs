@@ -56,5 +56,7 @@ pub const ERASURE_LOOKS_FOR_US: i64 = 30 * 86_400_000_000;
 pub const SAME_STATE_MAX: u32 = 3;
 /// Milliseconds from SIGTERM to the end of the process (security D-8).
 pub const DRAIN_MS_MAX: u64 = 10_000;
+/// Distinct values in a union of one attribute of a profile; beyond, those that sort first.
+pub const UNION_VALUES_MAX: usize = 1_000;
 /// Milliseconds a run's lease lives without renewal.
 pub const LEASE_MS: u64 = 60_000;

@@ -1,4 +1,6 @@
-//! Which of the values that records give to an attribute a profile shows.
+//! Which of the values that records give to an attribute a profile shows, or what it makes of them.
+
+use crate::schema::FieldType;
 
 /// Key under which the rule for all attributes without one of their own stands.
 pub const DEFAULT: &str = "default";
@@ -13,7 +15,7 @@ pub struct Survivorship {
     pub max_age_ms: Option<u64>,
 }
 
-/// How one value is chosen; among equally good ones the most recent.
+/// How one value is chosen, or made of all; among equally good ones the most recent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Strategy {
     #[default]
@@ -29,11 +31,30 @@ pub enum Strategy {
     AnyTrue,
     /// True when no record says false.
     AllTrue,
+    /// All distinct values: of texts that are not empty in sorted order with `, ` between, of JSON documents as one list, in
+    /// which lists are taken apart.
+    Union,
+    /// Null where the sum has no place in the type.
+    Sum,
+    /// A single no wins: false over true; of words `granted`, `expired`, `pending` the strictest, and any other word is a no.
+    ConsentStrictest,
 }
+
+/// Types whose values have an order.
+const COMPARABLE: [FieldType; 8] = [
+    FieldType::Boolean,
+    FieldType::Integer,
+    FieldType::Float,
+    FieldType::Decimal,
+    FieldType::Date,
+    FieldType::Timestamp,
+    FieldType::Text,
+    FieldType::Json,
+];
 
 impl Strategy {
     /// Every strategy, in the order of the documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::MostRecent,
         Self::FirstSeen,
         Self::MostFrequent,
@@ -42,6 +63,9 @@ impl Strategy {
         Self::Max,
         Self::AnyTrue,
         Self::AllTrue,
+        Self::Union,
+        Self::Sum,
+        Self::ConsentStrictest,
     ];
 
     /// The word used in YAML.
@@ -56,6 +80,9 @@ impl Strategy {
             Self::Max => "max",
             Self::AnyTrue => "any_true",
             Self::AllTrue => "all_true",
+            Self::Union => "union",
+            Self::Sum => "sum",
+            Self::ConsentStrictest => "consent_strictest",
         }
     }
 
@@ -66,14 +93,37 @@ impl Strategy {
         !matches!(self, Self::MostRecent | Self::FirstSeen)
     }
 
-    /// What the strategy needs values to be, where it cannot work with all types.
+    /// True when the value is made of those of all records, not chosen among them.
     #[must_use]
-    pub fn needs(self) -> Option<crate::schema::FieldType> {
+    pub fn combines(self) -> bool {
+        matches!(self, Self::Union | Self::Sum)
+    }
+
+    /// True when no record may be passed over, neither for its connection nor for its age.
+    #[must_use]
+    pub fn hears_all(self) -> bool {
+        self == Self::ConsentStrictest
+    }
+
+    /// Types of values that the strategy works with; empty = all.
+    #[must_use]
+    pub fn kinds(self) -> &'static [FieldType] {
         match self {
-            Self::Longest => Some(crate::schema::FieldType::Text),
-            Self::AnyTrue | Self::AllTrue => Some(crate::schema::FieldType::Boolean),
-            _ => None,
+            Self::MostRecent | Self::FirstSeen => &[],
+            Self::Longest => &[FieldType::Text],
+            Self::AnyTrue | Self::AllTrue => &[FieldType::Boolean],
+            Self::Union => &[FieldType::Text, FieldType::Json],
+            Self::Sum => &[FieldType::Integer, FieldType::Decimal, FieldType::Float],
+            Self::ConsentStrictest => &[FieldType::Boolean, FieldType::Text],
+            Self::MostFrequent | Self::Min | Self::Max => &COMPARABLE,
         }
+    }
+
+    /// True when the strategy works with values of this type.
+    #[must_use]
+    pub fn fits(self, kind: FieldType) -> bool {
+        let kinds = self.kinds();
+        kinds.is_empty() || kinds.contains(&kind)
     }
 }
 

@@ -1,5 +1,5 @@
 //! SQL of attributes: which value of each survives in a profile, and where it comes from. The records of a profile are
-//! numbered, newest first (`_turn`); every attribute takes its first value that is not null.
+//! sorted, newest first; every attribute takes its first value that is not null, or what its strategy chooses or makes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +9,7 @@ use affluent_model::survivorship::{DEFAULT, Strategy, Survivorship};
 use affluent_model::{Error, Result};
 
 use crate::computed_traits::types_differ;
+use crate::lineage::rule::AttributeRule;
 use crate::snapshot::lineage_name;
 use crate::source::{AttributeSource, TableSource};
 use crate::sql::{cast, common_kind, literal, null, quoted};
@@ -22,7 +23,9 @@ pub(crate) struct Attribute<'a> {
     given: Vec<(usize, &'a AttributeSource)>,
     /// Connections in order of preference.
     preferred: &'a [String],
-    choose: Choose,
+    strategy: Strategy,
+    /// Of the plaintext.
+    kind: FieldType,
     /// Milliseconds.
     max_age_ms: Option<u64>,
 }
@@ -69,20 +72,20 @@ fn attribute_of<'a>(
     }
     let rule = own.or(all);
     let strategy = rule.filter(|rule| fits(rule)).map(|rule| rule.strategy).unwrap_or_default();
+    let passes_over = rule.filter(|_| !strategy.hears_all());
     Ok(Attribute {
         name,
         stored,
         given,
-        preferred: rule.map_or(&[], |rule| rule.prefer.as_slice()),
-        choose: choose(strategy),
-        max_age_ms: rule.and_then(|rule| rule.max_age_ms),
+        preferred: passes_over.map_or(&[], |rule| rule.prefer.as_slice()),
+        strategy,
+        kind: common,
+        max_age_ms: passes_over.and_then(|rule| rule.max_age_ms),
     })
 }
 
 fn can_choose(strategy: Strategy, is_sealed: bool, kind: FieldType) -> bool {
-    let has_type =
-        strategy.needs().is_none_or(|needed| needed == kind) && !(strategy.compares_values() && kind == FieldType::Binary);
-    has_type && !(is_sealed && strategy.compares_values())
+    strategy.fits(kind) && !(is_sealed && strategy.compares_values())
 }
 
 fn cannot_choose(name: &str, strategy: Strategy, is_sealed: bool) -> Error {
@@ -91,7 +94,7 @@ fn cannot_choose(name: &str, strategy: Strategy, is_sealed: bool) -> Error {
     Error::configuration("E0767", message).help("choose it by `most_recent`, `first_seen` or `prefer`")
 }
 
-fn choose(strategy: Strategy) -> Choose {
+fn choose(strategy: Strategy, kind: FieldType) -> Choose {
     match strategy {
         Strategy::MostRecent => Choose::First,
         Strategy::FirstSeen => Choose::Last,
@@ -99,6 +102,10 @@ fn choose(strategy: Strategy) -> Choose {
         Strategy::Longest => Choose::Longest,
         Strategy::Min | Strategy::AllTrue => Choose::Least,
         Strategy::Max | Strategy::AnyTrue => Choose::Most,
+        Strategy::Union if kind == FieldType::Json => Choose::UnionOfLists,
+        Strategy::Union => Choose::Union,
+        Strategy::Sum => Choose::Sum,
+        Strategy::ConsentStrictest => Choose::Strictest,
     }
 }
 
@@ -112,6 +119,12 @@ fn sealed_in_part(name: &str, sources: &[TableSource], given: &[(usize, &Attribu
 }
 
 impl Attribute<'_> {
+    /// By what its value is chosen.
+    pub(crate) fn rule(&self) -> AttributeRule {
+        let Self { strategy, preferred, max_age_ms, .. } = *self;
+        AttributeRule { strategy, preferred: preferred.to_vec(), max_age_ms }
+    }
+
     /// Null of the attribute's type.
     pub(crate) fn null(&self) -> String {
         null(self.stored)
@@ -138,7 +151,7 @@ impl Attribute<'_> {
         let lineage = [("_pk", "record"), ("_node", "node"), ("_at", "at"), ("_source", "source")];
         let told = if self.given.len() > 1 { lineage.len() } else { lineage.len() - 1 };
         take.extend(lineage.iter().take(told).map(|(column, name)| ((*column).to_owned(), format!("{value}_{name}"))));
-        Pick { when: When::NotNull(value), choose: self.choose, ranks: self.preference(sources), take }
+        Pick { when: When::NotNull(value), choose: choose(self.strategy, self.kind), ranks: self.preference(sources), take }
     }
 
     /// Smaller where the connection is preferred; `None` where it makes no difference.

@@ -1,5 +1,7 @@
 //! SQL of lineage: which current records of a profile give a value of an attribute, the one that survived or not.
 
+pub mod rule;
+
 use affluent_model::identity::NodeId;
 
 use crate::source::TableSource;

@@ -8,9 +8,9 @@ use crate::render::screen::{number, table};
 
 /// One profile.
 pub(crate) fn profile(view: &ProfileView) -> String {
-    let mut values = table(&["", "value", "from"]);
+    let mut values = table(&["", "value", "from", "by"]);
     for value in &view.values {
-        values.add_row([value.name.clone(), value.value.clone(), value.source.clone()]);
+        values.add_row([value.name.clone(), value.value.clone(), value.source.clone(), value.rule.clone()]);
     }
     let list = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
     let identifiers = view.identifiers.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
@@ -137,10 +137,11 @@ fn refused(one: &Refused) -> String {
 pub(crate) fn lineage(why: &ProfileWhy) -> String {
     let fields = &why.values;
     let shown = |one: &ValueSource| format!("{} record {}, {}", one.table, one.node, day(one.at_us));
-    let mut lines = table(&["", "from", "not from"]);
+    let mut lines = table(&["", "by", "from", "not from"]);
     for field in fields {
+        let from: Vec<String> = std::iter::once(&field.from).chain(&field.with).map(shown).collect();
         let others: Vec<String> = field.others.iter().map(shown).collect();
-        lines.add_row([field.name.clone(), shown(&field.from), others.join("\n")]);
+        lines.add_row([field.name.clone(), field.rule.clone(), from.join("\n"), others.join("\n")]);
     }
     let left_out = why.refused.iter().map(|one| format!("\nleft out: {}", refused(one)));
     format!("{lines}{}", left_out.collect::<String>())

@@ -1,5 +1,6 @@
 //! Whether the rules that choose an attribute's value can work with its values.
 
+use affluent_model::schema::FieldType;
 use affluent_model::survivorship::DEFAULT;
 
 use super::Checker;
@@ -20,9 +21,10 @@ impl Checker<'_> {
                 let help = "choose it by `most_recent`, `first_seen` or `prefer`: what chooses holds no keys, and equal values do not \
                             look equal when they are sealed";
                 self.add(mistake::PERSONAL_USE, message, at, help);
-            } else if let Some(needed) = rule.strategy.needs().filter(|needed| *needed != field.kind) {
-                let message =
-                    format!("`{word}` chooses among values of type {}, and `{name}` is {}", needed.as_str(), field.kind.as_str());
+            } else if !rule.strategy.fits(field.kind) {
+                let kinds: Vec<&str> = rule.strategy.kinds().iter().copied().map(FieldType::as_str).collect();
+                let kinds = kinds.join(" or ");
+                let message = format!("`{word}` works with values of type {kinds}, and `{name}` is {}", field.kind.as_str());
                 self.add(mistake::TYPE_CONFLICT, message, at, "choose another strategy, or cast the attribute in its mapping");
             }
         }

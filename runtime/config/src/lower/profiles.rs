@@ -52,7 +52,7 @@ pub(crate) fn identity(raw: &RawIdentity, root: &Path, report: &mut FileReport) 
     let known = identifiers.iter().map(|one| one.name.as_str()).chain(attributes.iter().map(|one| one.name.as_str()));
     let records = matching::records(raw.records.as_ref(), &known.collect::<Vec<_>>(), report);
     let (must_link, cannot_link) = pairs::pairs(raw, root, report);
-    let survivorship = super::survivorship::lower(raw.survivorship.as_ref());
+    let survivorship = super::survivorship::lower(raw.survivorship.as_ref(), report);
     IdentityRules { identifiers, attributes, rules, veto, limits, must_link, cannot_link, records, survivorship }
 }
 

@@ -5,13 +5,33 @@ use std::collections::BTreeMap;
 use affluent_model::survivorship::{Strategy, Survivorship};
 
 use super::texts;
+use crate::mistake::{self, FileReport};
 use crate::placed::Named;
 use crate::raw::profiles::{RawSurvivorship, RawSurvivorshipWord};
 use crate::scalar;
 
-pub(super) fn lower(raw: Option<&Named<RawSurvivorship>>) -> BTreeMap<String, Survivorship> {
+pub(super) fn lower(raw: Option<&Named<RawSurvivorship>>, report: &mut FileReport) -> BTreeMap<String, Survivorship> {
     let rules = raw.into_iter().flat_map(Named::iter);
-    rules.map(|(name, rule)| (name.to_string(), rule_of(rule))).collect()
+    rules
+        .map(|(name, raw)| {
+            let rule = rule_of(raw);
+            if rule.strategy.hears_all() {
+                check_hears_all(raw, rule.strategy, report);
+            }
+            (name.to_string(), rule)
+        })
+        .collect()
+}
+
+/// Refuses what would pass a no over.
+fn check_hears_all(raw: &RawSurvivorship, strategy: Strategy, report: &mut FileReport) {
+    let RawSurvivorship::Map(raw) = raw else { return };
+    let preferred = raw.prefer.iter().flatten().next().map(|name| ("prefer", name.place()));
+    let aged = raw.max_age.as_ref().map(|age| ("max_age", age.place()));
+    for (key, place) in preferred.into_iter().chain(aged) {
+        let message = format!("`{key}` would pass over a record that says no, and `{}` hears all records", strategy.as_str());
+        report.add_help(mistake::COMBINATION, place, message, format!("leave `{key}` out, or choose another strategy"));
+    }
 }
 
 fn rule_of(raw: &RawSurvivorship) -> Survivorship {
@@ -35,5 +55,8 @@ fn strategy(word: RawSurvivorshipWord) -> Strategy {
         RawSurvivorshipWord::Max => Strategy::Max,
         RawSurvivorshipWord::AnyTrue => Strategy::AnyTrue,
         RawSurvivorshipWord::AllTrue => Strategy::AllTrue,
+        RawSurvivorshipWord::Union => Strategy::Union,
+        RawSurvivorshipWord::Sum => Strategy::Sum,
+        RawSurvivorshipWord::ConsentStrictest => Strategy::ConsentStrictest,
     }
 }

@@ -182,17 +182,21 @@ pub(crate) enum RawSurvivorshipWord {
     Max,
     AnyTrue,
     AllTrue,
+    Union,
+    Sum,
+    ConsentStrictest,
 }
 
-/// Strategies that compare values are not for attributes whose values are sealed; under `default`, those show their most
-/// recent value.
+/// Strategies that compare or combine values are not for attributes whose values are sealed; under `default`, those show
+/// their most recent value.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawPrefer {
     /// Connections, best first.
     #[schemars(extend("minItems" = 1))]
     pub(crate) prefer: Option<Vec<Placed<String>>>,
-    /// How the value is chosen, within the best connection; `most_recent` when absent.
+    /// How the value is chosen, or made, within the best connection; `most_recent` when absent. `consent_strictest` hears all
+    /// records: it goes with neither `prefer` nor `max_age`.
     pub(crate) strategy: Option<RawSurvivorshipWord>,
     /// Values of older records are not shown: `365d`.
     #[schemars(extend("x-affluent" = "duration"))]

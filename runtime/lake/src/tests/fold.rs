@@ -160,3 +160,70 @@ async fn what_cannot_be_weighed_is_refused_when_planning() {
 
     assert_eq!(error.code, "E0732");
 }
+
+#[tokio::test]
+async fn sums_and_unions_are_made_of_the_rows_of_the_best_rank_and_keep_the_first_row_beside() {
+    let table = "SELECT * FROM (VALUES
+        ('a', 1, 'x', '[\"b\",1]', 1, 5), ('a', 2, ' w ', '\"b\"', 2, 5), ('a', 3, 'x', 'nope', 3, 5), ('a', 4, '', 'null', NULL, 5),
+        ('a', 5, 'worse', '9', 100, 9), ('b', 6, NULL, NULL, NULL, 5), ('c', 7, 'worse', '9', 9223372036854775807, 9),
+        ('c', 8, 'c', '[]', 9223372036854775807, 5), ('c', 9, 'c', NULL, 1, 5)) AS t(k, n, v, j, s, r) ORDER BY k, n";
+    let cases = [
+        (Choose::Union, "v", ["1|w, x", "|", "8|c"]),
+        (Choose::UnionOfLists, "j", ["1|[\"b\",\"nope\",1]", "|", "8|"]),
+        (Choose::Sum, "s", ["1|6", "|", "8|"]),
+    ];
+    for (choose, column, expected) in cases {
+        let ranks = Ranks { column: "r".to_owned(), rank_of: BTreeMap::from([(5, 0)]) };
+        let pick = pick(When::NotNull(column.to_owned()), Some(ranks), &[("n", "n"), (column, "made")]);
+
+        let found = run(folded(table, "SELECT n, made FROM folded ORDER BY k", vec![Pick { choose, ..pick }])).await.unwrap();
+
+        assert_eq!(found, expected, "{choose:?} of {column}");
+    }
+}
+
+#[tokio::test]
+async fn a_sum_keeps_its_type_and_leaves_out_what_has_no_place_in_it() {
+    let cases = [("CAST(0.5 AS DOUBLE)", "1.0"), ("CAST(0.5 AS DECIMAL(38, 6))", "1.000000"), ("CAST(1e308 AS DOUBLE)", "")];
+    for (value, expected) in cases {
+        let table = format!("SELECT 'a' AS k, {value} AS v FROM generate_series(1, 2)");
+        let picks = vec![Pick { choose: Choose::Sum, ..pick(When::NotNull("v".to_owned()), None, &[("v", "v")]) }];
+
+        let found = run(folded(&table, "SELECT v FROM folded", picks)).await.unwrap();
+
+        assert_eq!(found, [expected], "{value}");
+    }
+}
+
+#[tokio::test]
+async fn a_union_of_very_many_values_is_cut_where_its_limit_says() {
+    let table = "SELECT 'a' AS k, lpad(CAST(value AS VARCHAR), 4, '0') AS v FROM generate_series(1, 3000) ORDER BY value DESC";
+    let picks = vec![Pick { choose: Choose::Union, ..pick(When::NotNull("v".to_owned()), None, &[("v", "v")]) }];
+
+    let found = run(folded(table, "SELECT substr(v, 1, 10), right(v, 4) FROM folded", picks)).await.unwrap();
+
+    assert_eq!(found, ["0001, 0002|1000"]);
+}
+
+#[tokio::test]
+async fn a_single_no_wins_whatever_others_say() {
+    let cases = [
+        ("true false true", "CAST(w AS BOOLEAN)", "2"),
+        ("true true", "CAST(w AS BOOLEAN)", "1"),
+        ("granted denied granted", "w", "2"),
+        ("granted Pending granted", "w", "2"),
+        ("pending granted unsubscribed revoked", "w", "3"),
+        ("granted expired", "w", "2"),
+        ("GRANTED granted", "w", "1"),
+    ];
+    for (words, value, expected) in cases {
+        let rows: Vec<String> =
+            (1..).zip(words.split(' ')).map(|(n, word): (i64, &str)| format!("('a', {n}, '{word}')")).collect();
+        let table = format!("SELECT k, n, {value} AS v FROM (VALUES {}) AS t(k, n, w) ORDER BY k, n", rows.join(", "));
+        let picks = vec![Pick { choose: Choose::Strictest, ..pick(When::NotNull("v".to_owned()), None, &[("n", "n")]) }];
+
+        let found = run(folded(&table, "SELECT n FROM folded", picks)).await.unwrap();
+
+        assert_eq!(found, [expected], "{words}");
+    }
+}

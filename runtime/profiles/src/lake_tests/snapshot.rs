@@ -169,6 +169,7 @@ fn each_strategy_shows_its_value_and_the_default_is_for_the_others() {
         (Strategy::Longest, "A|silver"),
         (Strategy::Min, "A|gold"),
         (Strategy::Max, "A|tin"),
+        (Strategy::Union, "A|gold, iron, silver, tin"),
     ];
     for (strategy, expected) in strategies {
         for name in ["tier", "default"] {
@@ -190,4 +191,34 @@ fn sealed_values_are_not_compared_whatever_the_file_says() {
     assert_eq!(own.unwrap_err().code, "E0767");
     let all = snapshot_query(&sources(&cases), &[], &BTreeMap::from([("default".to_owned(), longest())]));
     assert!(all.is_ok(), "a default is for the attributes that it can choose for");
+}
+
+#[test]
+fn values_of_several_connections_are_combined_in_the_type_that_holds_all() {
+    let cases = [
+        table("shop.customers", "_seq _pk _node points:integer tags:json\n1 a 1 7 [\"vip\",\"new\"]\n2 b 1 5 \"vip\"")
+            .with_attributes(&["points", "tags"]),
+        table("crm.people", "_seq _pk _node points:decimal\n3 x 2 9").with_attributes(&["points"]),
+        assignments("1=A 2=A"),
+    ];
+    let rule = |strategy| Survivorship { strategy, ..Survivorship::default() };
+    let rules = [("points", rule(Strategy::Sum)), ("tags", rule(Strategy::Union))];
+    let all = rules.clone().map(|(name, rule)| (name.to_owned(), rule));
+    let crm = ("points".to_owned(), Survivorship { prefer: vec!["crm".to_owned()], ..rule(Strategy::Sum) });
+
+    assert_eq!(values(&["points", "tags"], &cases, &BTreeMap::from(all)), ["A|21.000000|[\"new\",\"vip\"]"]);
+    assert_eq!(values(&["points"], &cases, &BTreeMap::from([crm])), ["A|9.000000"]);
+}
+
+#[test]
+fn no_connection_and_no_age_hides_a_no_from_the_strictest() {
+    let cases = [
+        table("shop.customers", "_seq _pk _node news:boolean\n1 a 1 false").with_attributes(&["news"]),
+        table("crm.people", "_seq _pk _node news:boolean\n99 x 2 true").with_attributes(&["news"]),
+        assignments("1=A 2=A"),
+    ];
+    let strategy = Strategy::ConsentStrictest;
+    let rule = Survivorship { strategy, prefer: vec!["crm".to_owned()], max_age_ms: Some(86_400_000) };
+
+    assert_eq!(values(&["news"], &cases, &BTreeMap::from([("default".to_owned(), rule)])), ["A|false"]);
 }
