@@ -6,7 +6,11 @@ use serde_json::Value;
 use crate::support::{Project, holds, rule, same};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![rule("survivorship: values are chosen or combined, and the rule is told", values_are_combined_and_told)]
+    vec![
+        rule("survivorship: values are chosen or combined, and the rule is told", values_are_combined_and_told),
+        rule("survivorship: a pinned record gives the value until the pin is taken back", a_pinned_record_gives_the_value),
+        rule("survivorship: a pin that could not decide is refused", a_pin_that_could_not_decide),
+    ]
 }
 
 /// One person three times in the shop and once in the crm.
@@ -102,4 +106,56 @@ fn values_are_combined_and_told() -> Result<(), Failed> {
     }
     let ended = project.affluent(&["profile", "why", "shop/1"]).expect(0)?;
     holds(ended.stdout.contains("prefer crm") && ended.stdout.contains("consent_strictest"), ended.stdout)
+}
+
+fn pin(project: &Project, attribute: &str, from: &str) -> Result<(), Failed> {
+    project.affluent(&["profile", "pin", "email:ann@x.test", attribute, "--from", from, "--by", "kim"]).expect(0)?;
+    project.affluent(&["run", "shop", "--quiet"]).expect(0).map(drop)
+}
+
+fn a_pinned_record_gives_the_value() -> Result<(), Failed> {
+    let project = project()?;
+    let is = |attribute: &str, value: &str, rule: &str| {
+        same(attribute, shown(&project, attribute)?, (value.to_owned(), rule.to_owned()))
+    };
+    project.affluent(&["profile", "pin", "shop/2", "first_name", "--from", "shop/1", "--by", "kim"]).expect(0)?;
+    pin(&project, "city", "shop/2")?;
+    is("first_name", "Ann", "pinned by kim, decision 1")?;
+    is("city", "Nice", "pinned by kim, decision 2")?;
+    same("who lost", lineage(&project, "city")?.1, [1, 0, 3])?;
+
+    pin(&project, "city", "shop/1")?;
+    is("city", "Lyon", "pinned by kim, decision 3")?;
+    // What the record says later is what is shown.
+    project.write("shop.csv", &project.read("shop.csv").replace("Lyon", "Lens"));
+    project.affluent(&["run", "shop", "--quiet"]).expect(0)?;
+    is("city", "Lens", "pinned by kim, decision 3")?;
+
+    project.affluent(&["profile", "undo", "3"]).expect(0)?;
+    project.affluent(&["profile", "unpin", "shop/9x", "city"]).expect(2)?.says("E0813")?;
+    project.affluent(&["profile", "unpin", "crm/9", "first_name"]).expect(0)?;
+    project.affluent(&["run", "shop", "--quiet"]).expect(0)?;
+    is("city", "Nice", "pinned by kim, decision 2")?;
+    is("first_name", "Anne", "most_recent")?;
+    project.affluent(&["profile", "unpin", "shop/1", "first_name"]).expect(2)?.says("E0872")?;
+    let ended = project.affluent(&["profile", "decisions"]).expect(0)?;
+    let listed = ended.stdout.contains("city is what shop record") && ended.stdout.contains("taken back");
+    holds(listed && !ended.stdout.contains("Nice"), ended.stdout)
+}
+
+fn a_pin_that_could_not_decide() -> Result<(), Failed> {
+    let project = project()?;
+    let cases = [
+        ("city", "shop/77", "no record of this profile"),
+        ("city", "email:ann@x.test", "no record of this profile"),
+        ("tags", "crm/9", "says nothing of `tags`"),
+        ("news", "shop/1", "a single no wins"),
+        ("town", "shop/1", "no pipeline maps the attribute `town`"),
+    ];
+    for (attribute, from, why) in cases {
+        project.affluent(&["profile", "pin", "shop/1", attribute, "--from", from]).expect(2)?.says("E0873")?.says(why)?;
+    }
+    let (ended, decisions) = project.json(&["profile", "decisions"]);
+    ended.expect(0)?;
+    same("decisions", decisions.as_array().map(Vec::len), Some(0))
 }

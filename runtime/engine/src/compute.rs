@@ -10,6 +10,7 @@ use affluent_profiles::pass_table::PassTable;
 use affluent_profiles::snapshot::{PreparedMeasure, PreparedTrait, SnapshotQuery, TraitPass, snapshot_query};
 
 use crate::changed::changed_profiles;
+use crate::decisions::pins::Pins;
 use crate::engine::{Engine, Event};
 use crate::inputs::{Inputs, MemoryTable};
 use crate::purchases::purchase_traits;
@@ -29,15 +30,17 @@ pub(crate) async fn compute(engine: &Engine, lease: &Lease, report: &mut Profile
         return Ok(());
     }
     engine.notice(Event::Computing { step: "attributes and traits".to_owned() });
+    let pins = Pins::read(engine)?;
     let SnapshotQuery { passes, sql, survivors } =
-        snapshot_query(&inputs.sources, &prepared_traits(engine)?, &engine.plan.identity.survivorship)?;
+        snapshot_query(&inputs.sources, &prepared_traits(engine)?, &engine.plan.identity.survivorship, &pins.counts())?;
     let now_us = engine.now_us();
     let (given, cards) = purchase_traits(engine, &inputs).await?.unzip();
     let mut memory: Vec<MemoryTable> = given.into_iter().chain([inputs.people.ids_table()?]).collect();
     for pass in &passes {
         memory.push(trait_table(engine, &inputs, pass).await?);
     }
-    let (tables, lookups) = (inputs.tables.clone(), inputs.lookups());
+    let tables = inputs.tables.clone();
+    let lookups = inputs.lookups().into_iter().chain(pins.lookups()).collect();
     let query = LakeQuery { sql, tables, memory, lookups, fold: Some(survivors), now_us };
     let file = engine.lake.materialize(query, &engine.file_name("profiles")?).await?;
     let schema = engine.lake.file_schema(&file.name)?;

@@ -1,12 +1,13 @@
-//! What people decide about who is one person. A steward splits or links profiles and takes it back; the project's files
-//! hold reviewed pairs. Decisions stand above rules and are given to every resolution; one that is made or taken back
+//! What people decide about who is one person. A steward splits or links profiles, pins values, and takes it back; the
+//! project's files hold reviewed pairs. Decisions stand above rules and are given to every resolution; one that is made or taken back
 //! recomputes what its nodes can touch, in one transaction with the decision itself.
 
 mod meant;
+pub(crate) mod pins;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use affluent_ledger::{Decided, DecisionChange, DecisionRow, Lease, NewDecision, NodeRow};
+use affluent_ledger::{Decided, DecisionChange, DecisionRow, Lease, NewDecision, NodeRow, ResolutionCommit};
 use affluent_model::identity::{BlindIndex, Edge, NodeId, NodeKey, ProfileId};
 use affluent_model::matching::RecordPair;
 use affluent_model::report::{ProfilesReport, RunOutcome, RunReport};
@@ -41,19 +42,27 @@ pub struct DecisionOutcome {
     pub before: Vec<String>,
     /// Those profiles now, each with its records.
     pub profiles: Vec<(String, Vec<String>)>,
+    /// The attribute that was pinned, or is not any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attribute: Option<String>,
+    /// True when the decision was taken back.
+    pub is_undone: bool,
 }
 
 /// One decision, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DecisionView {
     pub decision: i64,
-    /// `link` or `split`.
+    /// `link`, `split` or `pin`.
     pub verdict: String,
     /// Records by source and number, those of a link in either order, that which was split off first.
     pub records: Vec<String>,
     /// Of a split of an identifier: its kind and the first digits of its blind index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identifier: Option<String>,
+    /// That was pinned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attribute: Option<String>,
     pub by: String,
     pub decided_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +110,7 @@ impl Standing {
             Decided::Link(one, other) => self.must_link.push((*one, *other)),
             Decided::Split { node, from } => self.cannot_link.extend(from.iter().map(|other| (*node, *other))),
             Decided::Detach { kind, value, nodes } => self.detached.extend(nodes.iter().map(|node| (*node, *kind, *value))),
+            Decided::Pin { .. } => {}
         }
     }
 
@@ -226,13 +236,14 @@ impl Engine {
         let nodes = row.decided.nodes();
         let around = self.ledger.neighbourhood(&nodes, &[])?.nodes;
         let known = |node: &NodeId| around.iter().find(|known| known.node == *node);
-        let (verdict, identifier) = match &row.decided {
-            Decided::Link(..) => ("link", None),
-            Decided::Split { .. } => ("split", None),
+        let (verdict, identifier, attribute) = match &row.decided {
+            Decided::Link(..) => ("link", None, None),
+            Decided::Split { .. } => ("split", None, None),
             Decided::Detach { kind, value, .. } => {
                 let name = names.get(usize::from(*kind)).map_or("", String::as_str);
-                ("split", Some(format!("{name} {}…", masked(value))))
+                ("split", Some(format!("{name} {}…", masked(value))), None)
             }
+            Decided::Pin { attribute, .. } => ("pin", None, Some(attribute.clone())),
         };
         let reason = match &row.reason_sealed {
             Some(sealed) => Some(opener.open(sealed, Place::DecisionReason, &row.by, Purpose::ProfileShow)?),
@@ -244,6 +255,7 @@ impl Engine {
             verdict: verdict.to_owned(),
             records: nodes.iter().filter_map(known).map(named).collect(),
             identifier,
+            attribute,
             by: row.by,
             decided_at: instant(row.decided_at_us),
             reason: reason.map(|reason| String::from_utf8_lossy(&reason).into_owned()),
@@ -291,13 +303,13 @@ impl Engine {
             DecisionChange::Undo { decision, .. } => Some(*decision),
             DecisionChange::Decide(_) => None,
         };
-        let found = Found { nodes: nodes.clone(), ..Found::default() };
-        let rules = &self.plan.identity;
-        let part = Part { files: &[], found, is_whole: rules.joins_without_identifiers(), change: Some(change) };
-        let mut evidence = EvidenceReader::new(self, rules);
-        let done = resolve_part(self, lease, part, &mut evidence, &mut ProfilesReport::default()).await;
-        evidence.audit()?;
-        done?;
+        if let Decided::Pin { .. } = decided {
+            // It changes no profile, only what is computed of one.
+            let commit = ResolutionCommit { decision: Some(change), now_us: self.now_us(), ..ResolutionCommit::default() };
+            self.ledger.commit_resolution(lease, &commit)?;
+        } else {
+            self.resolve_decided(lease, change, &nodes).await?;
+        }
         let decision = match undone {
             Some(decision) => decision,
             None => self.ledger.decisions()?.last().map_or(0, |row| row.decision),
@@ -306,7 +318,20 @@ impl Engine {
         for profile in self.profiles_of(&nodes)? {
             profiles.push((profile.to_string(), self.ledger.nodes_of(profile)?.iter().map(named).collect()));
         }
-        Ok(DecisionOutcome { decision, before: before.iter().map(ProfileId::to_string).collect(), profiles })
+        let attribute = if let Decided::Pin { attribute, .. } = decided { Some(attribute.clone()) } else { None };
+        let before = before.iter().map(ProfileId::to_string).collect();
+        Ok(DecisionOutcome { decision, before, profiles, attribute, is_undone: undone.is_some() })
+    }
+
+    /// Resolves what these nodes can touch, under a change of decisions.
+    async fn resolve_decided(&self, lease: &Lease, change: DecisionChange, nodes: &[NodeId]) -> Result<()> {
+        let found = Found { nodes: nodes.to_vec(), ..Found::default() };
+        let rules = &self.plan.identity;
+        let part = Part { files: &[], found, is_whole: rules.joins_without_identifiers(), change: Some(change) };
+        let mut evidence = EvidenceReader::new(self, rules);
+        let done = resolve_part(self, lease, part, &mut evidence, &mut ProfilesReport::default()).await;
+        evidence.audit()?;
+        done
     }
 
     /// The profiles of nodes, each once.
@@ -318,6 +343,9 @@ impl Engine {
 
     /// Decisions never contradict each other: who is linked is split by taking the link back, and the other way round.
     fn refuse_contradiction(&self, decided: &Decided) -> Result<()> {
+        if let Decided::Pin { .. } = decided {
+            return Ok(());
+        }
         let standing: Vec<DecisionRow> = self.ledger.decisions()?.into_iter().filter(|row| row.undone.is_none()).collect();
         let mut all = Standing::default();
         standing.iter().map(|row| &row.decided).chain([decided]).for_each(|decided| all.add(decided));

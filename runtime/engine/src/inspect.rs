@@ -49,7 +49,7 @@ pub struct ProfileValue {
     pub sealed: bool,
     /// The lake table that the value comes from; empty for a trait.
     pub source: String,
-    /// What decided for it: a strategy, or the connection that is preferred; empty for a trait.
+    /// What decided for it: a strategy, the connection that is preferred, or who pinned it; empty for a trait.
     pub rule: String,
 }
 
@@ -202,12 +202,13 @@ impl Engine {
                 from.is_some() && matches!(array.data_type(), DataType::Binary | DataType::BinaryView | DataType::LargeBinary);
             let lineage = from.map(Lineage::of).transpose()?;
             let source = lineage.as_ref().map_or_else(String::new, |lineage| lineage.table(0).to_owned());
+            let node = lineage.as_ref().and_then(|lineage| lineage.node(0));
+            let rule = node.map(|node| deciding.rule(field.name(), &source, node)).unwrap_or_default();
             let value = match (sealed, reveal, lineage) {
                 (true, true, Some(lineage)) => self.reveal(&mut opener, array, lineage)?,
                 (true, _, _) => "‹sealed›".to_owned(),
                 (false, _, _) => shown(array)?,
             };
-            let rule = if from.is_some() { deciding.rule(field.name(), &source) } else { String::new() };
             values.push(ProfileValue { name: field.name().clone(), value, sealed, source, rule });
         }
         Ok(values)

@@ -15,6 +15,7 @@ use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use serde::Serialize;
 
 use crate::compute::current_snapshot;
+use crate::decisions::pins::Pins;
 use crate::engine::Engine;
 use crate::refusals::Refused;
 use crate::rows;
@@ -33,7 +34,7 @@ pub struct ProfileWhy {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldLineage {
     pub name: String,
-    /// What decided: a strategy, or the connection that is preferred.
+    /// What decided: a strategy, the connection that is preferred, or who pinned it.
     pub rule: String,
     /// The record that gave it.
     pub from: ValueSource,
@@ -55,8 +56,8 @@ pub struct ValueSource {
 }
 
 /// A value of an attribute, with the key that tells its record apart.
-struct Candidate {
-    attribute: String,
+pub(crate) struct Candidate {
+    pub(crate) attribute: String,
     record: String,
     source: ValueSource,
 }
@@ -83,7 +84,11 @@ impl Engine {
     }
 }
 
-async fn candidates(engine: &Engine, tables: Vec<ProfileTable>, nodes: &[NodeId]) -> Result<Vec<Candidate>> {
+/// Every value that a current record of these nodes gives to an attribute.
+///
+/// # Errors
+/// What the lake reports.
+pub(crate) async fn candidates(engine: &Engine, tables: Vec<ProfileTable>, nodes: &[NodeId]) -> Result<Vec<Candidate>> {
     let mut candidates = Vec::new();
     for one in tables {
         let Some(sql) = lineage_sql(&one.source, nodes) else { continue };
@@ -105,6 +110,7 @@ async fn candidates(engine: &Engine, tables: Vec<ProfileTable>, nodes: &[NodeId]
 pub(crate) struct Deciding {
     rules: BTreeMap<String, AttributeRule>,
     sources: Vec<TableSource>,
+    pins: Pins,
 }
 
 impl Deciding {
@@ -112,12 +118,19 @@ impl Deciding {
     /// Those of a snapshot whose attributes do not fit together.
     pub(crate) fn of(engine: &Engine, sources: Vec<TableSource>) -> Result<Self> {
         let rules = attribute_rules(&sources, &engine.plan.identity.survivorship)?;
-        Ok(Self { rules, sources })
+        Ok(Self { rules, sources, pins: Pins::read(engine)? })
     }
 
-    /// What decided for a value of an attribute that comes from this table; empty for what is no attribute any more.
-    pub(crate) fn rule(&self, attribute: &str, table: &str) -> String {
-        self.rules.get(attribute).map(|rule| rule.decided_by(self.connection(table))).unwrap_or_default()
+    /// What decided for a value of an attribute that comes from this table and node; empty for what is no attribute any more.
+    pub(crate) fn rule(&self, attribute: &str, table: &str, node: NodeId) -> String {
+        let Some(rule) = self.rules.get(attribute) else { return String::new() };
+        self.pin(attribute, node).unwrap_or_else(|| rule.decided_by(self.connection(table)))
+    }
+
+    /// Who pinned the attribute to the node, where that decides.
+    fn pin(&self, attribute: &str, node: NodeId) -> Option<String> {
+        self.rules.get(attribute).filter(|rule| !rule.strategy.hears_all())?;
+        self.pins.told(attribute, node)
     }
 
     fn connection(&self, table: &str) -> &str {
@@ -131,13 +144,18 @@ impl Deciding {
         });
         let table = &winner.source.table;
         let rule = self.rules.get(&winner.attribute);
+        let node = NodeId(winner.source.node);
+        let is_pinned = self.pin(&winner.attribute, node).is_some();
         let has_part = |one: &&Candidate| {
+            if is_pinned {
+                return one.source.node == node.0 && rule.is_some_and(|rule| rule.strategy.combines());
+            }
             let connections = (self.connection(&one.source.table), self.connection(table));
             rule.is_some_and(|rule| rule.has_part(connections.0, one.source.at_us, connections.1, computed_at_us))
         };
         let (with, others): (Vec<&Candidate>, Vec<&Candidate>) = others.partition(has_part);
         FieldLineage {
-            rule: self.rule(&winner.attribute, table),
+            rule: self.rule(&winner.attribute, table, node),
             with: newest_first(&with),
             others: newest_first(&others),
             name: winner.attribute,

@@ -74,7 +74,7 @@ impl Lineage {
         Self::text(&self.tables, row)
     }
 
-    fn node(&self, row: usize) -> Option<NodeId> {
+    pub(crate) fn node(&self, row: usize) -> Option<NodeId> {
         self.nodes.is_valid(row).then(|| NodeId(self.nodes.as_primitive::<Int64Type>().value(row)))
     }
 }

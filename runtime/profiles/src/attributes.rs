@@ -9,7 +9,7 @@ use affluent_model::survivorship::{DEFAULT, Strategy, Survivorship};
 use affluent_model::{Error, Result};
 
 use crate::computed_traits::types_differ;
-use crate::lineage::rule::AttributeRule;
+use crate::lineage::rule::{AttributeRule, pin_function};
 use crate::snapshot::lineage_name;
 use crate::source::{AttributeSource, TableSource};
 use crate::sql::{cast, common_kind, literal, null, quoted};
@@ -28,6 +28,8 @@ pub(crate) struct Attribute<'a> {
     kind: FieldType,
     /// Milliseconds.
     max_age_ms: Option<u64>,
+    /// Pins to records, which win over every preference, the newest first.
+    pins: usize,
 }
 
 /// All attributes, by name.
@@ -37,9 +39,11 @@ pub(crate) struct Attribute<'a> {
 pub(crate) fn attributes_of<'a>(
     sources: &'a [TableSource],
     survivorship: &'a BTreeMap<String, Survivorship>,
+    pins: &BTreeMap<String, usize>,
 ) -> Result<Vec<Attribute<'a>>> {
     let names: BTreeSet<&str> = sources.iter().flat_map(|source| &source.attributes).map(|given| given.name.as_str()).collect();
-    names.into_iter().map(|name| attribute_of(name, sources, survivorship)).collect()
+    let pins_of = |name: &str| pins.get(name).copied().unwrap_or_default();
+    names.into_iter().map(|name| attribute_of(name, sources, survivorship, pins_of(name))).collect()
 }
 
 /// The column of an attribute's values before they have their name.
@@ -47,10 +51,16 @@ pub(crate) fn value_column(place: usize) -> String {
     format!("_{place}")
 }
 
+/// The column by which records are preferred, where some are pinned.
+fn rank_column(place: usize) -> String {
+    format!("_rank_{place}")
+}
+
 fn attribute_of<'a>(
     name: &'a str,
     sources: &'a [TableSource],
     survivorship: &'a BTreeMap<String, Survivorship>,
+    pins: usize,
 ) -> Result<Attribute<'a>> {
     let given: Vec<(usize, &AttributeSource)> = sources
         .iter()
@@ -81,6 +91,7 @@ fn attribute_of<'a>(
         strategy,
         kind: common,
         max_age_ms: passes_over.and_then(|rule| rule.max_age_ms),
+        pins: if strategy.hears_all() { 0 } else { pins },
     })
 }
 
@@ -137,10 +148,25 @@ impl Attribute<'_> {
             Some((_, given)) if given.sealed || given.kind == self.stored => format!("n.{}", quoted(&given.column)),
             Some((_, given)) => cast(&format!("n.{}", quoted(&given.column)), self.stored),
         };
+        let is_pinned = if self.pins > 0 { format!(" OR {} IS NOT NULL", self.pin()) } else { String::new() };
         match self.max_age_ms {
             None => value,
-            Some(age_ms) => format!("CASE WHEN n.\"_at\" >= now() - INTERVAL '{age_ms} milliseconds' THEN {value} END"),
+            Some(age_ms) => {
+                format!("CASE WHEN n.\"_at\" >= now() - INTERVAL '{age_ms} milliseconds'{is_pinned} THEN {value} END")
+            }
         }
+    }
+
+    /// The place of the pin of record `n`, as an expression.
+    fn pin(&self) -> String {
+        format!("{}(n.\"_owner\")", quoted(&pin_function(self.name)))
+    }
+
+    /// Where records are pinned, the column by which they are preferred, as an expression over a source's record `n`: the number
+    /// of the source, and before 0 the pinned ones, the newest pin first.
+    pub(crate) fn preference_column(&self, place: usize, number: usize) -> Option<String> {
+        let preferred = format!("coalesce({} - {}, {number})", self.pin(), self.pins);
+        (self.pins > 0).then(|| format!("{} AS {}", cast(&preferred, FieldType::Integer), quoted(&rank_column(place))))
     }
 
     /// What is taken of the record that gives the attribute: value, record, node, time and, where several tables give it,
@@ -151,7 +177,23 @@ impl Attribute<'_> {
         let lineage = [("_pk", "record"), ("_node", "node"), ("_at", "at"), ("_source", "source")];
         let told = if self.given.len() > 1 { lineage.len() } else { lineage.len() - 1 };
         take.extend(lineage.iter().take(told).map(|(column, name)| ((*column).to_owned(), format!("{value}_{name}"))));
-        Pick { when: When::NotNull(value), choose: choose(self.strategy, self.kind), ranks: self.preference(sources), take }
+        Pick { when: When::NotNull(value), choose: choose(self.strategy, self.kind), ranks: self.ranks(place, sources), take }
+    }
+
+    /// Pinned records first, then those of preferred connections.
+    fn ranks(&self, place: usize, sources: &[TableSource]) -> Option<Ranks> {
+        let preference = self.preference(sources);
+        if self.pins == 0 {
+            return preference;
+        }
+        let pins = i64::try_from(self.pins).unwrap_or(i64::MAX);
+        let of_source = |number: usize| {
+            let number = i64::try_from(number).unwrap_or(i64::MAX);
+            let rank = preference.as_ref().and_then(|ranks| ranks.rank_of.get(&number)).copied().unwrap_or_default();
+            (number, self.pins + rank)
+        };
+        let rank_of = (-pins..0).zip(0..).chain(self.given.iter().map(|(number, _)| of_source(*number))).collect();
+        Some(Ranks { column: rank_column(place), rank_of })
     }
 
     /// Smaller where the connection is preferred; `None` where it makes no difference.

@@ -64,6 +64,8 @@ pub struct SnapshotQuery {
 /// Columns: `profile`, then per attribute (by name) its value and `<name>__from`, a struct of `table`, `record`, `node`,
 /// `field`, `at` (null with the value), then the traits in their order. One row per profile id.
 ///
+/// `pins` says of attributes how many pins stand: the query is given [`crate::lineage::rule::pin_function`] of each.
+///
 /// # Errors
 /// `E0760` a trait's stream is in no source, `E0761` an attribute is sealed in one table and clear in another, `E0762`
 /// types that do not fit in one column, `E0764` two columns of one name, `E0765` a parent that is no source, `E0767` a strategy that
@@ -72,8 +74,9 @@ pub fn snapshot_query(
     sources: &[TableSource],
     traits: &[PreparedTrait],
     survivorship: &BTreeMap<String, Survivorship>,
+    pins: &BTreeMap<String, usize>,
 ) -> Result<SnapshotQuery> {
-    let attributes = attributes_of(sources, survivorship)?;
+    let attributes = attributes_of(sources, survivorship, pins)?;
     check_names(&attributes, traits)?;
     let parts = Parts { sources, attributes, traits };
     let passes = trait_passes(traits, sources)?;
@@ -132,12 +135,14 @@ impl Parts<'_> {
         let givers = self.sources.iter().enumerate().filter(|(_, source)| !source.attributes.is_empty());
         let records = givers.map(|(number, source)| {
             let lineage = LINEAGE.iter().map(|(stored, column)| format!(", n.\"{stored}\" AS \"{column}\"")).collect::<String>();
-            let attributes = self.attributes.iter().enumerate();
-            let values =
-                attributes.map(|(place, attribute)| format!(", {} AS {}", attribute.value(number), quoted(&value_column(place))));
+            let attributes = || self.attributes.iter().enumerate();
+            let values = attributes()
+                .map(|(place, attribute)| format!(", {} AS {}", attribute.value(number), quoted(&value_column(place))));
+            let preferences = attributes().filter_map(|(place, attribute)| attribute.preference_column(place, number));
+            let preferences: String = preferences.map(|column| format!(", {column}")).collect();
             let number = cast(&number.to_string(), FieldType::Integer);
             let from = source.records(self.sources)?;
-            Ok(format!("SELECT {number} AS \"_source\"{lineage}{} FROM ({from}) AS n", values.collect::<String>()))
+            Ok(format!("SELECT {number} AS \"_source\"{lineage}{}{preferences} FROM ({from}) AS n", values.collect::<String>()))
         });
         let records = records.collect::<Result<Vec<String>>>()?;
         if records.is_empty() {

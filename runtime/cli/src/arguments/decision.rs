@@ -24,7 +24,29 @@ pub(crate) enum DecisionCommand {
         #[command(flatten)]
         steward: StewardArguments,
     },
-    /// Lists what was decided by `split` and `link`, newest first
+    /// Lets one record give the value that a profile shows of an attribute, whatever rules say
+    Pin {
+        /// Profile id, `email:ann@x.test` or `shop/1234`
+        profile: String,
+        /// The attribute
+        attribute: String,
+        /// The record whose value is shown, `shop/1234`: what it says now and later
+        #[arg(long, value_name = "RECORD")]
+        from: String,
+        #[command(flatten)]
+        steward: StewardArguments,
+    },
+    /// Takes back the pin of an attribute: its value is chosen by rules again
+    Unpin {
+        /// Profile id, `email:ann@x.test` or `shop/1234`
+        profile: String,
+        /// The attribute
+        attribute: String,
+        /// Who takes it back; the user of the operating system when absent
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+    },
+    /// Lists what was decided by `split`, `link` and `pin`, newest first
     Decisions,
     /// Lists profiles that guard rails keep apart: over the cap of records, with two values of a unique identifier, decided
     Quarantine {
@@ -32,7 +54,7 @@ pub(crate) enum DecisionCommand {
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
-    /// Takes a decision back: profiles are as the rules have them
+    /// Takes a decision back: profiles and values are as the rules have them
     Undo {
         /// Its number in `profile decisions`
         decision: i64,

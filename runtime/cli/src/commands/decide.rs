@@ -15,6 +15,12 @@ pub(crate) async fn run(engine: &Engine, screen: &Screen, command: &DecisionComm
             engine.split_profile(reference, from.as_deref(), &steward_of(steward)).await?
         }
         DecisionCommand::Link { one, other, steward } => engine.link_profiles(one, other, &steward_of(steward)).await?,
+        DecisionCommand::Pin { profile, attribute, from, steward } => {
+            engine.pin_value(profile, attribute, from, &steward_of(steward)).await?
+        }
+        DecisionCommand::Unpin { profile, attribute, by } => {
+            engine.unpin_value(profile, attribute, &by.clone().unwrap_or_else(system_user)).await?
+        }
         DecisionCommand::Undo { decision, by } => {
             engine.undo_decision(*decision, &by.clone().unwrap_or_else(system_user)).await?
         }

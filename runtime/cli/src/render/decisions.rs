@@ -6,6 +6,7 @@ use affluent_engine::{DecisionOutcome, DecisionView, Quarantined};
 pub(crate) fn outcome(outcome: &DecisionOutcome) -> String {
     let is_same = outcome.before.len() == outcome.profiles.len();
     let mut lines = vec![match (outcome.before.len(), outcome.profiles.len()) {
+        _ if outcome.attribute.is_some() => pinned(outcome),
         (before, now) if is_same => {
             format!(
                 "decision {}: {} before and after; `affluent profile why` says what joins or parts them",
@@ -20,6 +21,12 @@ pub(crate) fn outcome(outcome: &DecisionOutcome) -> String {
     }
     lines.push("traits, segments and destinations follow at the next run".to_owned());
     lines.join("\n")
+}
+
+fn pinned(outcome: &DecisionOutcome) -> String {
+    let attribute = outcome.attribute.as_deref().unwrap_or_default();
+    let what = if outcome.is_undone { "is chosen by rules again" } else { "is what that record says, whatever rules say" };
+    format!("decision {}: `{attribute}` {what}", outcome.decision)
 }
 
 fn profiles(count: usize) -> String {
@@ -52,6 +59,9 @@ pub(crate) fn list(rows: &[DecisionView]) -> String {
 
 fn decision(row: &DecisionView) -> String {
     let what = match (&row.identifier, row.verdict.as_str(), row.records.split_first()) {
+        (None, "pin", _) => {
+            format!("{} is what {} says", row.attribute.as_deref().unwrap_or_default(), row.records.join(", "))
+        }
         (Some(identifier), _, _) => format!("{identifier} joins none of {}", row.records.join(", ")),
         (None, "split", Some((first, others))) => format!("{first} is not {}", others.join(", ")),
         _ => row.records.join(" is "),

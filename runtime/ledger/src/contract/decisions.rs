@@ -1,4 +1,4 @@
-//! What people decided about who is one person: kept as nodes and blind indexes, never changed, only taken back. A decision
+//! What people decided about who is one person, and which record gives a value: kept as nodes and blind indexes, never changed, only taken back. A decision
 //! is written in the transaction of the resolution that follows from it ([`super::identity::ResolutionCommit`]).
 
 use affluent_model::Result;
@@ -13,6 +13,8 @@ pub enum Decided {
     Split { node: NodeId, from: Vec<NodeId> },
     /// The value joins none of these nodes with anybody.
     Detach { kind: u16, value: BlindIndex, nodes: Vec<NodeId> },
+    /// Whatever profile the node is of shows what it says of the attribute.
+    Pin { attribute: String, node: NodeId },
 }
 
 impl Decided {
@@ -23,6 +25,7 @@ impl Decided {
             Self::Link(one, other) => vec![*one, *other],
             Self::Split { node, from } => std::iter::once(*node).chain(from.iter().copied()).collect(),
             Self::Detach { nodes, .. } => nodes.clone(),
+            Self::Pin { node, .. } => vec![*node],
         }
     }
 }

@@ -14,7 +14,8 @@ use crate::error::StoreResult;
 const CHANGES: &str = "decision";
 /// Nodes up to which their decisions are looked up one by one.
 const LOOK_UPS_MAX: usize = 2_000;
-const COLUMNS: &str = "decision, verdict, kind, value, decided_by, reason_sealed, decided_at_us, undone_by, undone_at_us";
+const COLUMNS: &str =
+    "decision, verdict, kind, value, attribute, decided_by, reason_sealed, decided_at_us, undone_by, undone_at_us";
 
 impl Decisions for SqliteLedger {
     fn decisions(&self) -> Result<Vec<DecisionRow>> {
@@ -64,6 +65,7 @@ pub(super) fn change(connection: &Connection, change: &DecisionChange, now_us: i
             let action = match &new.decided {
                 Decided::Link(..) => "profile.linked",
                 Decided::Split { .. } | Decided::Detach { .. } => "profile.split",
+                Decided::Pin { .. } => "profile.pinned",
             };
             (action, format!("decision {number} by {}, {} records", new.by, new.decided.nodes().len()))
         }
@@ -80,15 +82,17 @@ pub(super) fn change(connection: &Connection, change: &DecisionChange, now_us: i
 }
 
 fn insert(connection: &Connection, new: &NewDecision, now_us: i64) -> StoreResult<i64> {
-    let (verdict, value) = match &new.decided {
-        Decided::Link(..) => ("link", None),
-        Decided::Split { .. } => ("split", None),
-        Decided::Detach { kind, value, .. } => ("detach", Some((kind, value))),
+    let (verdict, value, attribute) = match &new.decided {
+        Decided::Link(..) => ("link", None, None),
+        Decided::Split { .. } => ("split", None, None),
+        Decided::Detach { kind, value, .. } => ("detach", Some((kind, value)), None),
+        Decided::Pin { attribute, .. } => ("pin", None, Some(attribute)),
     };
-    let sql = "INSERT INTO decision (verdict, kind, value, decided_by, reason_sealed, decided_at_us)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let sql = "INSERT INTO decision (verdict, kind, value, attribute, decided_by, reason_sealed, decided_at_us)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let (kind, value) = value.unzip();
-    connection.prepare_cached(sql)?.execute(params![verdict, kind, value, new.by, new.reason_sealed, now_us])?;
+    let row = params![verdict, kind, value, attribute, new.by, new.reason_sealed, now_us];
+    connection.prepare_cached(sql)?.execute(row)?;
     let number = connection.last_insert_rowid();
     let mut put = connection.prepare_cached("INSERT INTO decision_node (decision, place, node) VALUES (?1, ?2, ?3)")?;
     for (place, node) in (0_i64..).zip(new.decided.nodes()) {
@@ -110,7 +114,7 @@ pub(super) fn forget_nodes(connection: &Connection, nodes: &[NodeId]) -> StoreRe
             LEFT JOIN decision_node n ON n.decision = d.decision WHERE d.decision = ?1";
         let (verdict, left, first): (String, i64, Option<i64>) =
             connection.prepare_cached(sql)?.query_row([decision], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        // Of a pair, and of a split without the node that was split off, nothing is left to say.
+        // Of a pair, of a pin, and of a split without the node that was split off, nothing is left to say.
         let says_something = if verdict == "detach" { left > 0 } else { left > 1 && first == Some(0) };
         if !says_something {
             connection.prepare_cached("DELETE FROM decision_node WHERE decision = ?1")?.execute([decision])?;
@@ -125,6 +129,7 @@ struct Head {
     decision: i64,
     verdict: String,
     value: Option<(u16, [u8; 17])>,
+    attribute: Option<String>,
     by: String,
     reason_sealed: Option<Vec<u8>>,
     decided_at_us: i64,
@@ -134,14 +139,15 @@ struct Head {
 impl Head {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let (kind, value): (Option<u16>, Option<[u8; 17]>) = (row.get(2)?, row.get(3)?);
-        let (undone_by, undone_at_us): (Option<String>, Option<i64>) = (row.get(7)?, row.get(8)?);
+        let (undone_by, undone_at_us): (Option<String>, Option<i64>) = (row.get(8)?, row.get(9)?);
         Ok(Self {
             decision: row.get(0)?,
             verdict: row.get(1)?,
             value: kind.zip(value),
-            by: row.get(4)?,
-            reason_sealed: row.get(5)?,
-            decided_at_us: row.get(6)?,
+            attribute: row.get(4)?,
+            by: row.get(5)?,
+            reason_sealed: row.get(6)?,
+            decided_at_us: row.get(7)?,
             undone: undone_by.zip(undone_at_us),
         })
     }
@@ -149,10 +155,11 @@ impl Head {
     fn with_nodes(self, connection: &Connection) -> StoreResult<DecisionRow> {
         let mut statement = connection.prepare_cached("SELECT node FROM decision_node WHERE decision = ?1 ORDER BY place")?;
         let nodes = collect(statement.query_map([self.decision], |row| Ok(NodeId(row.get(0)?)))?)?;
-        let decided = match (self.verdict.as_str(), self.value, nodes.as_slice()) {
-            ("link", None, [one, other]) => Decided::Link(*one, *other),
-            ("split", None, [node, from @ ..]) => Decided::Split { node: *node, from: from.to_vec() },
-            ("detach", Some((kind, value)), _) => Decided::Detach { kind, value, nodes },
+        let decided = match (self.verdict.as_str(), self.value, self.attribute, nodes.as_slice()) {
+            ("link", None, None, [one, other]) => Decided::Link(*one, *other),
+            ("split", None, None, [node, from @ ..]) => Decided::Split { node: *node, from: from.to_vec() },
+            ("detach", Some((kind, value)), None, _) => Decided::Detach { kind, value, nodes },
+            ("pin", None, Some(attribute), [node]) => Decided::Pin { attribute, node: *node },
             _ => return Err(Error::bug("a decision has a form that this program does not write").into()),
         };
         Ok(DecisionRow {

@@ -173,11 +173,12 @@ CREATE TABLE suppression (
 ";
 
 const VERSION_4: &str = "
--- What people decided about who is one person. verdict: link, split, detach; kind and value are those of a detached
--- identifier. The first node of a split is the one that was split off. undone_at_us NULL: it stands.
+-- What people decided about who is one person. verdict: link, split, detach, pin; kind and value are those of a detached
+-- identifier, attribute is that of a pinned value. The first node of a split is the one that was split off. undone_at_us
+-- NULL: it stands.
 CREATE TABLE decision (
-    decision INTEGER PRIMARY KEY AUTOINCREMENT, verdict TEXT NOT NULL, kind INTEGER, value BLOB, decided_by TEXT NOT NULL,
-    reason_sealed BLOB, decided_at_us INTEGER NOT NULL, undone_by TEXT, undone_at_us INTEGER
+    decision INTEGER PRIMARY KEY AUTOINCREMENT, verdict TEXT NOT NULL, kind INTEGER, value BLOB, attribute TEXT,
+    decided_by TEXT NOT NULL, reason_sealed BLOB, decided_at_us INTEGER NOT NULL, undone_by TEXT, undone_at_us INTEGER
 ) STRICT;
 CREATE TABLE decision_node (
     decision INTEGER NOT NULL, place INTEGER NOT NULL, node INTEGER NOT NULL,

@@ -101,3 +101,21 @@ fn ids_of_profiles_that_were_merged_away_are_known() {
 
     assert_eq!(store.former_profiles(&[profile(4), profile(5), profile(6)]).unwrap(), [profile(5)]);
 }
+
+#[test]
+fn a_pin_is_kept_with_its_attribute_and_goes_with_its_record() {
+    let (store, lease) = Store::with_nodes(2);
+    let pin = |node| Decided::Pin { attribute: "city".to_owned(), node: NodeId(node) };
+    decide(&store, &lease, pin(1));
+    decide(&store, &lease, pin(2));
+    let nodes = vec![NodeId(1)];
+    let erasure = NewErasure { profile: profile(1), nodes, suppressed: Vec::new(), receipts: Vec::new(), now_us: 5 };
+    store.begin_erasure(&lease, &erasure).unwrap();
+
+    let before: Vec<Decided> = store.decisions().unwrap().into_iter().map(|row| row.decided).collect();
+    store.forget_person(&lease, store.erasures(true).unwrap().first().unwrap()).unwrap();
+
+    assert_eq!(before, [pin(1), pin(2)]);
+    assert_eq!(numbers(store.decisions().unwrap()), [2]);
+    assert!(store.audit_rows(9).unwrap().iter().any(|row| row.action == "profile.pinned"));
+}

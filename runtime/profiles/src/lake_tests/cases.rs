@@ -18,6 +18,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use crate::call_table::{CallCounts, StrictestWords};
 use crate::consent::ConsentSource;
 use crate::events::{CallPass, call_function};
+use crate::lineage::rule::pin_function;
 use crate::pass_table::PassTable;
 use crate::snapshot::{PROFILE_IDS, PreparedMeasure, PreparedTrait, SnapshotQuery};
 use crate::source::{AttributeSource, NUMBER_OF, PROFILE_OF, ParentTable, TableColumn, TableSource, Versions};
@@ -174,6 +175,16 @@ const ASSIGNMENTS: &str = "assignments";
 /// The table whose rows are void in another, by their `_seq`.
 const VOID: &str = "void";
 
+/// `city: 3 1`: the attribute is pinned to node 3, before to node 1.
+pub(super) fn pins(text: &str) -> Case {
+    let (attribute, nodes) = text.split_once(':').unwrap();
+    let rows: String = nodes.split_whitespace().map(|node| format!("{node} 0\n")).collect();
+    table(&format!("{PINS}{attribute}"), &format!("node _seq\n{rows}"))
+}
+
+/// Begins the names of the tables of pins.
+const PINS: &str = "pins.";
+
 /// Integers of a column of a table.
 fn integers(table: &Table, column: &str) -> Vec<i64> {
     table.2.iter().flat_map(|rows| rows.column_by_name(column).unwrap().as_primitive::<Int64Type>().values().to_vec()).collect()
@@ -189,6 +200,11 @@ fn given(memory: &[Table]) -> (Vec<Lookup>, Table) {
                 numbers.resize(numbers.len().max(node + 1), Lookup::NONE);
                 numbers[node] = u32::try_from(number).unwrap();
             }
+        } else if let Some(attribute) = table.0.strip_prefix(PINS) {
+            let nodes = integers(table, "node");
+            let place = |node| nodes.iter().position(|pinned| *pinned == node).and_then(|place| u32::try_from(place).ok());
+            let places = (0..=nodes.iter().copied().max().unwrap()).map(|node| place(node).unwrap_or(Lookup::NONE)).collect();
+            lookups.push(Lookup::numbers(&pin_function(attribute), Arc::new(places)));
         } else if table.0 == VOID {
             lookups.push(Lookup::among(VOID, &integers(table, "_seq")));
         }

@@ -6,7 +6,7 @@ use super::cases::{aggregate, sources, table};
 use crate::snapshot::snapshot_query;
 
 fn code(cases: &[super::cases::Case], traits: &[crate::snapshot::PreparedTrait]) -> &'static str {
-    snapshot_query(&sources(cases), traits, &BTreeMap::new()).unwrap_err().code
+    snapshot_query(&sources(cases), traits, &BTreeMap::new(), &BTreeMap::new()).unwrap_err().code
 }
 
 #[test]

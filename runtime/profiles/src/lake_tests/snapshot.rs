@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use affluent_model::survivorship::{Strategy, Survivorship};
 
-use super::cases::{Case, aggregate, assignments, run_snapshot, sources, table};
+use super::cases::{Case, aggregate, assignments, pins, run_snapshot, sources, table};
 use crate::snapshot::snapshot_query;
 
 /// `profile|value…` without lineage.
 fn values(attributes: &[&str], cases: &[Case], survivorship: &BTreeMap<String, Survivorship>) -> Vec<String> {
     let tables: Vec<Case> = cases.iter().filter(|case| case.source.stream != "assignments").cloned().collect();
-    let snapshot = snapshot_query(&sources(&tables), &[], survivorship).unwrap();
+    let snapshot = snapshot_query(&sources(&tables), &[], survivorship, &BTreeMap::new()).unwrap();
     let columns: String = attributes.iter().map(|name| format!(", \"{name}\"")).collect();
     run_snapshot(&format!("\"profile\"{columns}"), snapshot, cases)
 }
@@ -40,7 +40,7 @@ fn rows_that_are_listed_as_void_do_not_count() {
                      4    b   2     true     IT";
     let void = table("void", "_seq\n1\n3\n4");
     let customers = table("shop.customers", customers).with_attributes(&["country"]).with_superseded("void");
-    let snapshot = snapshot_query(&sources(std::slice::from_ref(&customers)), &[], &BTreeMap::new()).unwrap();
+    let snapshot = snapshot_query(&sources(std::slice::from_ref(&customers)), &[], &BTreeMap::new(), &BTreeMap::new()).unwrap();
 
     let rows = run_snapshot("\"profile\", \"country\"", snapshot, &[customers, void, assignments("1=A 2=B")]);
 
@@ -107,7 +107,7 @@ fn lineage_names_the_record_that_a_value_comes_from() {
     let mut crm = table("crm.people", crm).with_attributes(&["mail"]);
     crm.source.attributes[0].column = "mail".to_owned();
     let cases = [table("shop.customers", shop).with_attributes(&["mail"]), crm, assignments("1=A 2=A 3=B")];
-    let snapshot = snapshot_query(&sources(&cases[..2]), &[], &BTreeMap::new()).unwrap();
+    let snapshot = snapshot_query(&sources(&cases[..2]), &[], &BTreeMap::new(), &BTreeMap::new()).unwrap();
 
     let lineage = "{table: shop.customers, record: a, node: 1, field: mail, at: 006}";
     assert_eq!(run_snapshot("*", snapshot, &cases), [format!("A|736563726574|{lineage}"), "B|-|-".to_owned()]);
@@ -129,7 +129,7 @@ fn a_profile_without_records_is_a_row_too() {
     let orders =
         table("shop.orders", "_seq _pk _node _order_id _order_at _order_currency _order_net _order_status\n1 a 1 a 1 EUR 5 paid");
     let traits = [aggregate("orders", "orders", "count(*)"), aggregate("spent", "orders", "sum(\"net\")")];
-    let snapshot = snapshot_query(&sources(std::slice::from_ref(&orders)), &traits, &BTreeMap::new()).unwrap();
+    let snapshot = snapshot_query(&sources(std::slice::from_ref(&orders)), &traits, &BTreeMap::new(), &BTreeMap::new()).unwrap();
 
     assert_eq!(run_snapshot("*", snapshot, &[orders, assignments("1=A 2=B")]), ["A|1|5.000000", "B|0|-"]);
 }
@@ -147,7 +147,7 @@ fn many_tables_attributes_and_traits_are_one_snapshot() {
     };
     let mut cases: Vec<Case> = (0..8).flat_map(|number| [shop(number), lines(number)]).collect();
     let traits = [aggregate("orders", "orders", "count(*)"), aggregate("lines", "lines", "count(*)")];
-    let snapshot = snapshot_query(&sources(&cases), &traits, &BTreeMap::new()).unwrap();
+    let snapshot = snapshot_query(&sources(&cases), &traits, &BTreeMap::new(), &BTreeMap::new()).unwrap();
     cases.push(assignments("1=A"));
 
     assert_eq!(run_snapshot("\"orders\", \"lines\", \"a7\"", snapshot, &cases), ["8|8|x"]);
@@ -187,9 +187,9 @@ fn sealed_values_are_not_compared_whatever_the_file_says() {
     let cases = [table("shop.customers", customers).with_attributes(&["mail"])];
     let longest = || Survivorship { strategy: Strategy::Longest, ..Survivorship::default() };
 
-    let own = snapshot_query(&sources(&cases), &[], &BTreeMap::from([("mail".to_owned(), longest())]));
+    let own = snapshot_query(&sources(&cases), &[], &BTreeMap::from([("mail".to_owned(), longest())]), &BTreeMap::new());
     assert_eq!(own.unwrap_err().code, "E0767");
-    let all = snapshot_query(&sources(&cases), &[], &BTreeMap::from([("default".to_owned(), longest())]));
+    let all = snapshot_query(&sources(&cases), &[], &BTreeMap::from([("default".to_owned(), longest())]), &BTreeMap::new());
     assert!(all.is_ok(), "a default is for the attributes that it can choose for");
 }
 
@@ -221,4 +221,34 @@ fn no_connection_and_no_age_hides_a_no_from_the_strictest() {
     let rule = Survivorship { strategy, prefer: vec!["crm".to_owned()], max_age_ms: Some(86_400_000) };
 
     assert_eq!(values(&["news"], &cases, &BTreeMap::from([("default".to_owned(), rule)])), ["A|false"]);
+}
+
+#[test]
+fn a_pinned_record_wins_over_every_rule_while_it_says_something() {
+    let shop = "_seq _pk _node _at city
+                1    a   1     1   Lyon
+                2    b   2     2   -
+                3    c   4     9   Nice";
+    let crm = "_seq _pk _node _at city
+               4    x   3     3   Lille
+               5    y   3     4   Lens";
+    let tables = [table("shop.customers", shop).with_attributes(&["city"]), table("crm.people", crm).with_attributes(&["city"])];
+    let rule = |strategy| Survivorship { strategy, prefer: vec!["crm".to_owned()], max_age_ms: Some(86_400_000 * 97) };
+    let cases = [
+        ("city: 9", Strategy::MostRecent, "A|Lens"),
+        ("city: 1", Strategy::MostRecent, "A|Lyon"),
+        ("city: 2", Strategy::MostRecent, "A|Lens"),
+        ("city: 2 1", Strategy::MostRecent, "A|Lyon"),
+        ("city: 4 1", Strategy::MostRecent, "A|Nice"),
+        ("city: 1 4", Strategy::Union, "A|Lyon"),
+        ("city: 3", Strategy::Union, "A|Lens, Lille"),
+    ];
+    for (pinned, strategy, expected) in cases {
+        let rules = BTreeMap::from([("city".to_owned(), rule(strategy))]);
+        let counts = BTreeMap::from([("city".to_owned(), pinned.split_whitespace().count() - 1)]);
+        let snapshot = snapshot_query(&sources(&tables), &[], &rules, &counts).unwrap();
+        let given = [tables.to_vec(), vec![pins(pinned), assignments("1=A 2=A 3=A 4=A")]].concat();
+
+        assert_eq!(run_snapshot("\"profile\", \"city\"", snapshot, &given), [expected], "{pinned} {strategy:?}");
+    }
 }

@@ -24,7 +24,7 @@ fn shop_orders() -> Case {
 
 fn computed(traits: &[PreparedTrait], cases: &[Case]) -> Vec<String> {
     let tables: Vec<Case> = cases.iter().filter(|case| case.source.stream != "assignments").cloned().collect();
-    run_snapshot("*", snapshot_query(&sources(&tables), traits, &BTreeMap::new()).unwrap(), cases)
+    run_snapshot("*", snapshot_query(&sources(&tables), traits, &BTreeMap::new(), &BTreeMap::new()).unwrap(), cases)
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn given_values_become_columns_beside_counted_ones() {
     let values = table(GIVEN, "_seq _t0:integer _t2:text\n1 555 low\n2 - high\n3 - -");
     let traits = [given("rfm"), aggregate("orders", "orders", "count(*)"), given("churn")];
     let tables = [shop_orders()];
-    let query = snapshot_query(&sources(&tables), &traits, &BTreeMap::new()).unwrap();
+    let query = snapshot_query(&sources(&tables), &traits, &BTreeMap::new(), &BTreeMap::new()).unwrap();
 
     let rows = run_snapshot("*", query, &[shop_orders(), values, assignments("1=A 2=A 3=B 4=C")]);
 

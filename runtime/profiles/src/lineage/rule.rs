@@ -26,8 +26,15 @@ pub fn attribute_rules(
     sources: &[TableSource],
     survivorship: &BTreeMap<String, Survivorship>,
 ) -> Result<BTreeMap<String, AttributeRule>> {
-    let attributes = attributes_of(sources, survivorship)?;
+    let attributes = attributes_of(sources, survivorship, &BTreeMap::new())?;
     Ok(attributes.into_iter().map(|attribute| (attribute.name.to_owned(), attribute.rule())).collect())
+}
+
+/// The function of a query that gives, of a node, the place of its pin among those of an attribute, newest first from 0; null
+/// where it has none.
+#[must_use]
+pub fn pin_function(attribute: &str) -> String {
+    format!("pin_of/{attribute}")
 }
 
 impl AttributeRule {
