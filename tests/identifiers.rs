@@ -12,6 +12,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         rule("identifiers: too many values leave the one seen last out and the rest joins", a_file_with_too_many_values),
         rule("identifiers: in a project the same is left out in any batches, and told", a_project_with_too_many_values),
+        rule("identifiers: a mailbox of a function joins with another piece of evidence", a_mailbox_of_a_function),
         rule("identifiers: a device belongs to the person first seen with it, in any batches", a_device_of_two_persons),
     ]
 }
@@ -95,6 +96,49 @@ fn a_device_of_two_persons() -> Result<(), Failed> {
             ended.expect(0)?;
             same("why they are apart", apart[0]["reason"].as_str(), Some(reason))?;
         }
+    }
+    Ok(())
+}
+
+/// Two who agree by name share an office's mailbox with a stranger and with one who says nothing; two others share an address.
+const OFFICE: [&str; 6] = [
+    "a,,info@x.test,,2024-01-01T00:00:00Z,Ann,Lee",
+    "b,,Info@X.test,,2024-01-02T00:00:00Z,Ann,Lee",
+    "c,,info@x.test,,2024-01-03T00:00:00Z,Bo,Fox",
+    "d,,info@x.test,,2024-01-04T00:00:00Z,,",
+    "e,,eve@x.test,,2024-01-05T00:00:00Z,Eve,Day",
+    "f,,eve@x.test,,2024-01-06T00:00:00Z,,",
+];
+
+fn a_mailbox_of_a_function() -> Result<(), Failed> {
+    let rules = |preset: &str| {
+        format!(
+            "version: 1\nidentifiers:\n  account: {{}}\n  email: {{ presets: [{preset}] }}\n  device: {{}}\n\
+             attributes: {{ given: {{ is: given_name }}, family: {{ is: family_name }} }}\n\
+             rules: [{{ name: same email, all: [email], compare: {{ names: compatible }} }}]\n"
+        )
+    };
+    let header = format!("{HEADER},given,family");
+    let cases = [("weak_role_mailboxes", ["ab", "c", "d", "ef"].as_slice()), ("role_mailboxes", &["a", "b", "c", "d", "ef"])];
+    for (preset, expected) in cases {
+        let file = Project::new();
+        file.write("rules.yaml", &rules(preset)).write("records.csv", &format!("{header}\n{}\n", OFFICE.join("\n")));
+        same(preset, groups_of_file(&file)?.1, expected.iter().map(|ids| (*ids).to_owned()).collect())?;
+    }
+    let project = project_of(&rules("weak_role_mailboxes"));
+    let pipeline = project.read("pipelines/in.yaml").replace("seen_at: seen_at }", "given: given, family: family }");
+    let names = "        given: { type: text, pii: name }\n        family: { type: text, pii: name }\n";
+    let connection = format!("{}{names}", project.read("connections/shop.yaml"));
+    project.write("pipelines/in.yaml", &pipeline).write("connections/shop.yaml", &connection);
+    for (at, rows) in [&OFFICE[2..], &OFFICE[..1], &OFFICE[1..2]].into_iter().enumerate() {
+        project.write(&format!("batch-{at}.csv"), &format!("{header}\n{}\n", rows.join("\n")));
+        project.affluent(&["run", "--quiet"]).expect(0)?;
+    }
+    for (first, records) in [("shop/a", 2), ("shop/c", 1), ("shop/d", 1), ("shop/e", 2)] {
+        let (ended, view) = project.json(&["profile", "show", first]);
+        ended.expect(0)?;
+        same(first, view["records"].as_array().map(Vec::len), Some(records))?;
+        same("identifiers", &view["identifiers"], &serde_json::json!([["email", 1]]))?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use affluent_model::batch::Rejected;
 use affluent_model::identity::{NodeId, NodeKey};
 use affluent_model::plan::{IdentifierRule, Plan};
 use affluent_model::schema::{FieldType, StreamSchema};
-use affluent_model::{Error, Result, normalize};
+use affluent_model::{Error, Result};
 use affluent_vault::{BlindIndexer, Vault};
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -108,7 +108,7 @@ impl Admitter {
         }
         let mut identifiers = Vec::new();
         for rule in mapping.iter().flat_map(|mapping| &mapping.identifiers) {
-            identifiers.push((rule.clone(), vault.blind_indexer(&rule.name)?));
+            identifiers.push((rule.clone(), vault.blind_indexer(rule.kind())?));
         }
         let key_is_personal = stream.primary_key.iter().any(|name| is_sealed(plan, input, name));
         let schema = output_schema(&mapped, &columns, stream.parent.as_ref());
@@ -237,7 +237,7 @@ impl Admitter {
             let values = values.as_string::<i32>();
             let mut builder = BinaryBuilder::with_capacity(values.len(), values.len() * 17);
             for row in 0..values.len() {
-                let value = if values.is_null(row) { None } else { usable(rule, values.value(row)) };
+                let value = if values.is_null(row) { None } else { rule.usable(values.value(row)) };
                 builder.append_option(value.map(|value| indexer.index(value.as_bytes())));
             }
             indexes.push(Arc::new(builder.finish()));
@@ -395,13 +395,6 @@ fn without_erased(
         }
     }
     Ok((kept, kept_keys, indexes, left))
-}
-
-/// The identifier's canonical form, unless it is blocked.
-fn usable(rule: &IdentifierRule, value: &str) -> Option<String> {
-    let canonical = normalize::identifier(&rule.name, value, &rule.normalize)?;
-    let is_blocked = rule.blocks(&canonical);
-    (!is_blocked).then_some(canonical)
 }
 
 /// The values of a key joined; `None` when one is absent.

@@ -2,6 +2,7 @@
 
 use affluent_lake::LakeQuery;
 use affluent_ledger::NodeRow;
+use affluent_model::identifier_rule::is_mark;
 use affluent_model::identity::{BlindIndex, Link, LinkVerdict, NodeId, ProfileId};
 use affluent_model::{Error, Result, normalize};
 use affluent_profiles::purchases::card::ModelCard;
@@ -181,6 +182,9 @@ impl Engine {
         let mut counts: Vec<(String, u64)> = Vec::new();
         for (kind, _) in values {
             let name = names.get(usize::from(kind)).cloned().unwrap_or_default();
+            if is_mark(&name) {
+                continue;
+            }
             match counts.last_mut() {
                 Some((last, count)) if *last == name => *count += 1,
                 _ => counts.push((name, 1)),

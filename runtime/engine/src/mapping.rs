@@ -17,7 +17,7 @@ pub(crate) const SUBJECT: &str = "_subject";
 pub(crate) struct CompiledMapping {
     program: RowProgram,
     pub(crate) has_subject: bool,
-    /// Identifier kinds in the order of the mapping; the value stands in the column `_id_<kind>` as text.
+    /// Identifier kinds in the order of the mapping, each before its mark; the value stands in the column `_id_<kind>` as text.
     pub(crate) identifiers: Vec<IdentifierRule>,
 }
 
@@ -39,7 +39,12 @@ impl CompiledMapping {
         let mut identifiers = Vec::new();
         for named in &mapping.identifiers {
             set.push((identifier_column(&named.name), named.expression.text.clone()));
-            identifiers.push(rule_of(identity, &named.name)?.clone());
+            let rule = rule_of(identity, &named.name)?;
+            identifiers.push(rule.clone());
+            if let Some(mark) = rule.mark() {
+                set.push((identifier_column(&mark.name), named.expression.text.clone()));
+                identifiers.push(mark);
+            }
         }
         let mut implied: Vec<(String, String)> = Vec::new();
         for (name, expression) in attributes_of(mapping) {

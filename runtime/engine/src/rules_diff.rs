@@ -3,6 +3,7 @@
 
 mod changes;
 
+use affluent_model::identifier_rule::mark_of;
 use affluent_model::plan::{IdentityRules, PipelineDestination};
 use affluent_model::report::ProfilesReport;
 use affluent_model::{Error, Result};
@@ -72,7 +73,7 @@ impl Engine {
         let rules = rules.unwrap_or(&self.plan.identity);
         self.refuse_unknown_attributes(rules)?;
         let names = kind_names(self)?;
-        let is_ruled = |name: &str| rules.identifiers.iter().any(|rule| rule.name == name);
+        let is_ruled = |name: &str| rules.identifiers.iter().any(|rule| rule.name == name || mark_of(&rule.name) == name);
         let kinds: Vec<(String, u16)> =
             (0..).zip(&names).filter(|(_, name)| is_ruled(name)).map(|(at, name)| (name.clone(), at)).collect();
         let files = self.ledger.unresolved_files()?;

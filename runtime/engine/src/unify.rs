@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use affluent_lake::{LakeQuery, LakeTable};
 use affluent_ledger::{DecisionChange, FileRow, Lease, NodeRow, ResolutionCommit, Unknown};
 use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, LinkVerdict, NodeId};
-use affluent_model::plan::IdentityRules;
+use affluent_model::plan::{IdentifierRule, IdentityRules};
 use affluent_model::report::ProfilesReport;
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
@@ -276,7 +276,9 @@ pub(crate) fn resolve_node(node: NodeRow) -> ResolveNode {
 }
 
 fn kind_numbers(engine: &Engine) -> Result<Vec<(String, u16)>> {
-    let names: Vec<String> = engine.plan.identity.identifiers.iter().map(|rule| rule.name.clone()).collect();
+    let rules = &engine.plan.identity.identifiers;
+    let marks = rules.iter().filter_map(IdentifierRule::mark).map(|mark| mark.name);
+    let names: Vec<String> = rules.iter().map(|rule| rule.name.clone()).chain(marks).collect();
     let numbers = engine.ledger.identifier_kinds(&names)?;
     Ok(names.into_iter().zip(numbers).collect())
 }

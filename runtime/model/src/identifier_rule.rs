@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::normalize::matches_pattern;
+use crate::junk::BlockPreset;
+use crate::normalize::{self, matches_pattern};
 use crate::plan::{IdentifierRule, IdentityLimits, NormalizeOptions};
 
 /// Values of one kind that a profile may have, where the file does not say.
@@ -76,6 +77,8 @@ impl Default for IdentifierRule {
             normalize: NormalizeOptions::default(),
             blocked: Vec::new(),
             presets: Vec::new(),
+            weak_mailboxes: false,
+            mailbox_of: None,
         }
     }
 }
@@ -84,7 +87,68 @@ impl IdentifierRule {
     /// True when a canonical value is never an edge.
     #[must_use]
     pub fn blocks(&self, canonical: &str) -> bool {
-        self.presets.iter().any(|preset| preset.holds(&self.name, canonical))
+        self.presets.iter().any(|preset| preset.holds(self.kind(), canonical))
             || self.blocked.iter().any(|pattern| matches_pattern(pattern, canonical))
+    }
+
+    /// The kind whose values these are: of a mark that which it marks.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.mailbox_of.as_deref().unwrap_or(&self.name)
+    }
+
+    /// The canonical form of a value that is an edge; `None` for what is no value of the kind, or is blocked.
+    #[must_use]
+    pub fn usable(&self, value: &str) -> Option<String> {
+        let canonical = normalize::identifier(self.kind(), value, &self.normalize)?;
+        let is_taken = self.mailbox_of.is_none() || BlockPreset::RoleMailboxes.holds(self.kind(), &canonical);
+        (is_taken && !self.blocks(&canonical)).then_some(canonical)
+    }
+
+    /// True for a usable value that never joins on its own.
+    #[must_use]
+    pub fn is_weak_mailbox(&self, canonical: &str) -> bool {
+        self.weak_mailboxes && BlockPreset::RoleMailboxes.holds(self.kind(), canonical)
+    }
+
+    /// Where mailboxes of a function are weak: a kind of its own with an edge for each of them beside that of the kind itself,
+    /// under the same blind index. Who resolves sees no values, and knows by these edges which are weak.
+    #[must_use]
+    pub fn mark(&self) -> Option<Self> {
+        self.weak_mailboxes.then(|| Self { name: mark_of(&self.name), mailbox_of: Some(self.name.clone()), ..self.clone() })
+    }
+}
+
+/// What ends the name of a mark: no name of a kind can.
+const MARK: &str = "~mailbox";
+
+/// The name of a kind's mark.
+#[must_use]
+pub fn mark_of(kind: &str) -> String {
+    format!("{kind}{MARK}")
+}
+
+/// True for the name of a mark.
+#[must_use]
+pub fn is_mark(kind: &str) -> bool {
+    kind.ends_with(MARK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_takes_the_usable_mailboxes_of_a_function_alone() {
+        let blocked = vec!["sales@*".to_owned()];
+        let rule = IdentifierRule { name: "email".to_owned(), weak_mailboxes: true, blocked, ..IdentifierRule::default() };
+        let mark = rule.mark().unwrap();
+        let cases = [("Info@X.test", Some("info@x.test")), ("ann@x.test", None), ("sales@x.test", None), ("info", None)];
+        for (value, expected) in cases {
+            assert_eq!(mark.usable(value).as_deref(), expected, "{value}");
+            assert!(expected.is_none() || rule.usable(value).as_deref() == expected, "{value}");
+        }
+        assert!(is_mark(&mark.name) && !is_mark("email") && mark.kind() == "email");
+        assert_eq!(IdentifierRule::default().mark().map(|mark| mark.name), None);
     }
 }

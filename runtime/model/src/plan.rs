@@ -388,6 +388,10 @@ pub struct IdentifierRule {
     pub blocked: Vec<String>,
     /// Shipped lists of such values.
     pub presets: Vec<BlockPreset>,
+    /// Mailboxes of a function (`info@`) never join on their own.
+    pub weak_mailboxes: bool,
+    /// Of a mark ([`IdentifierRule::mark`]): the kind whose mailboxes of a function it tells.
+    pub mailbox_of: Option<String>,
 }
 
 /// How a value becomes its canonical form.

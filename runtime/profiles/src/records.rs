@@ -7,8 +7,8 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
+use affluent_model::identifier_rule::mark_of;
 use affluent_model::identity::{BlindIndex, Edge, NodeId};
-use affluent_model::normalize;
 use affluent_model::plan::{IdentifierRule, IdentityRules};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 use sha2::{Digest, Sha256};
@@ -77,7 +77,7 @@ impl<'a> Records<'a> {
         }
         Ok(Self {
             rules,
-            kinds: rules.identifiers.iter().map(|rule| rule.name.clone()).collect(),
+            kinds: rules.identifiers.iter().map(|rule| rule.name.clone()).chain(marks(rules)).collect(),
             compared: rules.compared(),
             evidence: (!attributes.is_empty()).then(|| Evidence::new(&rules.attributes)),
             columns: Columns { id, at, identifiers, attributes },
@@ -96,9 +96,15 @@ impl<'a> Records<'a> {
         self.nodes.push(ResolveNode { node, key: digest(u16::MAX, id), first_seen_ms: 0, profile: None });
         self.ids.push_str(id);
         self.id_ends.push(u32::try_from(self.ids.len()).unwrap_or(u32::MAX));
-        for ((kind, rule), column) in (0..).zip(&self.rules.identifiers).zip(&self.columns.identifiers) {
-            if let Some(canonical) = usable(rule, field(*column)) {
-                self.edges.push(Edge { node, kind, value: digest(kind, &canonical), seen_at_us });
+        let rules = self.rules;
+        for ((kind, rule), column) in (0..).zip(&rules.identifiers).zip(&self.columns.identifiers) {
+            let value = field(*column);
+            let Some(canonical) = rule.usable(value).filter(|_| !value.is_empty()) else { continue };
+            let edge = Edge { node, kind, value: digest(kind, &canonical), seen_at_us };
+            self.edges.push(edge);
+            if rule.is_weak_mailbox(&canonical) {
+                let mark = self.kinds.iter().position(|name| *name == mark_of(&rule.name)).and_then(|at| u16::try_from(at).ok());
+                self.edges.extend(mark.map(|kind| Edge { kind, ..edge }));
             }
         }
         if let Some(evidence) = &mut self.evidence {
@@ -169,11 +175,9 @@ fn observed_at_us(value: &str) -> i64 {
     }
 }
 
-fn usable(rule: &IdentifierRule, value: &str) -> Option<String> {
-    if value.is_empty() {
-        return None;
-    }
-    normalize::identifier(&rule.name, value, &rule.normalize).filter(|canonical| !rule.blocks(canonical))
+/// Names of the kinds that tell which values are weak.
+fn marks(rules: &IdentityRules) -> impl Iterator<Item = String> {
+    rules.identifiers.iter().filter_map(IdentifierRule::mark).map(|mark| mark.name)
 }
 
 /// Sixteen bytes of SHA-256 after a version: no two values meet by chance, and their order has nothing to do with what

@@ -155,8 +155,18 @@ pub(super) fn records(raw: Option<&RawRecords>, known: &[&str], report: &mut Fil
 
 pub(super) fn presets(raw: Option<&Vec<RawPreset>>) -> Vec<BlockPreset> {
     let preset = |raw: &RawPreset| match raw {
-        RawPreset::RoleMailboxes => BlockPreset::RoleMailboxes,
-        RawPreset::Junk => BlockPreset::Junk,
+        RawPreset::RoleMailboxes => Some(BlockPreset::RoleMailboxes),
+        RawPreset::WeakRoleMailboxes => None,
+        RawPreset::Junk => Some(BlockPreset::Junk),
     };
-    raw.into_iter().flatten().map(preset).collect()
+    raw.into_iter().flatten().filter_map(preset).collect()
+}
+
+/// Refuses mailboxes of a function that would be blocked and weak at once.
+pub(super) fn check_presets(name: &Placed<String>, presets: Option<&[RawPreset]>, report: &mut FileReport) {
+    let has = |preset| presets.is_some_and(|presets| presets.contains(&preset));
+    if has(RawPreset::RoleMailboxes) && has(RawPreset::WeakRoleMailboxes) {
+        let message = format!("`{}` blocks mailboxes of a function, and lets them join with other evidence", name.as_str());
+        report.add_help(mistake::COMBINATION, name.place(), message, "keep `role_mailboxes` or `weak_role_mailboxes`");
+    }
 }

@@ -13,6 +13,7 @@ use crate::mistake::{self, FileReport};
 use crate::near;
 use crate::node::Place;
 use crate::placed::{Named, Placed};
+use crate::raw::matching::RawPreset;
 use crate::raw::profiles::{
     RawIdentifier, RawIdentity, RawMaximum, RawMaximumPer, RawPeriod, RawRule, RawSegment, RawSegments, RawStrip, RawWhenKnown,
 };
@@ -42,6 +43,7 @@ pub(crate) fn identity(raw: &RawIdentity, root: &Path, report: &mut FileReport) 
     }
     for (name, identifier) in raw.identifiers.iter().flat_map(Named::iter) {
         let place_in_file = u32::try_from(identifiers.len() + 1).unwrap_or(u32::MAX);
+        matching::check_presets(name, identifier.presets.as_deref(), report);
         identifiers.push(identifier_rule(name.to_string(), identifier, place_in_file, limits));
     }
     identifiers.sort_by_key(|identifier| identifier.priority);
@@ -100,6 +102,8 @@ fn identifier_rule(name: String, raw: &RawIdentifier, place_in_file: u32, limits
         },
         blocked: texts(raw.block.as_ref()),
         presets: matching::presets(raw.presets.as_ref()),
+        weak_mailboxes: raw.presets.iter().flatten().any(|preset| *preset == RawPreset::WeakRoleMailboxes),
+        mailbox_of: None,
     }
 }
 

@@ -117,12 +117,15 @@ pub(crate) struct RawRecords {
     pub(crate) columns: Option<Named<Placed<String>>>,
 }
 
-/// A shipped list of values that join nothing.
+/// A shipped list of values that join nothing, or not on their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RawPreset {
-    /// `info@`, `sales@`, `noreply@`.
+    /// `info@`, `sales@`, `noreply@` join nothing.
     RoleMailboxes,
-    /// `test@test.com`, `0000000000`, `null`.
+    /// `info@`, `sales@`, `noreply@` join only where a rule asks for something else too: another identifier, or a comparison in
+    /// which both sides agree. Of records that were read before, after `run --full`.
+    WeakRoleMailboxes,
+    /// `test@test.com`, `0000000000`, `null` join nothing.
     Junk,
 }

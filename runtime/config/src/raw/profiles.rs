@@ -79,7 +79,7 @@ pub(crate) struct RawIdentifier {
     /// Values that join nothing; `*` stands for any text: `noreply@*`.
     #[schemars(extend("items" = { "type": "string", "x-affluent": "filled" }))]
     pub(crate) block: Option<Vec<Placed<String>>>,
-    /// Shipped lists of values that join nothing.
+    /// Shipped lists of values that join nothing, or not on their own.
     pub(crate) presets: Option<Vec<RawPreset>>,
 }
 

@@ -4,9 +4,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use affluent_ledger::Neighbourhood;
+use affluent_model::Result;
 use affluent_model::identity::{BlindIndex, Edge, NodeId, NodeKey, ProfileId};
 use affluent_model::plan::{IdentifierRule, IdentityRules};
-use affluent_model::{Result, normalize};
 use affluent_profiles::assess::propose::identifiers;
 use affluent_profiles::assess::report::{IdentifierCandidate, KnownValues, MatchForecast, StreamAssessment};
 use affluent_profiles::assess::stream::StreamCount;
@@ -205,8 +205,8 @@ fn may_be(candidate: &IdentifierCandidate, rule: &IdentifierRule) -> bool {
 
 fn index(count: &StreamCount, field: &str, rule: &IdentifierRule, indexer: &BlindIndexer) -> Vec<Option<BlindIndex>> {
     let usable = |value: &str| {
-        let canonical = normalize::identifier(&rule.name, value, &rule.normalize)?;
-        (!rule.blocks(&canonical)).then(|| indexer.index(canonical.as_bytes()))
+        let canonical = rule.usable(value).filter(|canonical| !rule.is_weak_mailbox(canonical))?;
+        Some(indexer.index(canonical.as_bytes()))
     };
     count.held(field).map(|held| held.values().map(usable).collect()).unwrap_or_default()
 }

@@ -127,6 +127,8 @@ pub(super) struct ValueIndex {
     carriers_seen_at: Vec<i64>,
     /// Node → since when it is known, `i64::MAX` = it is not; empty where no rule asks.
     known_since: Vec<i64>,
+    /// Values that never join on their own, ascending.
+    weak: Vec<ValueRank>,
 }
 
 /// Who is not known.
@@ -142,10 +144,17 @@ impl ValueIndex {
             index.known_since = vec![NEVER; order.len()];
         }
         let blocked_before = sorted_blocked(input.blocked);
+        let marked = marked_values(input.edges, rules);
         let mut blocked = Vec::new();
         let is_one = |a: &Entry, b: &Entry| a.key == b.key && (is_key_enough || same_value(input.edges, a, b));
         for run in entries.chunk_by(is_one) {
+            let value = narrow(index.len());
             index.admit(run, input.edges, rules, &blocked_before, &mut blocked);
+            let is_marked = |edge: &Edge| marked.binary_search(&(edge.kind, edge.value)).is_ok();
+            let sample = || run.first().and_then(|entry| input.edges.get(entry.edge as usize));
+            if !marked.is_empty() && narrow(index.len()) > value && sample().is_some_and(is_marked) {
+                index.weak.push(value);
+            }
         }
         (index, blocked)
     }
@@ -222,6 +231,11 @@ impl ValueIndex {
         self.samples.len()
     }
 
+    /// True for a value that never joins on its own.
+    pub(super) fn is_weak(&self, value: ValueRank) -> bool {
+        self.weak.binary_search(&value).is_ok()
+    }
+
     /// The values of a kind, in order.
     pub(super) fn values_of(&self, kind: KindRank) -> Range<ValueRank> {
         self.kind_values.get(usize::from(kind)).cloned().unwrap_or(0..0)
@@ -254,6 +268,19 @@ impl ValueIndex {
         let edge = self.samples.get(value as usize).and_then(|edge| edges.get(*edge as usize));
         edge.map_or((NO_KIND, [0; 17]), |edge| (edge.kind, edge.value))
     }
+}
+
+/// The values that edges of marks tell to be weak, by the number of the kind itself; sorted.
+fn marked_values(edges: &[Edge], rules: &RuleSet) -> Vec<(u16, BlindIndex)> {
+    let marks: Vec<(u16, u16)> = rules.kinds.iter().filter_map(|kind| Some((kind.mark?, kind.number?))).collect();
+    if marks.is_empty() {
+        return Vec::new();
+    }
+    let of_kind = |edge: &Edge| marks.iter().find(|(mark, _)| *mark == edge.kind).map(|(_, kind)| (*kind, edge.value));
+    let mut marked: Vec<(u16, BlindIndex)> = edges.iter().filter_map(of_kind).collect();
+    marked.sort_unstable();
+    marked.dedup();
+    marked
 }
 
 /// The edges that count, by value and node; true when entries with equal keys have equal values.

@@ -6,7 +6,7 @@ use super::excess::Basis;
 use super::index::{NodeRank, ValueIndex, ValueRank};
 use super::judge::{Judge, Strength};
 use super::known::{Policy, may_join};
-use super::propose::{NO_VALUE, Proposal, groups};
+use super::propose::{NO_VALUE, Proposal, groups, stands_alone};
 use super::rules::{Check, Refusal, Rule, Score};
 use crate::evidence::Evidence;
 use crate::evidence::names::NameJudge;
@@ -54,7 +54,8 @@ pub(super) fn propose_checked(
     } else {
         let each = |_: &mut Components<'_>, carriers: &[NodeRank], value| {
             let known = pairs.len();
-            pairs_of_value(&rule.checks, carriers, value, field.judge, &mut pairs);
+            let is_weak = stands_alone(rule) && index.is_weak(value);
+            pairs_of_value(&rule.checks, carriers, (value, is_weak), field.judge, &mut pairs);
             if let Some(owner) = policy.and_then(|policy| policy.owner(value, index)) {
                 let of_value = pairs.split_off(known).into_iter();
                 pairs.extend(of_value.filter(|pair| may_join(owner, index, pair.nodes)));
@@ -75,14 +76,21 @@ pub(super) fn propose_checked(
 }
 
 /// The pairs among the carriers of one value. Where two of them contradict, the value is shared by several persons and
-/// says nothing of those who say nothing themselves.
-fn pairs_of_value(checks: &[Check], carriers: &[NodeRank], value: ValueRank, judge: &Judge<'_>, pairs: &mut Vec<Pair>) {
+/// says nothing of those who say nothing themselves; nor does a weak value.
+fn pairs_of_value(
+    checks: &[Check],
+    carriers: &[NodeRank],
+    (value, is_weak): (ValueRank, bool),
+    judge: &Judge<'_>,
+    pairs: &mut Vec<Pair>,
+) {
     let neighbours = || {
         carriers.iter().enumerate().flat_map(move |(at, node)| {
             carriers.iter().take(at).skip(at.saturating_sub(PARTNERS_MAX)).map(move |before| (*before, *node))
         })
     };
-    let is_shared = Judge::lets_the_silent_pass(checks) && neighbours().any(|(a, b)| judge.contradicts_by(checks, a, b));
+    let is_shared =
+        is_weak || Judge::lets_the_silent_pass(checks) && neighbours().any(|(a, b)| judge.contradicts_by(checks, a, b));
     let silent_max: Strength = if is_shared { 0 } else { Strength::MAX };
     for (a, b) in neighbours() {
         let Some(strength) = judge.pass(checks, a, b).filter(|strength| *strength > 0 || silent_max > 0) else { continue };

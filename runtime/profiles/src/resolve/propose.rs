@@ -52,6 +52,9 @@ pub(super) fn propose(
             (None, _) if rule.checks.is_empty() => {
                 let basis = Basis { rule: rule_at, kinds: &rule.kinds, policy: Policy::of(rule, rules) };
                 let each = |components: &mut Components<'_>, carriers: &[NodeRank], value| {
+                    if stands_alone(rule) && index.is_weak(value) {
+                        return;
+                    }
                     let owner = basis.policy.and_then(|policy| policy.owner(value, index));
                     match owner.filter(|owner| carriers.contains(owner)) {
                         Some(owner) => {
@@ -66,6 +69,11 @@ pub(super) fn propose(
         }
     }
     (proposals, models)
+}
+
+/// True when one identifier is all that the rule asks for besides comparisons.
+pub(super) fn stands_alone(rule: &Rule) -> bool {
+    rule.kinds.len() == 1
 }
 
 /// The nodes that share a value of every kind of the rule, group by group, with the value of the best kind. Identifiers that

@@ -1,6 +1,6 @@
 //! Identity rules made ready for resolution: identifier kinds by rank (best priority first) and match rules over ranks.
 
-use affluent_model::identifier_rule::{Period, WhenKnown};
+use affluent_model::identifier_rule::{Period, WhenKnown, mark_of};
 use affluent_model::matching::{Comparison, ScoreRule, Subject, Test};
 use affluent_model::plan::{IdentifierRule, IdentityRules};
 
@@ -42,6 +42,8 @@ pub(super) struct Kind {
     /// What it says of known persons; `None` = it makes a node known.
     pub(super) anonymous: Option<WhenKnown>,
     weak: bool,
+    /// The ledger's number of the kind whose edges tell which of its values are weak.
+    pub(super) mark: Option<u16>,
 }
 
 /// A match rule: nodes that share a value of each of these kinds, and pass all checks or reach the score, are one profile.
@@ -92,17 +94,19 @@ impl RuleSet {
     pub(super) fn compile(identity: &IdentityRules, kind_names: &[String]) -> Self {
         let mut identifiers: Vec<&IdentifierRule> = identity.identifiers.iter().collect();
         identifiers.sort_by_key(|identifier| identifier.priority);
+        let number = |kind: &str| kind_names.iter().position(|name| name == kind).and_then(|at| u16::try_from(at).ok());
         let kinds: Vec<Kind> = identifiers
             .into_iter()
             .map(|identifier| Kind {
                 name: identifier.name.clone(),
-                number: kind_names.iter().position(|name| *name == identifier.name).and_then(|at| u16::try_from(at).ok()),
+                number: number(&identifier.name),
                 values_max: identifier.values_max,
                 values_per: identifier.values_per,
                 unique: identifier.unique,
                 fanout_max: identifier.fanout_max,
                 anonymous: identifier.anonymous,
                 weak: identifier.weak,
+                mark: identifier.weak_mailboxes.then(|| number(&mark_of(&identifier.name))).flatten(),
             })
             .collect();
         let rules = if identity.rules.is_empty() { one_rule_per_kind(&kinds) } else { named_rules(identity, &kinds) };

@@ -148,6 +148,27 @@ fn a_weak_identifier_joins_only_together_with_another() {
 }
 
 #[test]
+fn a_weak_value_joins_only_together_with_another_identifier() {
+    let groups = |rules: &IdentityRules, edges: &[(u8, u16, u8)]| {
+        let mut rules = rules.clone();
+        rules.identifiers[1].weak_mailboxes = true;
+        let kinds: Vec<String> = KINDS.map(str::to_owned).into_iter().chain(["email~mailbox".to_owned()]).collect();
+        let edges: Vec<Edge> = edges.iter().map(|(carrier, kind, number)| edge(*carrier, *kind, *number)).collect();
+        let nodes = [node(1), node(2), node(3)];
+        resolve(&ResolveInput { rules: &rules, kinds: &kinds, nodes: &nodes, edges: &edges, blocked: &[] }).created.len()
+    };
+    let both = with_rules(&[("email", &["email"]), ("both", &["email", "phone"])]);
+    // Kind 4 marks value 7, at one of those who carry it.
+    let office = [(1, 1, 7), (2, 1, 7), (3, 1, 7), (2, 4, 7)];
+    let with_phone = [office.as_slice(), &[(1, 2, 9), (3, 2, 9)]].concat();
+
+    assert_eq!(groups(&rules(), &office[..3]), 1, "an address of a person");
+    assert_eq!(groups(&rules(), &office), 3, "one of a function");
+    assert_eq!(groups(&both, &office), 3);
+    assert_eq!(groups(&both, &with_phone), 2, "one of a function and a number");
+}
+
+#[test]
 fn a_rule_over_two_kinds_needs_both_shared_by_the_same_nodes() {
     let rules = with_rules(&[("both", &["phone", "email"])]);
     let edges = [(1, 1, 7), (2, 1, 7), (3, 1, 7), (1, 2, 9), (3, 2, 9), (2, 2, 8)];
