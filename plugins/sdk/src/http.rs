@@ -183,17 +183,55 @@ pub struct Meaning {
     kind: ErrorKind,
     code: &'static str,
     message: &'static str,
+    word: Option<(&'static str, &'static str)>,
+    wait_ms: Option<u64>,
 }
 
 impl Meaning {
     /// These statuses are an error of this kind, with a code and a message for operators.
     pub const fn new(statuses: &'static [u16], kind: ErrorKind, code: &'static str, message: &'static str) -> Self {
-        Self { statuses, kind, code, message }
+        Self { statuses, kind, code, message, word: None, wait_ms: None }
+    }
+
+    /// Only where the answer holds this word at a pointer (RFC 6901): what its status means depends on it. Put it before the
+    /// meaning that the status has otherwise. A [`Service`] lets the host repeat a request only after it has seen the answer
+    /// itself, so that a limit of the day ends the run as paused instead of being waited for.
+    ///
+    /// ```
+    /// use affluent_sdk::http::{self, Meaning};
+    /// use affluent_sdk::{ErrorKind, testing};
+    ///
+    /// const SPENT: Meaning = Meaning::new(&[429], ErrorKind::RateLimited, "shop.daily", "the requests of this day are used up")
+    ///     .when("/policy", "DAILY")
+    ///     .wait_ms(3_600_000);
+    ///
+    /// testing::on_http(|_| Ok(testing::response(429, r#"{"policy": "DAILY"}"#)));
+    /// let error = http::get("https://shop.test").send()?.error_by(&[SPENT]).expect_err("it is spent");
+    /// assert_eq!((error.code.as_str(), error.retry_after_ms), ("shop.daily", Some(3_600_000)));
+    /// # Ok::<(), affluent_sdk::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn when(self, pointer: &'static str, word: &'static str) -> Self {
+        Self { word: Some((pointer, word)), ..self }
+    }
+
+    /// The wait, in milliseconds, where the answer names none.
+    #[must_use]
+    pub const fn wait_ms(self, ms: u64) -> Self {
+        Self { wait_ms: Some(ms), ..self }
+    }
+
+    fn is_of(&self, answer: &Response) -> bool {
+        self.statuses.contains(&answer.status())
+            && self.word.is_none_or(|(pointer, word)| {
+                let body: serde_json::Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+                json::text(&body, pointer) == word
+            })
     }
 }
 
-/// Where an error answer lists its reasons (RFC 6901): a list, and in each entry a code and the place it is about. Only these
-/// are ever shown: a service's words can repeat what was sent.
+/// Where an error answer lists its reasons (RFC 6901): a list, or a text that has one in JSON behind its words, and in each entry
+/// a code and the place it is about. Only these are ever shown: a service's words can repeat what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reasons {
     /// The list.
@@ -216,7 +254,10 @@ impl Reasons {
         let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
         let word = |entry, pointer| json::word(json::text(entry, pointer));
         let shown = |entry| format!("`{}` at `{}`", word(entry, self.code), word(entry, self.place));
-        let reasons: Vec<String> = json::list(&answer, self.list).iter().take(Self::SHOWN_MAX).map(shown).collect();
+        let text = json::text(&answer, self.list);
+        let in_text = text.find('[').and_then(|start| text.get(start..)).and_then(|list| serde_json::from_str(list).ok());
+        let entries = in_text.unwrap_or_else(|| json::list(&answer, self.list).to_vec());
+        let reasons: Vec<String> = entries.iter().take(Self::SHOWN_MAX).map(shown).collect();
         if reasons.is_empty() { error } else { error.context(&format!("refused with {}", reasons.join(", "))) }
     }
 }
@@ -286,11 +327,11 @@ impl Response {
     /// # Errors
     /// For everything but 2xx; the wait of `Retry-After` is kept.
     pub fn error_by(self, meanings: &[Meaning]) -> Result<Self> {
-        match meanings.iter().find(|meaning| !self.is_success() && meaning.statuses.contains(&self.0.status)) {
+        match meanings.iter().find(|meaning| !self.is_success() && meaning.is_of(&self)) {
             None => self.error_for_status(),
-            Some(Meaning { kind, code, message, .. }) => {
+            Some(Meaning { kind, code, message, wait_ms, .. }) => {
                 let mut error = Error::new(*kind, *code, *message);
-                error.retry_after_ms = self.retry_after_ms();
+                error.retry_after_ms = self.retry_after_ms().or(*wait_ms);
                 Err(error)
             }
         }
@@ -327,6 +368,13 @@ impl Response {
         (0.0..1e12).contains(&secs).then(|| (secs * 1_000.0).ceil() as u64)
     }
 
+    /// When the service answered, by its own clock: the `Date` header (RFC 9110), in microseconds since the epoch. `None` where
+    /// there is none.
+    pub fn date_us(&self) -> Option<i64> {
+        let since = httpdate::parse_http_date(self.header("date")?).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+        i64::try_from(since.as_micros()).ok()
+    }
+
     /// The URL of the next page by a `Link` header with `rel="next"` (RFC 8288).
     pub fn next_link(&self) -> Option<&str> {
         let header = self.header("link")?;
@@ -355,6 +403,13 @@ impl From<HttpError> for Error {
     }
 }
 
+/// A text in which everything but RFC 3986's unreserved characters is encoded, for a segment of a path.
+pub fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    percent_encode(text, &mut encoded);
+    encoded
+}
+
 /// Encodes everything but RFC 3986's unreserved characters.
 pub fn percent_encode(text: &str, out: &mut String) {
     for byte in text.bytes() {
@@ -375,6 +430,28 @@ mod tests {
         let mut response = testing::response(status, body);
         response.headers.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Response(response)
+    }
+
+    #[test]
+    fn the_time_of_an_answer_is_the_services() {
+        let dated = |date: &str| answered(200, &[("Date", date)], "").date_us();
+
+        assert_eq!(dated("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777_000_000));
+        assert_eq!((dated("soon"), answered(200, &[], "").date_us()), (None, None));
+    }
+
+    #[test]
+    fn reasons_may_stand_as_json_inside_a_text_and_values_in_it_are_not_shown() {
+        const REASONS: Reasons = Reasons { list: "/message", code: "/error", place: "/name" };
+        let told = |message: &str| {
+            let body = serde_json::json!({ "message": message }).to_string();
+            answered(400, &[], &body).error_telling(&[], REASONS).unwrap_err().message
+        };
+
+        let list = r#"[{"message":"ada@x.test is invalid","error":"INVALID_EMAIL","name":"email"}]"#;
+        let expected = "refused with `INVALID_EMAIL` at `email`: the service answered with status 400";
+        assert_eq!(told(&format!("not valid: {list}")), expected);
+        assert_eq!(told("Duplicate IDs: [ada@x.test]"), "the service answered with status 400");
     }
 
     #[test]

@@ -102,6 +102,21 @@ impl Service {
     /// # Errors
     /// As [`Request::send`], and by status as [`Response::error_by`] and [`Response::error_telling`].
     pub fn send(&self, request: Request) -> Result<Response> {
+        let words: Vec<&str> =
+            self.meanings.iter().filter(|meaning| meaning.word.is_some()).map(|meaning| meaning.code).collect();
+        if request.0.retry_safe && !words.is_empty() {
+            let first = self.send_as_it_is(request.clone().retry_safe(false));
+            let may_pass = |error: &Error| {
+                matches!(error.kind, ErrorKind::Transient | ErrorKind::RateLimited) && !words.contains(&error.code.as_str())
+            };
+            if !first.as_ref().is_err_and(may_pass) {
+                return first;
+            }
+        }
+        self.send_as_it_is(request)
+    }
+
+    fn send_as_it_is(&self, request: Request) -> Result<Response> {
         let headers = self.headers.iter();
         let request = headers.fold(request.auth(self.auth), |request, (name, value)| request.header(name, value));
         let answer = request.send()?;
@@ -111,14 +126,31 @@ impl Service {
         }
     }
 
-    /// The answer's document; null for an answer without one (204, or 202 with nothing in it).
+    /// The answer's document; null for an answer without one (204, or 202 with nothing in it). A request that may be repeated is
+    /// asked once more where its answer breaks off.
     ///
     /// # Errors
-    /// As [`Service::send`]; `transient` for a body that is no JSON.
+    /// As [`Service::send`]; `transient` (`http.body`) for a body that is no JSON.
     pub fn ask(&self, request: Request) -> Result<Value> {
+        let again = request.0.retry_safe.then(|| request.clone());
+        match (self.ask_once(request), again) {
+            (Err(error), Some(again)) if error.code == "http.body" => self.ask_once(again),
+            (answer, _) => answer,
+        }
+    }
+
+    fn ask_once(&self, request: Request) -> Result<Value> {
         let answer = self.send(request)?;
         let is_empty = answer.status() == 204 || (answer.status() == 202 && answer.body().is_empty());
         if is_empty { Ok(Value::Null) } else { answer.json() }
+    }
+
+    /// As [`Service::send`], for a request that needs scopes of the credential: an error about permissions names them.
+    ///
+    /// # Errors
+    /// As [`Service::send`].
+    pub fn send_scoped(&self, request: Request, scopes: &str) -> Result<Response> {
+        self.send(request).map_err(|error| naming(error, scopes))
     }
 
     /// As [`Service::ask`], for a request that needs scopes of the credential: an error about permissions names them.
@@ -127,6 +159,22 @@ impl Service {
     /// As [`Service::ask`].
     pub fn ask_scoped(&self, request: Request, scopes: &str) -> Result<Value> {
         self.ask(request).map_err(|error| naming(error, scopes))
+    }
+
+    /// The notes of a check that asks GETs of paths, each with the scope that it needs: the first must be granted, of each other
+    /// one that is not there is a note.
+    ///
+    /// # Errors
+    /// As [`Service::ask`]; of the first one also `permission`.
+    pub fn check_reads(&self, reads: &[(String, String)]) -> Result<Vec<String>> {
+        let mut notes = Vec::new();
+        for (number, (path, scope)) in reads.iter().enumerate() {
+            match self.ask_scoped(self.get(path), scope) {
+                Err(error) if number > 0 && error.kind == ErrorKind::Permission => notes.push(error.message),
+                answer => _ = answer?,
+            }
+        }
+        Ok(notes)
     }
 
     /// As [`Service::ask_all`], for requests that need scopes of the credential: an error about permissions names them.
@@ -183,6 +231,28 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_that_only_the_answer_tells_is_seen_before_the_host_repeats_anything() {
+        const SPENT: &[Meaning] =
+            &[Meaning::new(&[429], ErrorKind::RateLimited, "shop.daily", "spent").when("/policy", "DAILY").wait_ms(60_000)];
+        for (policy, code, wait_ms, repeats) in
+            [("DAILY", "shop.daily", 60_000, vec![false]), ("SECONDLY", "http.429", 1_000, vec![false, true])]
+        {
+            let seen = std::rc::Rc::<std::cell::RefCell<Vec<bool>>>::default();
+            let asked = std::rc::Rc::clone(&seen);
+            testing::on_http(move |request| {
+                asked.borrow_mut().push(request.retry_safe);
+                Ok(testing::response(429, &format!(r#"{{"policy":"{policy}"}}"#)))
+            });
+            let service = Service::new("https://x.test", "key").meanings(SPENT);
+
+            let error = service.ask(service.get("/a")).unwrap_err();
+
+            assert_eq!((error.code.as_str(), error.retry_after_ms), (code, Some(wait_ms)));
+            assert_eq!(*seen.borrow(), repeats);
+        }
+    }
+
+    #[test]
     fn a_refusal_for_want_of_a_permission_names_the_scopes() {
         testing::on_http(|_| Ok(testing::response(423, "")));
         let service = service();
@@ -198,6 +268,22 @@ mod tests {
         let service = service();
 
         assert_eq!(service.ask(service.get("/a")).unwrap(), Value::Null);
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_is_asked_for_again_where_that_does_no_harm() {
+        let service = service();
+        for (is_safe, code) in [(true, None), (false, Some("http.body"))] {
+            let asked = std::cell::Cell::new(0);
+            testing::on_http(move |_| {
+                asked.set(asked.get() + 1);
+                Ok(testing::response(200, if asked.get() == 1 { r#"{"a":"# } else { r#"{"a":1}"# }))
+            });
+
+            let answer = service.ask(service.post("/a", String::new()).retry_safe(is_safe));
+
+            assert_eq!(answer.err().map(|error| error.code).as_deref(), code);
+        }
     }
 
     #[test]
