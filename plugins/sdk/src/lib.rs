@@ -4,7 +4,8 @@
 //!
 //! A plugin is a type that implements [`Plugin`], and one that implements [`Source`], [`Destination`] or [`Transform`]; a macro
 //! exports them ([`export_source!`], [`export_destination!`], [`export_connector!`], [`export_transform!`]). Most services need no
-//! `Source` of their own: [`rest`] reads lists, [`graphql`] connections, both from declarations. A destination finds what it needs
+//! `Source` of their own: [`rest`] reads lists, [`graphql`] connections, [`changes`] objects that are listed once and then searched for
+//! what changed, all from declarations; [`upserts`] writes objects in batches. Any other destination finds what it needs
 //! in [`json_columns`] (rows as JSON), [`http::Service`] (requests), [`outcomes`] (which rows were refused, jobs that go on) and
 //! [`identity`] (whom a row is about).
 
@@ -12,9 +13,11 @@
 
 #[doc(hidden)]
 pub mod bindings;
+pub mod changes;
 pub mod columns;
 pub mod crypto;
 pub mod date_format;
+pub mod described;
 mod error;
 #[doc(hidden)]
 pub mod export;
@@ -41,13 +44,14 @@ mod stream;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod token;
+pub mod upserts;
 pub mod values;
 
 pub use columns::{ColumnBuilder, Columns, ColumnsBuilder, Payload, Value};
 pub use error::{Error, ErrorKind, Result, RowError};
 pub use manifest::{Manifest, PluginKind};
 pub use plugin::{
-    Batch, CheckReport, Destination, Limits, Outcome, Output, Page, Part, Plugin, Position, RAW_BYTES_MAX, RejectedRow, Report,
-    RowOp, Source, Transform,
+    Account, Batch, CheckReport, Destination, Limits, Outcome, Output, Page, Part, Plugin, Position, RAW_BYTES_MAX, RejectedRow,
+    Report, RowOp, Source, Transform,
 };
 pub use stream::{Field, FieldType, Parent, PiiClass, StreamSchema, StreamSpec, SyncMode};

@@ -1,5 +1,6 @@
 //! From a service's answer to a report by row: partial failures as declarations, batches in parts, pending jobs.
 
+mod fold;
 mod partial;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plugin::{Outcome, Report};
 
+pub use fold::{Fold, KeyedRows};
 pub use partial::{PartialFailure, RowPlace, Sent};
 pub use ticket::{JobStatus, Ticket, Unfit};
 

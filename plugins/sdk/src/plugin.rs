@@ -43,6 +43,16 @@ pub struct CheckReport {
     pub notes: Vec<String>,
 }
 
+/// An account at a service, open for what sources and destinations over declarations ask of it; what it keeps lasts as long as they
+/// are open.
+pub trait Account: Sized + 'static {
+    /// As the plugin's.
+    type Config: DeserializeOwned;
+
+    /// The account of a configuration; asks nothing yet.
+    fn connect(config: &Self::Config) -> Self;
+}
+
 /// One open reader of one stream.
 pub trait Source: Sized + 'static {
     /// As the plugin's.

@@ -61,6 +61,50 @@ pub enum PiiClass {
     Gender,
 }
 
+/// What names of fields usually mean in customer data, without case and separators.
+const USUAL: [(PiiClass, &[&str]); 8] = [
+    (PiiClass::Email, &["email", "emailaddress", "workemail", "secondaryemail"]),
+    (PiiClass::Phone, &["phone", "phonenumber", "mobile", "mobilephone", "homephone", "fax", "whatsapp"]),
+    (PiiClass::Name, &["firstname", "lastname", "middlename", "fullname", "surname", "salutation", "nickname"]),
+    (
+        PiiClass::Address,
+        &[
+            "address",
+            "address1",
+            "address2",
+            "street",
+            "streetaddress",
+            "city",
+            "state",
+            "zip",
+            "postalcode",
+            "country",
+            "region",
+        ],
+    ),
+    (PiiClass::BirthDate, &["birthdate", "birthday", "dateofbirth"]),
+    (PiiClass::Ip, &["ip", "ipaddress"]),
+    (PiiClass::Gender, &["gender", "sex"]),
+    (PiiClass::FreeText, &["message", "note", "notes", "comment", "comments"]),
+];
+
+impl PiiClass {
+    /// What a field of this name says about a person, for sources that learn their fields from the service and are told no
+    /// more: `first_name`, `FirstName` and `firstname` are a name. `None` for names that do not tell.
+    ///
+    /// ```
+    /// use affluent_sdk::PiiClass;
+    ///
+    /// assert_eq!(PiiClass::of_name("MobilePhone"), Some(PiiClass::Phone));
+    /// assert_eq!(PiiClass::of_name("lifecyclestage"), None);
+    /// ```
+    pub fn of_name(name: &str) -> Option<Self> {
+        let letters = name.chars().filter(|letter| !matches!(letter, '_' | '-' | ' '));
+        let plain = letters.collect::<String>().to_lowercase();
+        USUAL.iter().find(|(_, names)| names.contains(&plain.as_str())).map(|(class, _)| *class)
+    }
+}
+
 /// One field of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Field {
@@ -88,6 +132,12 @@ impl Field {
     /// A field that may be null and is not personal.
     pub fn new(name: impl Into<String>, field_type: FieldType) -> Self {
         Self { name: name.into(), field_type, nullable: true, pii: None, description: None }
+    }
+
+    /// Whether a name is one that the host takes: lower-case letters, digits and `_`, a letter first.
+    pub fn is_plain_name(name: &str) -> bool {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        name.starts_with(|first: char| first.is_ascii_lowercase()) && name.len() <= 128 && name.bytes().all(is_plain)
     }
 
     /// A record without it is refused.

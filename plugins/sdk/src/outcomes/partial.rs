@@ -144,6 +144,12 @@ impl PartialFailure {
         if refused(report) - before < failed { Err(self.untold()) } else { Ok(()) }
     }
 
+    /// The ids of all records that an answer says were taken, in its order.
+    pub fn ids(&self, answer: &Value) -> Vec<String> {
+        let taken = json::list(answer, self.list).iter().filter(|entry| self.is_success(entry));
+        taken.filter_map(|entry| self.id_of(entry)).collect()
+    }
+
     fn untold(&self) -> Error {
         Error::invalid_data("the service refused rows without telling which").code(format!("{}.untold", self.prefix))
     }

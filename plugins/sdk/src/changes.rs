@@ -1,0 +1,259 @@
+//! Sources over objects whose fields the service itself tells, and which it lets search for what changed: everything is listed
+//! once, page by page; from then on only changes are searched for. [`Changes`] says how a page is asked for, [`Objects`] what is
+//! in it, [`ChangesSource`] reads.
+//!
+//! A search goes by time and, within one instant, by id (the *seek method*): each one begins where the last page ended, never at
+//! an offset. So records that change meanwhile move nothing, and the number of results that a service lets one page through is
+//! never reached, however many changed and however many of them at once.
+//!
+//! ```
+//! use affluent_sdk::changes::{Changes, ChangesSource, Found, Objects, Span};
+//! use affluent_sdk::{Account, Field, FieldType, Result, testing};
+//! use serde_json::json;
+//!
+//! struct Crm;
+//!
+//! impl Account for Crm {
+//!     type Config = ();
+//!
+//!     fn connect(_: &()) -> Self {
+//!         Self
+//!     }
+//! }
+//!
+//! impl Changes for Crm {
+//!     const OBJECTS: &'static [Objects] = &[Objects::new("contacts", "updated_at").values("/properties")];
+//!
+//!     fn fields(&self, _: &Objects) -> Result<Vec<Field>> {
+//!         Ok(vec![Field::new("updated_at", FieldType::Timestamp)])
+//!     }
+//!
+//!     fn all(&self, _: &Objects, _: &[&str], _after: Option<&str>) -> Result<Found> {
+//!         let ada = json!({ "id": "7", "properties": { "updated_at": "2026-01-31T10:20:30Z" } });
+//!         Ok(Found { records: vec![ada], ..Found::default() })
+//!     }
+//!
+//!     fn changed(&self, _: &Objects, _: &[&str], span: Span<'_>) -> Result<Found> {
+//!         assert!(span.from_us > 0);
+//!         Ok(Found::default())
+//!     }
+//! }
+//!
+//! let read = testing::read_all::<ChangesSource<Crm>>(|| (), "contacts")?;
+//! assert_eq!(read.rows("contacts"), 1);
+//! # Ok::<(), affluent_sdk::Error>(())
+//! ```
+
+mod rows;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::http::Response;
+use crate::plugin::Account;
+use crate::records::{Column, fields};
+use crate::stream::{Field, FieldType, StreamSchema};
+use crate::{json, values};
+
+pub use source::ChangesSource;
+
+/// The primary key of every stream.
+const ID: &str = "id";
+/// The stream of [`Objects::aliases`], but for its name.
+const ALIASES: Child = Child {
+    stream: "",
+    list: "",
+    columns: &[
+        Column::new(ID, FieldType::Text, "/id").required(),
+        Column::new("record_id", FieldType::Text, "/record_id").required(),
+    ],
+    primary_key: &[ID],
+    parent: "record_id",
+    first: None,
+};
+
+/// One kind of object, read as a stream whose primary key is the text column `id`.
+#[derive(Debug, Clone, Copy)]
+pub struct Objects {
+    stream: &'static str,
+    changed: &'static str,
+    values: &'static str,
+    lag_ms: u64,
+    replaced: Option<&'static str>,
+    aliases: Option<&'static str>,
+    children: &'static [Child],
+}
+
+/// A list inside each record that is a stream of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Child {
+    /// The child stream.
+    pub stream: &'static str,
+    /// Where a record holds the list of its objects (RFC 6901).
+    pub list: &'static str,
+    /// Its columns, the one that holds the parent's id among them.
+    pub columns: &'static [Column],
+    /// The columns that identify a row.
+    pub primary_key: &'static [&'static str],
+    /// The column that holds the parent's id.
+    pub parent: &'static str,
+    /// A text column whose value in the first object of a list is a column of the record, too.
+    pub first: Option<&'static str>,
+}
+
+impl Objects {
+    /// A stream and the timestamp field that says when a record changed. Records hold `id` and the values of their fields, until
+    /// more is said.
+    pub const fn new(stream: &'static str, changed: &'static str) -> Self {
+        Self { stream, changed, values: "", lag_ms: 0, replaced: None, aliases: None, children: &[] }
+    }
+
+    /// Where a record holds its fields (RFC 6901); `id` stands in the record itself.
+    #[must_use]
+    pub const fn values(self, pointer: &'static str) -> Self {
+        Self { values: pointer, ..self }
+    }
+
+    /// How long a change may take to be found, in milliseconds: every search begins so much earlier.
+    #[must_use]
+    pub const fn lag_ms(self, ms: u64) -> Self {
+        Self { lag_ms: ms, ..self }
+    }
+
+    /// Where a record names the ids of records that it took in (RFC 6901), in a list or in a text with semicolons: they are gone
+    /// without being told otherwise.
+    #[must_use]
+    pub const fn replaces(self, pointer: &'static str) -> Self {
+        Self { replaced: Some(pointer), ..self }
+    }
+
+    /// A child stream with a row for each id that was taken in, `id`, and the `record_id` of who has it now: both are the same
+    /// person's. Needs [`Objects::replaces`].
+    #[must_use]
+    pub const fn aliases(self, stream: &'static str) -> Self {
+        Self { aliases: Some(stream), ..self }
+    }
+
+    /// Lists inside each record that are streams.
+    #[must_use]
+    pub const fn children(self, children: &'static [Child]) -> Self {
+        Self { children, ..self }
+    }
+
+    /// The stream's name.
+    pub const fn name(&self) -> &'static str {
+        self.stream
+    }
+
+    /// The field that says when a record changed.
+    pub const fn changed(&self) -> &'static str {
+        self.changed
+    }
+
+    /// The stream with its children.
+    fn schemas(&self, own: Vec<Field>) -> Vec<StreamSchema> {
+        let id = Field::new(ID, FieldType::Text).required();
+        let firsts = self.firsts().map(|(_, name)| Field::new(name, FieldType::Text));
+        let stream = StreamSchema::new(self.stream, std::iter::once(id).chain(own).chain(firsts).collect());
+        let child = |child: &Child| {
+            let stream = StreamSchema::new(child.stream, fields(child.columns)).primary_key(child.primary_key.iter().copied());
+            stream.incremental(None).child_of(self.stream, child.parent)
+        };
+        let stream = stream.primary_key([ID]).incremental(Some(self.changed));
+        std::iter::once(stream).chain(self.all_children().map(|of| child(&of))).collect()
+    }
+
+    /// Columns that stand in the first object of a list, and the lists.
+    fn firsts(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.children.iter().filter_map(|child| Some((child.list, child.first?)))
+    }
+
+    fn all_children(&self) -> impl Iterator<Item = Child> {
+        let aliases = self.aliases.map(|stream| Child { stream, ..ALIASES });
+        self.children.iter().copied().chain(aliases)
+    }
+
+    /// The ids of records that a record took in.
+    fn replaced<'a>(&self, record: &'a Value) -> Vec<&'a str> {
+        let Some(found) = self.replaced.and_then(|pointer| record.pointer(pointer)) else { return Vec::new() };
+        let listed = json::list(found, "").iter().filter_map(Value::as_str);
+        let written = found.as_str().unwrap_or_default().split(';').map(str::trim).filter(|id| !id.is_empty());
+        listed.chain(written).collect()
+    }
+
+    /// When a record changed, as it says.
+    fn changed_us(&self, record: &Value) -> Option<i64> {
+        values::parse_timestamp(json::text(record.pointer(self.values)?, &format!("/{}", self.changed)))
+    }
+}
+
+/// What is searched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span<'a> {
+    /// Microseconds since the epoch. A service that counts in larger units rounds it up.
+    pub from_us: i64,
+    /// `None`: what changed at this instant or later, the oldest change first. Otherwise: what changed at exactly this instant
+    /// and has a greater id (empty before the first one), the smallest id first.
+    pub after_id: Option<&'a str>,
+}
+
+/// One page.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Found {
+    /// The records, each with its `id`.
+    pub records: Vec<Value>,
+    /// What leads to the page after this one; in a search anything, where more was found than is in the page.
+    pub next: Option<String>,
+    /// When the service answered, by its own clock ([`crate::http::Response::date_us`]); the host's clock counts without it.
+    pub at_us: Option<i64>,
+}
+
+impl Found {
+    /// The page that an answer holds: its records, and what leads to the next page (RFC 6901).
+    ///
+    /// # Errors
+    /// `transient` (`page.no_list`) for an answer that holds no records: never an empty page.
+    pub fn read(answer: &Response, records: &str, next: &str) -> Result<Self> {
+        let body: Value = answer.json()?;
+        let found = body.pointer(records).and_then(Value::as_array).cloned();
+        let no_list = || Error::transient(format!("the answer holds no list at `{records}`")).code("page.no_list");
+        let next = Some(json::text(&body, next).to_owned()).filter(|next| !next.is_empty());
+        Ok(Self { records: found.ok_or_else(no_list)?, next, at_us: answer.date_us() })
+    }
+}
+
+/// A service whose objects are listed, and searched by when they changed.
+pub trait Changes: Account {
+    /// The kinds of objects.
+    const OBJECTS: &'static [Objects];
+
+    /// The fields that objects of a kind have, beside `id`, [`Objects::changed`] among them.
+    ///
+    /// # Errors
+    /// Any kind; `permission` where the credential does not reach them: then there is no such stream.
+    fn fields(&self, objects: &Objects) -> Result<Vec<Field>>;
+
+    /// A page of all objects, with these fields, in an order that changes do not disturb (by id, by creation).
+    ///
+    /// # Errors
+    /// Any kind; see [`crate::Source::next`].
+    fn all(&self, objects: &Objects, fields: &[&str], after: Option<&str>) -> Result<Found>;
+
+    /// A page of what a span holds.
+    ///
+    /// # Errors
+    /// As [`Changes::all`].
+    fn changed(&self, objects: &Objects, fields: &[&str], span: Span<'_>) -> Result<Found>;
+
+    /// A page of what was deleted, asked for after each search for changes. Those deleted before `since_us` are known and may be
+    /// left out.
+    ///
+    /// # Errors
+    /// As [`Changes::all`].
+    fn deleted(&self, _objects: &Objects, _since_us: i64, _after: Option<&str>) -> Result<Found> {
+        Ok(Found::default())
+    }
+}
