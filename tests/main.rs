@@ -18,6 +18,7 @@ mod decisions;
 mod erase;
 mod erasure_calls;
 mod erasure_files;
+mod hubspot;
 mod identifiers;
 mod keys;
 mod merges;
@@ -64,6 +65,7 @@ fn main() {
     trials.extend(purchases::trials());
     trials.extend(tokens::trials());
     trials.extend(vendors::trials());
+    trials.extend(hubspot::trials());
     trials.extend(contract::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -65,11 +65,11 @@ impl Judge {
         Ok(judge)
     }
 
-    fn request(&self, method: &str, path: &str) -> Result<String, Failed> {
+    pub(crate) fn request(&self, method: &str, path: &str) -> Result<String, Failed> {
         self.request_with(method, path, "")
     }
 
-    fn request_with(&self, method: &str, path: &str, body: &str) -> Result<String, Failed> {
+    pub(crate) fn request_with(&self, method: &str, path: &str, body: &str) -> Result<String, Failed> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         let length = body.len();
         write!(stream, "{method} {path} HTTP/1.0\r\nhost: 127.0.0.1\r\ncontent-length: {length}\r\n\r\n{body}")?;

@@ -1,0 +1,378 @@
+//! HubSpot against its stand-in, which keeps what an account keeps: what is read is what is there, after every kind of trouble.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Failed, Trial};
+use serde_json::{Value, json};
+
+use crate::quickstart::report_of;
+use crate::support::{Ended, Project, holds, rule, same, shared};
+use crate::vendors::{Judge, judged};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let is_absent = shared().is_none();
+    let trials = vec![
+        rule("hubspot: a full read and the changes after it are what the account holds", read_and_changes),
+        rule("hubspot: read to its end on a bad day, and killed at any moment", read_through_trouble),
+        rule("hubspot: the limit of a day ends the run as paused, and the next one goes on there", daily_limit),
+        rule("hubspot: what the search shows late is not lost", late_search),
+        rule("hubspot: a name that no property has is a mistake of the pipeline", wrong_name),
+        rule("hubspot: it keeps the contract both ways, also on the service's bad days", both_keep_the_rules),
+        rule("hubspot: every row arrives or is told, though the plugin sees tokens; a bad one harms no other", blind_upserts),
+        rule("hubspot: a base of two sources is written back, opt-outs stay out, and an erased person is gone", two_way),
+    ];
+    trials.into_iter().map(|trial| trial.with_ignored_flag(is_absent)).collect()
+}
+
+const FIELDS: [&str; 7] = ["email", "firstname", "lastname", "phone", "lifecyclestage", "createdate", "lastmodifieddate"];
+
+/// A connection to the stand-in.
+fn connection(judge: &Judge) -> String {
+    let port = judge.port;
+    format!(
+        "version: 1
+connection: crm
+plugin: hubspot
+config: {{ base_url: \"http://127.0.0.1:{port}\" }}
+secrets: {{ access_token: {{ env: HUBSPOT_TOKEN_OF_THE_TEST }} }}
+egress: {{ private: [\"127.0.0.1:{port}\"], http: true }}
+"
+    )
+}
+
+/// Contacts into files, one for each run.
+fn contacts_out(judge: &Judge) -> Project {
+    let project = Project::new();
+    project.write("affluent.yaml", "version: 1\nproject: crm\n").write("connections/crm.yaml", &connection(judge));
+    let map: Vec<String> = FIELDS.iter().map(|field| format!("{field}: {field}")).collect();
+    let map = map.join(", ");
+    project.write(
+        "pipelines/contacts_out.yaml",
+        &format!(
+            "version: 1
+pipeline: contacts_out
+source: {{ connection: crm, streams: {{ contacts: {{ sync: incremental }} }} }}
+destination:
+  connection: {{ plugin: jsonl, files: {{ write: [out] }}, config: {{ path: \"out/{{run}}.jsonl\" }} }}
+  object: file
+  mode: append
+  map: {{ id: id, {map} }}
+  grants: [email, firstname, lastname, phone]
+"
+        ),
+    );
+    project
+}
+
+fn command(project: &Project, arguments: &[&str]) -> std::process::Command {
+    let mut command = project.command(arguments);
+    command.current_dir(project.path()).env("HUBSPOT_TOKEN_OF_THE_TEST", "pat-test");
+    command
+}
+
+fn run(project: &Project) -> Result<Value, Failed> {
+    let ended = Ended::of(command(project, &["run", "--output", "json", "--quiet"]).output()?).expect(0)?;
+    Ok(serde_json::from_str(&ended.stdout)?)
+}
+
+fn read_count(reports: &Value) -> Result<Option<u64>, Failed> {
+    Ok(report_of(reports, "contacts_out")?["streams"][0]["read"].as_u64())
+}
+
+/// An instant in one form: milliseconds are written out by some.
+fn steady(name: &str, value: &Value) -> Value {
+    match value.as_str().filter(|_| name.ends_with("date")) {
+        Some(text) => {
+            let (whole, part) = text.trim_end_matches('Z').split_once('.').unwrap_or((text.trim_end_matches('Z'), ""));
+            json!(format!("{whole}.{}", part.trim_end_matches('0')))
+        }
+        None => value.clone(),
+    }
+}
+
+fn fields_of(record: &Value) -> Vec<Value> {
+    FIELDS.iter().map(|name| steady(name, record.get(*name).unwrap_or(&Value::Null))).collect()
+}
+
+/// What was written of each contact last, by id.
+fn written(project: &Project) -> BTreeMap<String, Vec<Value>> {
+    let mut newest: BTreeMap<String, Value> = BTreeMap::new();
+    for line in project.lines_below("out") {
+        let record: Value = serde_json::from_str(&line).unwrap_or(Value::Null);
+        let changed = |record: &Value| steady("date", &record["lastmodifieddate"]).as_str().unwrap_or_default().to_owned();
+        let known = newest.entry(record["id"].as_str().unwrap_or_default().to_owned()).or_insert_with(|| record.clone());
+        if changed(&record) > changed(known) {
+            *known = record;
+        }
+    }
+    newest.into_iter().map(|(id, record)| (id, fields_of(&record))).collect()
+}
+
+fn is_the_truth(project: &Project, judge: &Judge) -> Result<(), Failed> {
+    let truth = judge.get("/__judge/truth")?;
+    let contacts = truth["contacts"].as_array().into_iter().flatten();
+    let truth: BTreeMap<String, Vec<Value>> =
+        contacts.map(|record| (record["id"].as_str().unwrap_or_default().to_owned(), fields_of(record))).collect();
+    let found = written(project);
+    same("contacts", found.len(), truth.len())?;
+    let differing: Vec<_> = truth.iter().filter(|(id, record)| found.get(*id) != Some(*record)).take(3).collect();
+    holds(differing.is_empty(), format!("these are not as they are there: {differing:?}"))
+}
+
+/// Changes a contact.
+fn touch(judge: &Judge, id: u32, name: &str) -> Result<(), Failed> {
+    judge.request("POST", &format!("/__judge/touch?id={id}&lastname={name}")).map(drop)
+}
+
+/// Nothing refused for its shape, little throttled.
+fn is_well_formed(judge: &Judge) -> Result<(), Failed> {
+    let mut summary = judge.get("/__judge/summary")?;
+    summary["unknownFields"] = json!(summary["unknownFields"].as_u64().unwrap_or(0));
+    judged(judge, &summary)
+}
+
+fn read_and_changes() -> Result<(), Failed> {
+    let judge = Judge::start("hubspot", &[])?;
+    let project = contacts_out(&judge);
+    same("read at first", read_count(&run(&project)?)?, Some(2_500))?;
+    is_the_truth(&project, &judge)?;
+
+    for id in [101, 900, 2_599] {
+        touch(&judge, id, "Touched")?;
+    }
+    same("read after three changes", read_count(&run(&project)?)?, Some(3))?;
+    is_the_truth(&project, &judge)?;
+    is_well_formed(&judge)
+}
+
+/// Answers of an account on a bad day.
+const STUMBLES: [&str; 4] = [
+    r#"{"match":"GET /crm/objects","status":503,"times":3}"#,
+    r#"{"match":"GET /crm/objects","drop":true,"times":2}"#,
+    r#"{"match":"GET /crm/objects","status":200,"times":1,"body":"<html>maintenance</html>"}"#,
+    r#"{"match":"GET /crm/objects","status":429,"times":1,"body":{"status":"error","policyName":"TEN_SECONDLY_ROLLING"}}"#,
+];
+
+fn read_through_trouble() -> Result<(), Failed> {
+    let judge = Judge::start("hubspot", &["--contacts", "1200"])?;
+    let project = contacts_out(&judge);
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64 ^ u64::from(std::process::id());
+    for stumble in STUMBLES {
+        judge.request_with("POST", "/__judge/fault", stumble)?;
+        let mut child = command(&project, &["run", "--quiet"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        std::thread::sleep(Duration::from_millis(300 + seed % 900));
+        child.kill()?;
+        child.wait()?;
+    }
+    for stumble in STUMBLES {
+        judge.request_with("POST", "/__judge/fault", stumble)?;
+    }
+    run(&project)?;
+    is_the_truth(&project, &judge)
+}
+
+/// The example, pointed at the stand-in.
+fn point_at(project: &Project, judge: &Judge) {
+    let text = connection(judge).replace("connection: crm", "connection: hubspot");
+    project.write("connections/hubspot.yaml", &text.replace("config: {", "config: { create_properties: true,"));
+}
+
+fn lists_read(judge: &Judge) -> Result<usize, Failed> {
+    let log = judge.get("/__judge/log")?;
+    let is_page = |entry: &&Value| entry["key"] == "GET /crm/objects/2026-09/contacts" && entry["status"] == 200;
+    Ok(log.as_array().into_iter().flatten().filter(is_page).count())
+}
+
+fn daily_limit() -> Result<(), Failed> {
+    let poor = Judge::start("hubspot", &["--daily", "20"])?;
+    let project = Project::copy_of("hubspot");
+    point_at(&project, &poor);
+    let arguments = ["run", "hubspot_to_profiles", "--output", "json", "--quiet"];
+    let ended = Ended::of(command(&project, &arguments).output()?);
+    let report = report_of(&serde_json::from_str(&ended.stdout)?, "hubspot_to_profiles")?.clone();
+    same("outcome", report["outcome"].as_str(), Some("paused"))?;
+    holds(report["error"].as_str().unwrap_or_default().contains("60 min"), format!("{report}"))?;
+    let read = lists_read(&poor)?;
+    drop(poor);
+
+    let rich = Judge::start("hubspot", &[])?;
+    point_at(&project, &rich);
+    let ended = Ended::of(command(&project, &arguments).output()?).expect(0)?;
+    let report = report_of(&serde_json::from_str(&ended.stdout)?, "hubspot_to_profiles")?.clone();
+    same("pages in all", read + lists_read(&rich)?, 25)?;
+    same("profiles", report["profiles"]["profiles"].as_u64(), Some(2_500))
+}
+
+fn late_search() -> Result<(), Failed> {
+    let judge = Judge::start("hubspot", &["--contacts", "300", "--search-lag", "1500"])?;
+    let project = contacts_out(&judge);
+    run(&project)?;
+    touch(&judge, 150, "Early")?;
+    run_until_seen(&project, &judge)?;
+    touch(&judge, 151, "Late")?;
+    run(&project)?;
+    run_until_seen(&project, &judge)
+}
+
+fn run_until_seen(project: &Project, judge: &Judge) -> Result<(), Failed> {
+    let started = Instant::now();
+    loop {
+        run(project)?;
+        match is_the_truth(project, judge) {
+            Err(failed) if started.elapsed() > Duration::from_secs(20) => return Err(failed),
+            Err(_) => {}
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+fn wrong_name() -> Result<(), Failed> {
+    let judge = Judge::start("hubspot", &["--contacts", "1"])?;
+    let project = contacts_out(&judge);
+    let text = project.read("pipelines/contacts_out.yaml").replace("firstname: firstname", "firstname: firstnam");
+    project.write("pipelines/contacts_out.yaml", &text);
+    let ended = Ended::of(command(&project, &["validate"]).output()?).expect(2)?.says("firstname")?;
+    holds(ended.stderr.contains("^^^^"), format!("nothing is underlined:\n{}", ended.stderr))
+}
+
+fn both_keep_the_rules() -> Result<(), Failed> {
+    let judge = Judge::start("hubspot", &["--contacts", "250", "--per10s", "100000", "--search-rps", "1000"])?;
+    let project = Project::new();
+    project.write("affluent.yaml", "version: 1\nproject: test\n");
+    let port = judge.port;
+    let contract = format!(
+        "config: {{ base_url: \"http://127.0.0.1:{port}\" }}
+secrets: {{ access_token: pat-test }}
+streams: [contacts]
+destination:
+  object: contacts
+  mode: upsert
+  match: [email]
+  fields: [{{ name: email, type: text, pii: email }}, {{ name: firstname, type: text, pii: name }}]
+  rows: [{{ email: ann.test@people.example, firstname: Ann }}, {{ email: bo.test@people.example, firstname: Bo }}]
+"
+    );
+    project.write("contract.yaml", &contract);
+    let file = project.path().join("contract.yaml").display().to_string();
+    let (ended, report) = project.json(&["plugin", "test", "hubspot", "--config", &file]);
+    let rules = report["rules"].as_array().cloned().unwrap_or_default();
+    let broken: Vec<&Value> = rules.iter().filter(|rule| rule["verdict"] == "failed").collect();
+    holds(ended.code == 0, format!("exit code {}: {broken:?}\n{}", ended.code, ended.stderr))?;
+    for wanted in [
+        "check.credential",
+        "check.secrecy",
+        "read.resume",
+        "read.throttled",
+        "read.server_error",
+        "read.truncated",
+        "write.outcomes",
+        "write.same_key",
+        "write.throttled",
+        "write.server_error",
+    ] {
+        let verdict = rules.iter().find(|rule| rule["rule"] == wanted).and_then(|rule| rule["verdict"].as_str());
+        same(wanted, verdict, Some("passed"))?;
+    }
+    Ok(())
+}
+
+/// Values that an escaping can go wrong with.
+const AWKWARD: [&str; 4] = ["O'Neil \"Bob\" \\ back", "Zoë\nsecond line", "</script>&amp; 名前", "100%40 +a=b&c;d"];
+
+fn people_of(judge: &Judge) -> Result<BTreeMap<String, Value>, Failed> {
+    let truth = judge.get("/__judge/truth")?;
+    let contacts = truth["contacts"].as_array().cloned().unwrap_or_default();
+    Ok(contacts.into_iter().map(|one| (one["email"].as_str().unwrap_or_default().to_owned(), one)).collect())
+}
+
+fn blind_upserts() -> Result<(), Failed> {
+    let judge = Judge::start("hubspot", &["--contacts", "3"])?;
+    let project = Project::new();
+    project.write("affluent.yaml", "version: 1\nproject: blind\n").write("connections/crm.yaml", &connection(&judge));
+    let person = |place: usize, stage: &str| json!({ "id": place.to_string(), "email": format!("Per.Son+{place}@people.example"), "name": AWKWARD[place % AWKWARD.len()], "stage": stage });
+    let mut people: Vec<Value> = (0..150).map(|place| person(place, if place == 70 { "nonsense" } else { "customer" })).collect();
+    people.push(json!({ "id": "again", "email": "per.son+5@people.example", "name": "Later", "stage": "lead" }));
+    let lines: String = people.iter().map(|person| format!("{person}\n")).collect();
+    project.write("in/people.jsonl", &lines).write(
+        "pipelines/people.yaml",
+        "version: 1
+pipeline: people
+source:
+  connection: { plugin: jsonl, files: { read: [\"in/*.jsonl\"] }, config: { streams: { people: { files: \"in/*.jsonl\" } } } }
+  streams: { people: { sync: full_refresh, pii: { email: email, name: name } } }
+destination:
+  connection: crm
+  object: contacts
+  match: { email: email }
+  mode: upsert
+  map: { firstname: name, lifecyclestage: stage }
+  grants: [email, name]
+",
+    );
+    judge.request_with("POST", "/__judge/fault", r#"{"match":"batch/upsert","status":503,"times":2}"#)?;
+    judge.request_with("POST", "/__judge/fault", r#"{"match":"batch/upsert","drop":true,"times":1}"#)?;
+    let ended = Ended::of(command(&project, &["run", "--output", "json", "--quiet", "--record", "recording"]).output()?);
+    let reports: Value = serde_json::from_str(&ended.stdout).map_err(|_| ended.stderr.clone())?;
+
+    let known = people_of(&judge)?;
+    same("contacts", known.len(), 149 + 3)?;
+    for place in (0..150).filter(|place| *place != 70) {
+        let address = format!("per.son+{place}@people.example");
+        let name = if place == 5 { "Later" } else { AWKWARD[place % AWKWARD.len()] };
+        same(&address, known.get(&address).and_then(|contact| contact["firstname"].as_str()), Some(name))?;
+    }
+    holds(!known.contains_key("per.son+70@people.example"), "the row with a wrong stage arrived")?;
+    holds(reports.to_string().contains("\"rejected\":1"), format!("one row is refused: {reports}"))?;
+    let seen: String = crate::support::files_below(&project.path().join("recording"))
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap_or_default())
+        .collect();
+    holds(seen.contains("\"id\":\"pii0zq"), "the plugin did not send tokens")?;
+    for value in ["people.example", "O'Neil", "second line", "Later"] {
+        holds(!seen.contains(value), format!("the plugin saw `{value}`"))?;
+    }
+    Ok(())
+}
+
+fn two_way() -> Result<(), Failed> {
+    let judge = Judge::start("hubspot", &["--contacts", "300"])?;
+    let project = Project::copy_of("hubspot");
+    point_at(&project, &judge);
+    let before = people_of(&judge)?.len();
+    let customers: String =
+        (0..60).map(|place| format!("c{place},Lead{place}@Example.com,Name{place},true,2026-06-01T00:00:00Z\n")).collect();
+    let orders: String = (0..60).map(|place| format!("o{place},c{place},1{place}.50,EUR,2026-05-01T00:00:00Z\n")).collect();
+    project.write("exports/customers.csv", &format!("customer_id,email,first_name,accepts_marketing,updated_at\n{customers}"));
+    project.write("exports/orders.csv", &format!("order_id,customer_id,total,currency,ordered_at\n{orders}"));
+    for place in 50..100 {
+        judge.request("POST", &format!("/__judge/optout?email=lead{place}@example.com"))?;
+    }
+    let reports = run(&project)?;
+    same("sent", report_of(&reports, "buyers_to_hubspot")?["activation"]["accepted"].as_u64(), Some(60))?;
+    let known = people_of(&judge)?;
+    // Of 15 leads one has no address: its customer becomes a contact.
+    same("contacts", known.len(), before + 4)?;
+    let ann = known.get("lead7@example.com").ok_or("a buyer is not there")?;
+    same("spent", ann["shop_spent"].as_str(), Some("17.5"))?;
+    same("orders", ann["shop_orders"].as_str(), Some("1"))?;
+    same("the name that HubSpot has stays", ann["lastname"].as_str(), Some("N7"))?;
+    let again = run(&project)?;
+    same("sent again", report_of(&again, "buyers_to_hubspot")?["activation"]["accepted"].as_u64(), Some(0))?;
+
+    let erased = Ended::of(
+        command(&project, &["profile", "erase", "email:lead7@example.com", "--yes", "--output", "json", "--quiet"]).output()?,
+    );
+    let erased: Value = serde_json::from_str(&erased.expect(0)?.stdout)?;
+    holds(matches!(erased[0]["receipts"][0]["state"].as_str(), Some("accepted" | "verified")), format!("{erased}"))?;
+    run(&project)?;
+    holds(!people_of(&judge)?.contains_key("lead7@example.com"), "the erased person is still there")?;
+    let receipts = Ended::of(command(&project, &["profile", "erasures", "--output", "json", "--quiet"]).output()?).expect(0)?;
+    holds(receipts.stdout.contains("verified"), receipts.stdout)?;
+    let log = judge.get("/__judge/log")?;
+    let subscriptions = log.as_array().into_iter().flatten().filter(|entry| entry["key"].to_string().contains("communication"));
+    same("subscription calls", subscriptions.count(), 0)?;
+    is_well_formed(&judge)
+}
