@@ -10,6 +10,7 @@
 
 mod assess;
 mod bad_input;
+mod catalogue;
 mod commands;
 mod consent;
 mod contract;
@@ -42,6 +43,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(structure::trials());
+    trials.extend(catalogue::trials());
     trials.extend(commands::trials());
     trials.extend(quickstart::trials());
     trials.extend(segments::trials());
