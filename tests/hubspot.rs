@@ -334,7 +334,10 @@ destination:
     for value in ["people.example", "O'Neil", "second line", "Later"] {
         holds(!seen.contains(value), format!("the plugin saw `{value}`"))?;
     }
-    Ok(())
+    drop(judge);
+    let replayed = Ended::of(command(&project, &["run", "--output", "json", "--quiet", "--replay", "recording"]).output()?);
+    let replayed: Value = serde_json::from_str(&replayed.stdout).map_err(|_| replayed.stderr.clone())?;
+    same("streams without the account", &replayed[0]["streams"], &reports[0]["streams"])
 }
 
 fn two_way() -> Result<(), Failed> {
