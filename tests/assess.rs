@@ -6,7 +6,7 @@ use std::path::Path;
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
-use crate::support::{Project, holds, root, rule, same, shared};
+use crate::support::{Project, files_below, holds, root, rule, same, shared};
 
 pub(crate) fn trials() -> Vec<Trial> {
     let data = shared().map(|folder| folder.join("data"));
@@ -19,6 +19,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("assess: a file is told field by field", file_is_told),
         rule("assess: the proposed pipeline is valid and runs", proposal_runs),
         rule("assess: json lines are told as records", json_lines_are_told),
+        rule("assess: a connection and one of its streams are told, before and after a run", connection_is_told),
+        rule("assess: a Parquet file is told with its types", parquet_is_told),
         rule("assess: what is neither connection nor file is refused", unknown_source_is_refused),
         with_data("assess: classes of personal data of four sets are found", classes_of_known_sets),
     ]
@@ -95,6 +97,56 @@ fn json_lines_are_told() -> Result<(), Failed> {
     same("unreadable", found["streams"][0]["rejected"].clone(), 1.into())?;
     same("nulls", field(&found, "who_email")["nulls"].clone(), 1.into())?;
     same("nulls before a field shows", field(&found, "late")["nulls"].clone(), 1.into())
+}
+
+fn connection_is_told() -> Result<(), Failed> {
+    let project = Project::copy_of("lifecycle");
+    let (ended, all) = project.json(&["assess", "shop"]);
+    ended.expect(0)?;
+    let streams = all["streams"].as_array().into_iter().flatten();
+    let mut told: Vec<&str> = streams.filter_map(|stream| stream["stream"].as_str()).collect();
+    told.sort_unstable();
+    same("streams", told, vec!["customers", "orders", "visits"])?;
+    holds(!project.path().join(".affluent/ledger.sqlite").exists(), "a look made a store")?;
+
+    let (ended, found) = project.json(&["assess", "shop/customers"]);
+    let ended = ended.expect(0)?;
+    same("records", found["streams"][0]["records"].as_u64(), Some(5))?;
+    same("kind of email", field(&found, "email")["personal"]["kind"].as_str(), Some("email"))?;
+    same("type that the source says", field(&found, "is_staff")["type"].as_str(), Some("boolean"))?;
+    same("nothing is known yet", found["streams"][0]["matches"].is_null(), true)?;
+    holds(!ended.stdout.contains("ann@x.test"), "an address is told")?;
+    project.affluent(&["assess", "shop/custmers"]).expect(2)?.says("E0203")?.says("customers, orders, visits")?;
+
+    project.affluent(&["run", "--quiet"]).expect(0)?;
+    let (ended, found) = project.json(&["assess", "shop/customers"]);
+    ended.expect(0)?;
+    let email = found["streams"][0]["identifiers"].as_array().into_iter().flatten().find(|one| one["field"] == "email").cloned();
+    same("addresses that are known", email.unwrap_or_default()["known"][0]["share"].as_f64(), Some(1.0))
+}
+
+/// The lake's own files are Parquet, written by another library than reads them here.
+fn parquet_is_told() -> Result<(), Failed> {
+    let project = Project::copy_of("lifecycle");
+    project.affluent(&["run", "shop_to_profiles", "--quiet"]).expect(0)?;
+    let path = project.path().join("visits.parquet").display().to_string();
+    let mut found = Value::Null;
+    for file in files_below(&project.path().join(".affluent/lake")) {
+        fs::copy(file, &path)?;
+        found = assess_alone(&[&path])?;
+        if !field(&found, "visit_id").is_null() {
+            break;
+        }
+    }
+    let records = u64::try_from(project.read("exports/visits.csv").lines().count())? - 1;
+    same("records", found["streams"][0]["records"].as_u64(), Some(records))?;
+    for (name, kind) in [("visit_id", "text"), ("_at", "timestamp"), ("_seq", "integer"), ("_deleted", "boolean")] {
+        same(name, field(&found, name)["type"].as_str(), Some(kind))?;
+    }
+    let bytes = fs::read(&path)?;
+    fs::write(&path, &bytes[..bytes.len() / 2])?;
+    project.affluent(&["assess", &path]).expect(2)?.says("E0841")?.says("it is no Parquet file")?;
+    Ok(())
 }
 
 fn unknown_source_is_refused() -> Result<(), Failed> {
