@@ -1,4 +1,5 @@
-//! `affluent resolve` on the shipped rules: what it prints and how well it groups.
+//! `affluent resolve` on the shipped rules: what it prints and how well it groups. The excerpt is shuffled ten times; with
+//! `AFFLUENT_SHUFFLES=all` the large sets are too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,19 +12,37 @@ use crate::support::{Project, holds, root, rule, same, shared};
 pub(crate) fn trials() -> Vec<Trial> {
     let data = shared().map(|folder| folder.join("data/identity"));
     let absent = data.is_none();
+    let data_again = data.clone();
     let with_data = move |name: &str, check: fn(&Path) -> Result<(), Failed>| {
         let data = data.clone().unwrap_or_default();
         rule(name, move || check(&data)).with_ignored_flag(absent)
     };
-    vec![
+    let large = LARGE_SETS.iter().map(|(set, rules)| {
+        let data = data_again.clone().unwrap_or_default();
+        let is_asked = std::env::var("AFFLUENT_SHUFFLES").is_ok_and(|sets| sets == "all");
+        rule(&format!("resolve: ten shuffles of {set} make no difference"), move || shuffled(&data.join(set), rules))
+            .with_ignored_flag(absent || !is_asked)
+    });
+    let mut trials = vec![
         rule("resolve: the shipped rules group the excerpt", shipped_rules_group_the_excerpt),
-        rule("resolve: order and files make no difference", order_and_files_make_no_difference),
+        rule("resolve: ten shuffles and any files make no difference", order_and_files_make_no_difference),
         rule("resolve: a missing column and a repeated id are told", mistakes_are_told),
         with_data("resolve: persons of a register are found by evidence", persons_of_a_register),
         with_data("resolve: contacts are found by evidence", contacts),
         with_data("resolve: customers of a shop are found by rules", customers),
-    ]
+    ];
+    trials.extend(large);
+    trials
 }
+
+/// Sets that are shuffled only when it is asked for, with the rules for them.
+const LARGE_SETS: [(&str, &str); 5] = [
+    ("dataset1.csv", "people.yaml"),
+    ("dataset2.csv", "people.yaml"),
+    ("dataset3.csv", "people.yaml"),
+    ("fake_1000.csv", "contacts.yaml"),
+    ("ppcdp/records.csv", "customers.yaml"),
+];
 
 fn rules(name: &str) -> PathBuf {
     root().join("pipelines/identity-rules").join(name)
@@ -55,23 +74,48 @@ fn shipped_rules_group_the_excerpt() -> Result<(), Failed> {
     at_least(&value, "recall", 0.6)
 }
 
+const SHUFFLES: u64 = 10;
+
 fn order_and_files_make_no_difference() -> Result<(), Failed> {
+    shuffled(&rules("customers.csv"), "customers.yaml")
+}
+
+/// The groups of a file in ten other orders, in turn as one file and as five.
+fn shuffled(file: &Path, rules: &str) -> Result<(), Failed> {
     let project = Project::new();
-    let text = fs::read_to_string(rules("customers.csv"))?;
+    let text = fs::read_to_string(file)?;
     let (header, rows) = text.split_once('\n').unwrap_or_default();
     let mut rows: Vec<&str> = rows.lines().collect();
-    let whole = partition(&project, "whole", header, &[&rows])?;
-    for round in 1..=3 {
-        rows.rotate_left(7 * round);
-        rows.reverse();
-        let batches: Vec<&[&str]> = rows.chunks(rows.len() / 5 + 1).collect();
-        same("the groups", partition(&project, &format!("round{round}"), header, &batches)?, whole.clone())?;
+    let whole = partition(&project, rules, "whole", header, &[&rows])?;
+    holds(whole.len() < rows.len(), "nothing was joined")?;
+    for round in 1..=SHUFFLES {
+        shuffle(&mut rows, round);
+        let files = if round % 2 == 0 { 5 } else { 1 };
+        let batches: Vec<&[&str]> = rows.chunks(rows.len().div_ceil(files)).collect();
+        same(&format!("the groups in order {round}"), partition(&project, rules, "round", header, &batches)? == whole, true)?;
     }
     Ok(())
 }
 
+/// Fisher and Yates, by the numbers of xorshift64.
+fn shuffle(rows: &mut [&str], round: u64) {
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(round);
+    for end in (1..rows.len()).rev() {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        rows.swap(end, usize::try_from(seed % (end as u64 + 1)).unwrap_or(end));
+    }
+}
+
 /// The groups as sorted lists of ids, sorted.
-fn partition(project: &Project, name: &str, header: &str, batches: &[&[&str]]) -> Result<Vec<Vec<String>>, Failed> {
+fn partition(
+    project: &Project,
+    rules_file: &str,
+    name: &str,
+    header: &str,
+    batches: &[&[&str]],
+) -> Result<Vec<Vec<String>>, Failed> {
     let mut files = Vec::new();
     for (at, rows) in batches.iter().enumerate() {
         let file = format!("{name}-{at}.csv");
@@ -80,7 +124,7 @@ fn partition(project: &Project, name: &str, header: &str, batches: &[&[&str]]) -
     }
     let out = project.path().join(format!("{name}.out"));
     let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
-    resolve(project, &rules("customers.yaml"), &files, &["--out", &out.display().to_string()])?;
+    resolve(project, &rules(rules_file), &files, &["--out", &out.display().to_string()])?;
     let written = fs::read_to_string(out)?;
     let mut groups: std::collections::BTreeMap<&str, Vec<String>> = Default::default();
     for line in written.lines().skip(1) {
