@@ -1,13 +1,12 @@
 //! Killed anywhere: SIGKILL at random points of the whole job, run again each time, ends as an undisturbed run does.
 //! `AFFLUENT_KILLS` sets how many kills (default 6; the campaign is 30 and more).
 
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
-use crate::support::{Project, holds, rule, same};
+use crate::support::{Project, holds, killed, rule, same};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![rule("crash: killed anywhere and run again ends as if never killed", killed_anywhere)]
@@ -44,11 +43,7 @@ fn killed_anywhere() -> Result<(), Failed> {
         seed ^= seed >> 7;
         seed ^= seed << 17;
         let after = whole.mul_f64(f64::from(u32::try_from(seed >> 40)?) / f64::from(1_u32 << 24));
-        let mut child = project.command(&["run", "--quiet"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        std::thread::sleep(after.max(Duration::from_millis(20)));
-        let had_ended = child.try_wait()?.is_some();
-        child.kill()?;
-        child.wait()?;
+        let had_ended = killed(&project, &["run", "--quiet"], after)?;
         if !had_ended {
             survived += 1;
         }

@@ -1,12 +1,9 @@
 //! What a person may ask for: everything held of them, and to be forgotten, by a process that may be killed anywhere.
 
-use std::process::Stdio;
-use std::time::{Duration, Instant};
-
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
-use crate::support::{Project, holds, rule, same};
+use crate::support::{Project, RESUME, holds, killed_while_erasing, rule, same};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -114,32 +111,5 @@ fn what_cannot_be_told() -> Result<(), Failed> {
 }
 
 fn killed_anywhere() -> Result<(), Failed> {
-    let kills: u32 = std::env::var("AFFLUENT_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(5);
-    let fresh = lifecycle()?;
-    let calm = fresh.twin();
-    let started = Instant::now();
-    calm.affluent(&["profile", "erase", "email:bo@x.test", "--yes", "--quiet"]).expect(0)?;
-    let whole = started.elapsed();
-    let expected = end_state(&calm)?;
-    for kill in 1..=kills {
-        let project = fresh.twin();
-        let mut child = project.command(&["profile", "erase", "email:bo@x.test", "--yes", "--quiet"]);
-        let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        std::thread::sleep(whole.mul_f64(f64::from(kill) / f64::from(kills + 1)).max(Duration::from_millis(20)));
-        child.kill()?;
-        child.wait()?;
-        let (ended, erasures) = project.json(&["profile", "erasures"]);
-        ended.expect(0)?;
-        if erasures.as_array().is_some_and(Vec::is_empty) {
-            // Nothing was written down: the person is whole.
-            project.affluent(&["profile", "show", "email:bo@x.test"]).expect(0)?;
-            project.affluent(&["profile", "erase", "email:bo@x.test", "--yes", "--quiet"]).expect(0)?;
-        } else if kill % 2 == 0 {
-            project.affluent(&["profile", "erase", "--resume", "--quiet"]).expect(0)?;
-        } else {
-            project.affluent(&["run", "--quiet"]).expect(0)?;
-        }
-        same(&format!("after kill {kill} of {kills}"), end_state(&project)?, expected.clone())?;
-    }
-    Ok(())
+    killed_while_erasing(&lifecycle()?, 5, &[&["run", "--quiet"], &RESUME], || {}, end_state)
 }

@@ -4,14 +4,13 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 
-use crate::support::{Project, holds, rule, same, shared};
+use crate::support::{Project, RESUME, holds, killed_while_erasing, rule, same, shared};
 use crate::vendors::Judge;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -241,33 +240,17 @@ fn refused_and_asked_again() -> Result<(), Failed> {
 }
 
 fn killed_anywhere() -> Result<(), Failed> {
-    let kills: u32 = std::env::var("AFFLUENT_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(4);
     let service = Service::start()?;
     let fresh = project(&service.address, "upsert");
     fresh.affluent(&["run", "--quiet"]).expect(0)?;
-    let calm = fresh.twin();
-    let started = Instant::now();
-    erase(&calm)?;
-    let whole = started.elapsed();
-    for kill in 1..=kills {
-        let project = fresh.twin();
+    let is_there = || {
         service.state().people.insert("bo@x.test".to_owned());
-        let mut child = project.command(&["profile", "erase", "email:bo@x.test", "--yes", "--quiet"]);
-        let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        std::thread::sleep(whole.mul_f64(f64::from(kill) / f64::from(kills + 1)).max(Duration::from_millis(20)));
-        child.kill()?;
-        child.wait()?;
-        let (ended, erasures) = project.json(&["profile", "erasures"]);
-        ended.expect(0)?;
-        if erasures.as_array().is_some_and(Vec::is_empty) {
-            erase(&project)?;
-        } else {
-            project.affluent(&["profile", "erase", "--resume", "--quiet"]).expect(0)?;
-        }
-        same(&format!("receipt after kill {kill}"), receipts(&project)?[0]["state"].as_str(), Some("verified"))?;
-        same(&format!("people after kill {kill}"), service.state().people.contains("bo@x.test"), false)?;
-    }
-    Ok(())
+    };
+    let is_gone = |project: &Project| {
+        same("receipt", receipts(project)?[0]["state"].as_str(), Some("verified"))?;
+        same("people", service.state().people.contains("bo@x.test"), false)
+    };
+    killed_while_erasing(&fresh, 4, &[&RESUME], is_there, is_gone)
 }
 
 fn judged() -> Result<(), Failed> {

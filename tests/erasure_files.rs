@@ -2,15 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{Project, files_below, holds, rule, same};
+use crate::support::{Project, RESUME, files_below, holds, killed_while_erasing, rule, same};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -102,28 +100,11 @@ fn in_no_file() -> Result<(), Failed> {
 }
 
 fn killed_anywhere() -> Result<(), Failed> {
-    let kills: u32 = std::env::var("AFFLUENT_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(4);
     let fresh = project()?;
     let (_, indexes) = found(&fresh, &BTreeSet::new())?;
-    let calm = fresh.twin();
-    let started = Instant::now();
-    calm.affluent(&["profile", "erase", "email:bo@x.test", "--yes", "--quiet"]).expect(0)?;
-    let whole = started.elapsed();
-    for kill in 1..=kills {
-        let project = fresh.twin();
-        let mut child = project.command(&["profile", "erase", "email:bo@x.test", "--yes", "--quiet"]);
-        let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        std::thread::sleep(whole.mul_f64(f64::from(kill) / f64::from(kills + 1)).max(Duration::from_millis(20)));
-        child.kill()?;
-        child.wait()?;
-        let (ended, erasures) = project.json(&["profile", "erasures"]);
-        ended.expect(0)?;
-        if erasures.as_array().is_some_and(Vec::is_empty) {
-            project.affluent(&["profile", "erase", "email:bo@x.test", "--yes", "--quiet"]).expect(0)?;
-        } else {
-            project.affluent(&["profile", "erase", "--resume", "--quiet"]).expect(0)?;
-        }
-        same(&format!("rows after kill {kill}"), found(&project, &indexes)?.0, 0)?;
-    }
-    Ok(())
+    let rows_left = |project: &Project| {
+        let (rows, _) = found(project, &indexes)?;
+        same("rows left", rows, 0)
+    };
+    killed_while_erasing(&fresh, 4, &[&RESUME], || {}, rows_left)
 }

@@ -1,5 +1,7 @@
 //! Projects in temporary folders, and the binary run on them.
 
+mod killed;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -8,6 +10,8 @@ use std::sync::OnceLock;
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 use tempfile::TempDir;
+
+pub(crate) use killed::{RESUME, killed, killed_while_erasing};
 
 /// A test by the sentence it shows.
 pub(crate) fn rule(name: &str, check: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
