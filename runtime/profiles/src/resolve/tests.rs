@@ -8,6 +8,8 @@ use affluent_model::plan::{IdentifierRule, IdentityLimits, IdentityRules, MatchR
 use super::{Resolution, ResolveInput, ResolveNode, Split, resolve};
 
 pub(super) const KINDS: [&str; 4] = ["user_id", "email", "phone", "device"];
+/// The kind after them, whose edges mark addresses that are mailboxes of a function.
+const MARK: &str = "email~mailbox";
 
 /// `user_id` is unique, `device` is weak, every value may point to six nodes, a profile has at most three values of
 /// a kind.
@@ -62,7 +64,7 @@ pub(super) fn edge(carrier: u8, kind: u16, number: u8) -> Edge {
 }
 
 pub(super) fn run(rules: &IdentityRules, nodes: &[ResolveNode], edges: &[Edge], blocked: &[BlockedIdentifier]) -> Resolution {
-    let kinds = KINDS.map(str::to_owned);
+    let kinds: Vec<String> = KINDS.iter().chain([&MARK]).map(|kind| (*kind).to_owned()).collect();
     resolve(&ResolveInput { rules, kinds: &kinds, nodes, edges, blocked })
 }
 
@@ -152,10 +154,8 @@ fn a_weak_value_joins_only_together_with_another_identifier() {
     let groups = |rules: &IdentityRules, edges: &[(u8, u16, u8)]| {
         let mut rules = rules.clone();
         rules.identifiers[1].weak_mailboxes = true;
-        let kinds: Vec<String> = KINDS.map(str::to_owned).into_iter().chain(["email~mailbox".to_owned()]).collect();
         let edges: Vec<Edge> = edges.iter().map(|(carrier, kind, number)| edge(*carrier, *kind, *number)).collect();
-        let nodes = [node(1), node(2), node(3)];
-        resolve(&ResolveInput { rules: &rules, kinds: &kinds, nodes: &nodes, edges: &edges, blocked: &[] }).created.len()
+        run(&rules, &[node(1), node(2), node(3)], &edges, &[]).created.len()
     };
     let both = with_rules(&[("email", &["email"]), ("both", &["email", "phone"])]);
     // Kind 4 marks value 7, at one of those who carry it.
