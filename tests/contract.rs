@@ -158,6 +158,9 @@ destination:
     {
         same(rule, verdict(&report, rule), "passed")?;
     }
+    for rule in ["erase.accepts", "erase.verifies"] {
+        same(rule, verdict(&report, rule), "passed")?;
+    }
     Ok(())
 }
 

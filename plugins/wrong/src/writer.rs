@@ -41,7 +41,7 @@ impl Destination for Writer {
             any_fields: false,
             open_fields: Vec::new(),
             match_fields: vec![match_field.to_owned()],
-            modes: vec![WriteMode::Upsert, WriteMode::Mirror],
+            modes: vec![WriteMode::Upsert, WriteMode::Mirror, WriteMode::Erase, WriteMode::VerifyErasure],
             lists: false,
             plaintext: Vec::new(),
         }])
@@ -106,9 +106,42 @@ impl Destination for Writer {
         self.has_failed |= !taken.refused.is_empty();
         Ok(self.report(rows, &taken, is_again).into())
     }
+
+    fn erase(&mut self, people: &Batch) -> Result<Report> {
+        if self.config.is("cannot_erase") {
+            return Err(Error::unsupported("this destination erases nobody"));
+        }
+        let rows = self.name_people(people)?;
+        let mut report = Report::accepted(0);
+        if self.config.is("erases_no_strangers") {
+            report.refuse(
+                Error::invalid_data("nobody is known by that").code("wrong.unknown").at_row(rows.saturating_sub(1), None),
+            );
+        }
+        Ok(report.counted(rows))
+    }
+
+    fn verify_erasure(&mut self, people: &Batch) -> Result<Report> {
+        let rows = self.name_people(people)?;
+        let mut report = Report::accepted(0);
+        if self.config.is("sees_ghosts") {
+            (0..rows).for_each(|row| report.refuse(Error::transient("still there").code("wrong.there").at_row(row, None)));
+        }
+        Ok(report.counted(rows))
+    }
 }
 
 impl Writer {
+    /// Tells the service who is meant; how many they are.
+    fn name_people(&self, people: &Batch) -> Result<u32> {
+        let columns = people.columns()?;
+        let ids = columns.text("id")?;
+        let ids: Vec<_> = (0..columns.rows).map(|row| ids.get(row as usize)).collect();
+        let request = self.api.post("/items/erased").body("application/json", json!({ "ids": ids }).to_string().into_bytes());
+        request.send()?.error_for_status()?;
+        Ok(columns.rows)
+    }
+
     fn report(&self, rows: u32, taken: &Taken, is_again: bool) -> Report {
         let is = |mistake: &str| self.config.mistake == mistake;
         let mut report = Report::accepted(0);

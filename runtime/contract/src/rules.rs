@@ -226,6 +226,16 @@ pub(crate) const RULES: &[Rule] = &[
         "a credential refused while writing stops with kind auth or permission",
         "map 401 and 403 as `error_for_status()` does",
     ),
+    destination(
+        "erase.accepts",
+        "people are taken for erasure, also when asked for twice, and also those who are not known there",
+        "accept whoever the service does not know; leave `erases()` out where a person cannot be erased",
+    ),
+    destination(
+        "erase.verifies",
+        "who is not there is told to be gone",
+        "accept a person who is not found, and put one who is still there into `retryable`",
+    ),
     transform(
         "transform.opens",
         "it opens for its stream and takes a good batch",

@@ -1,10 +1,12 @@
 //! A destination is written to in batches of all sizes, with rows that are good, odd and bad, and on bad days.
 
+mod erasure;
+
 use std::sync::Arc;
 
 use affluent_model::batch::RowOperation;
 use affluent_model::connector::{Destination, DestinationRequest, Failure, FailureKind};
-use affluent_model::manifest::{Idempotence, TargetSchema};
+use affluent_model::manifest::{ERASE_MODE, Idempotence, TargetSchema, VERIFY_ERASURE_MODE};
 use affluent_model::plan::Connection;
 use affluent_model::schema::{Field, FieldType};
 use arrow::array::RecordBatch;
@@ -30,6 +32,8 @@ struct Target {
     fields: Vec<Field>,
     rows: Vec<SampleRow>,
     can_mirror: bool,
+    erases: bool,
+    verifies: bool,
 }
 
 pub(crate) async fn check(bench: &Bench, findings: &mut Findings, figures: &mut Figures) {
@@ -37,11 +41,11 @@ pub(crate) async fn check(bench: &Bench, findings: &mut Findings, figures: &mut 
     let Some(targets) = discover::targets(bench, findings).await else { return };
     let target = match Target::choose(bench, &targets) {
         Ok(target) => target,
-        Err(reason) => return findings.skip_all(&ids("write."), &reason),
+        Err(reason) => return skip_all(findings, &reason),
     };
     let records = match samples::batch(&target.fields, &target.rows) {
         Ok(records) => records,
-        Err(reason) => return findings.skip_all(&ids("write."), &reason),
+        Err(reason) => return skip_all(findings, &reason),
     };
     bench.heard(|heard| heard.personal.extend(rows::personal(&records, &target.fields)));
     let started = super::hygiene::processor_ms();
@@ -55,9 +59,15 @@ pub(crate) async fn check(bench: &Bench, findings: &mut Findings, figures: &mut 
     same_key(bench, &target, &records, findings).await;
     odd_rows(bench, &target, findings).await;
     deletes(bench, &target, findings).await;
+    erasure::check(bench, &target, findings).await;
     poison(bench, &target, findings).await;
     faults(bench, &target, &records, findings).await;
     bench.disturb(None);
+}
+
+fn skip_all(findings: &mut Findings, reason: &str) {
+    findings.skip_all(&ids("write."), reason);
+    findings.skip_all(&ids("erase."), reason);
 }
 
 impl Target {
@@ -90,7 +100,9 @@ impl Target {
             plaintext: schema.plaintext.clone(),
             run: "contract-run".to_owned(),
         };
-        Ok(Self { request, fields, rows, can_mirror: schema.modes.iter().any(|mode| mode == "mirror") })
+        let has = |word: &str| schema.modes.iter().any(|mode| mode == word);
+        let (can_mirror, erases, verifies) = (has("mirror"), has(ERASE_MODE), has(VERIFY_ERASURE_MODE));
+        Ok(Self { request, fields, rows, can_mirror, erases, verifies })
     }
 
     /// Good rows in any number: those of the contract file, with made-up keys where they are used up.
