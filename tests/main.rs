@@ -35,6 +35,7 @@ mod structure;
 mod support;
 mod survivorship;
 mod tokens;
+mod touched;
 mod vendors;
 
 use libtest_mimic::{Arguments, Trial};
@@ -66,6 +67,7 @@ fn main() {
     trials.extend(provenance::trials());
     trials.extend(purchases::trials());
     trials.extend(tokens::trials());
+    trials.extend(touched::trials());
     trials.extend(vendors::trials());
     trials.extend(hubspot::trials());
     trials.extend(contract::trials());

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use affluent_lake::{LakeQuery, Lookup};
+use affluent_lake::Lookup;
 use affluent_model::Result;
 use affluent_model::expression::SegmentCall;
 use affluent_profiles::call_table::{CallCounts, StrictestWords};
 use affluent_profiles::events::{CallPass, IdentifierKind, call_function, call_passes};
+use affluent_profiles::expiries::Expiries;
 
 use crate::engine::Engine;
 use crate::inputs::Inputs;
@@ -15,18 +16,24 @@ use crate::inputs::Inputs;
 ///
 /// # Errors
 /// `E0760`, `E0762`, `E0765`; what the lake reports.
-pub(crate) async fn answers(engine: &Engine, inputs: &Inputs, calls: &[SegmentCall]) -> Result<Vec<Lookup>> {
+pub(crate) async fn answers(
+    engine: &Engine,
+    inputs: &Inputs,
+    calls: &[SegmentCall],
+    expiries: &mut Expiries,
+) -> Result<Vec<Lookup>> {
     let mut lookups = inputs.lookups();
     for pass in call_passes(calls, &inputs.sources)? {
         match pass {
             CallPass::Records { calls, sql } => {
-                let mut counts = CallCounts::new(calls.len(), inputs.people.ids.len());
-                engine.lake.stream(query(engine, inputs, sql), &mut |rows| counts.take(&rows)).await?;
+                let windows = calls.iter().map(|(_, window_ms)| *window_ms).collect();
+                let mut counts = CallCounts::new(windows, inputs.people.ids.len());
+                engine.lake.stream(inputs.query(engine, sql), &mut |rows| counts.take(&rows, expiries)).await?;
                 let answers = calls.iter().zip(counts.finish());
-                lookups.extend(answers.map(|(call, answers)| Lookup::numbers(&call_function(*call), Arc::new(answers))));
+                lookups.extend(answers.map(|((call, _), answers)| Lookup::numbers(&call_function(*call), Arc::new(answers))));
             }
             CallPass::Consent { call, kinds } => {
-                let words = strictest(engine, inputs, kinds).await?;
+                let words = strictest(engine, inputs, kinds, expiries).await?;
                 lookups.push(Lookup::numbers(&call_function(call), Arc::new(words)));
             }
         }
@@ -34,16 +41,12 @@ pub(crate) async fn answers(engine: &Engine, inputs: &Inputs, calls: &[SegmentCa
     Ok(lookups)
 }
 
-async fn strictest(engine: &Engine, inputs: &Inputs, kinds: Vec<IdentifierKind>) -> Result<Vec<u32>> {
+async fn strictest(engine: &Engine, inputs: &Inputs, kinds: Vec<IdentifierKind>, expiries: &mut Expiries) -> Result<Vec<u32>> {
     let mut words = StrictestWords::new(inputs.people.ids.len());
     for IdentifierKind { said, carriers } in kinds {
-        engine.lake.stream(query(engine, inputs, said), &mut |rows| words.take_said(&rows)).await?;
-        engine.lake.stream(query(engine, inputs, carriers), &mut |rows| words.take_carriers(&rows)).await?;
-        words.settle();
+        engine.lake.stream(inputs.query(engine, said), &mut |rows| words.take_said(&rows)).await?;
+        engine.lake.stream(inputs.query(engine, carriers), &mut |rows| words.take_carriers(&rows)).await?;
+        words.settle(expiries);
     }
     Ok(words.finish())
-}
-
-fn query(engine: &Engine, inputs: &Inputs, sql: String) -> LakeQuery {
-    LakeQuery { lookups: inputs.lookups(), ..LakeQuery::new(sql, inputs.tables.clone(), engine.now_us()) }
 }

@@ -1,77 +1,185 @@
 //! From unified nodes to profile rows: attributes survive, traits are counted, segments are decided, all as lake SQL over
 //! one consistent list of files; then one ledger transaction makes the new snapshot current.
 
-use affluent_lake::{LakeFile, LakeQuery, LakeTable};
+mod basis;
+mod due;
+mod gather;
+pub(crate) mod time;
+mod touched;
+
+use std::sync::Arc;
+
+use affluent_lake::{LakeFile, LakeQuery, LakeTable, Replaces};
 use affluent_ledger::{Lease, NewFile, SnapshotCommit, SnapshotRow};
 use affluent_model::plan::Measure;
 use affluent_model::report::ProfilesReport;
 use affluent_model::{Error, Result};
+use affluent_profiles::expiries::Expiries;
 use affluent_profiles::pass_table::PassTable;
-use affluent_profiles::snapshot::{PreparedMeasure, PreparedTrait, SnapshotQuery, TraitPass, snapshot_query};
+use affluent_profiles::snapshot::{GONE, PreparedMeasure, PreparedTrait, SnapshotQuery, TraitPass, snapshot_query};
+use arrow::array::AsArray as _;
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 
 use crate::changed::changed_profiles;
 use crate::decisions::pins::Pins;
 use crate::engine::{Engine, Event};
 use crate::inputs::{Inputs, MemoryTable};
-use crate::purchases::purchase_traits;
-use crate::segments::{Moves, PreparedSegments, decide_segments};
+use crate::purchases::{Fits, purchase_traits};
+use crate::rows;
+use crate::segments::{Moves, decide_segments};
+use basis::{Basis, Before, inputs_hash};
 
 /// The table name of the snapshot in lake SQL.
 pub(crate) const PROFILES: &str = "profiles";
 
-/// Computes a new snapshot and the segments.
+/// The table of the times at which time alone changes profiles.
+const DUE: &str = "due";
+
+/// Computes a new snapshot and the segments: of the profiles that something new is about where that says everything, else of
+/// all, which `is_whole` asks for.
 ///
 /// # Errors
 /// What lake, ledger and `profiles` report; the snapshot before stays current.
-pub(crate) async fn compute(engine: &Engine, lease: &Lease, report: &mut ProfilesReport) -> Result<()> {
-    let input_sequence = engine.ledger.last_sequence()?;
+pub(crate) async fn compute(engine: &Engine, lease: &Lease, is_whole: bool, report: &mut ProfilesReport) -> Result<()> {
+    let start = Start { as_of_us: engine.now_us(), input_sequence: engine.ledger.last_sequence()? };
+    let before = Before::read(engine)?;
+    if !is_whole
+        && let Some(before) = &before
+        && let Some(inputs) = before.touched_inputs(engine).await?
+        && let Some(made) = Made::of_touched(engine, &inputs, before).await?
+    {
+        return made.commit(engine, lease, (&inputs, Some(before), start), true, report).await;
+    }
     let inputs = Inputs::read(engine).await?;
     if inputs.sources.is_empty() {
         return Ok(());
     }
-    engine.notice(Event::Computing { step: "attributes and traits".to_owned() });
-    let pins = Pins::read(engine)?;
-    let SnapshotQuery { passes, sql, survivors } =
-        snapshot_query(&inputs.sources, &prepared_traits(engine)?, &engine.plan.identity.survivorship, &pins.counts())?;
-    let now_us = engine.now_us();
-    let (given, cards) = purchase_traits(engine, &inputs).await?.unzip();
-    let mut memory: Vec<MemoryTable> = given.into_iter().chain([inputs.people.ids_table()?]).collect();
-    for pass in &passes {
-        memory.push(trait_table(engine, &inputs, pass).await?);
+    let made = Made::of_all(engine, &inputs).await?;
+    made.commit(engine, lease, (&inputs, before.as_ref(), start), false, report).await
+}
+
+/// What a computation knows when it begins; it may see more.
+#[derive(Clone, Copy)]
+struct Start {
+    as_of_us: i64,
+    input_sequence: i64,
+}
+
+/// Rows of a snapshot, in a file that nobody sees yet.
+struct Made {
+    file: LakeFile,
+    /// Of this file alone.
+    table: LakeTable,
+    cards: Vec<(String, String)>,
+    fits: Fits,
+    expiries: Expiries,
+}
+
+impl Made {
+    async fn of_all(engine: &Engine, inputs: &Inputs) -> Result<Self> {
+        Self::new(engine, inputs, None).await
     }
-    let tables = inputs.tables.clone();
-    let lookups = inputs.lookups().into_iter().chain(pins.lookups()).collect();
-    let query = LakeQuery { sql, tables, memory, lookups, fold: Some(survivors), now_us };
-    let file = engine.lake.materialize(query, &engine.file_name("profiles")?).await?;
-    let schema = engine.lake.file_schema(&file.name)?;
-    let table = LakeTable { name: PROFILES.to_owned(), schema, files: vec![file.name.clone()] };
-    report.changed = match current_snapshot(engine) {
-        Ok((_, before)) => changed_profiles(engine, &before, &table).await?,
-        Err(_) => 0,
-    };
-    let Moves { entered, left } = decide_segments(engine, &table, &inputs, report).await?;
-    let commit = SnapshotCommit {
-        rows: file.rows,
-        files: vec![new_file(file, input_sequence)],
-        definition_hash: definition_hash(engine)?,
-        entered,
-        left,
-        input_sequence,
-        cards: cards.unwrap_or_default(),
-        now_us,
-    };
-    engine.ledger.commit_snapshot(lease, &commit)?;
-    Ok(())
+
+    /// `None` when the rows have other columns than the snapshot before.
+    async fn of_touched(engine: &Engine, inputs: &Inputs, before: &Before) -> Result<Option<Self>> {
+        let mut made = Self::new(engine, inputs, Some(&before.basis.fits)).await?;
+        let columns = |schema: &SchemaRef| {
+            let shown = schema.fields().iter().filter(|field| field.name() != GONE);
+            shown.map(|field| (field.name().clone(), field.data_type().clone())).collect::<Vec<_>>()
+        };
+        let is_alike = columns(&made.table.schema) == columns(&before.table.schema);
+        made.table.schema = Arc::clone(&before.table.schema);
+        made.table.replaces = Some(replaces());
+        Ok(is_alike.then_some(made))
+    }
+
+    async fn new(engine: &Engine, inputs: &Inputs, fitted: Option<&Fits>) -> Result<Self> {
+        engine.notice(Event::Computing { step: "attributes and traits".to_owned() });
+        let (pins, survivorship) = (Pins::read(engine)?, &engine.plan.identity.survivorship);
+        let mut snapshot = snapshot_query(&inputs.sources, &prepared_traits(engine)?, survivorship, &pins.counts())?;
+        let mut memory = inputs.memory.clone();
+        if fitted.is_some() {
+            snapshot = snapshot.with_gone();
+            memory.push(inputs.people.gone_table()?);
+        }
+        let SnapshotQuery { passes, sql, survivors } = snapshot;
+        let (mut cards, mut fits) = (Vec::new(), Fits::default());
+        if let Some(found) = purchase_traits(engine, inputs, fitted).await? {
+            (cards, fits) = (found.cards, found.fits);
+            memory.push(found.values);
+        }
+        memory.push(inputs.people.ids_table()?);
+        let mut expiries = Expiries::new(inputs.people.ids.len());
+        for pass in &passes {
+            memory.push(trait_table(engine, inputs, pass, &mut expiries).await?);
+        }
+        let lookups = inputs.lookups().into_iter().chain(pins.lookups()).collect();
+        let query = LakeQuery { memory, lookups, fold: Some(survivors), ..inputs.query(engine, sql) };
+        let file = engine.lake.materialize(query, &engine.file_name(PROFILES)?).await?;
+        let schema = engine.lake.file_schema(&file.name)?;
+        let table = LakeTable::new(PROFILES.to_owned(), schema, vec![file.name.clone()]);
+        Ok(Self { file, table, cards, fits, expiries })
+    }
+
+    /// Decides the segments and makes the rows current, in the place of those before or, where `goes_on`, beside them.
+    async fn commit(
+        mut self,
+        engine: &Engine,
+        lease: &Lease,
+        (inputs, before, start): (&Inputs, Option<&Before>, Start),
+        goes_on: bool,
+        report: &mut ProfilesReport,
+    ) -> Result<()> {
+        let only = goes_on.then_some(&inputs.people);
+        report.computed = u64::try_from(inputs.people.ids.len()).unwrap_or(u64::MAX);
+        if let Some(before) = before {
+            report.changed = changed_profiles(engine, &before.table, &self.table, only).await?;
+        }
+        let Moves { entered, left } = decide_segments(engine, &self.table, (inputs, only), &mut self.expiries, report).await?;
+        let due = due::write(engine, &inputs.people, &self.expiries)?;
+        let Start { as_of_us, input_sequence } = start;
+        let complete_at_us = before.filter(|_| goes_on).map_or(as_of_us, |before| before.basis.complete_at_us);
+        let basis = Basis { inputs: inputs_hash(engine, input_sequence).await?, as_of_us, complete_at_us, fits: self.fits };
+        let new = |table: &str, file: LakeFile| NewFile {
+            table: table.to_owned(),
+            name: file.name,
+            rows: file.rows,
+            bytes: file.bytes,
+            sequence: input_sequence,
+        };
+        let commit = SnapshotCommit {
+            rows: if goes_on { engine.ledger.profile_count()? } else { self.file.rows },
+            files: std::iter::once(new(PROFILES, self.file)).chain(due.map(|file| new(DUE, file))).collect(),
+            goes_on,
+            definition_hash: definition_hash(engine)?,
+            entered,
+            left,
+            input_sequence,
+            cards: self.cards,
+            basis: basis.to_text()?,
+            now_us: engine.now_us(),
+        };
+        engine.ledger.commit_snapshot(lease, &commit)?;
+        Ok(())
+    }
 }
 
 /// Runs a trait pass.
-async fn trait_table(engine: &Engine, inputs: &Inputs, pass: &TraitPass) -> Result<MemoryTable> {
+async fn trait_table(engine: &Engine, inputs: &Inputs, pass: &TraitPass, expiries: &mut Expiries) -> Result<MemoryTable> {
     let mut table = PassTable::new(pass, inputs.people.ids.len());
-    let (tables, lookups) = (inputs.tables.clone(), inputs.lookups());
-    let query = LakeQuery { lookups, ..LakeQuery::new(pass.sql.clone(), tables, engine.now_us()) };
-    engine.lake.stream(query, &mut |batch| table.take(batch)).await?;
+    engine.lake.stream(inputs.query(engine, pass.sql.clone()), &mut |batch| table.take(batch)).await?;
     let rows = table.finish()?;
+    if let Some((column, window_ms)) = &pass.oldest {
+        let oldest = rows::cast_to(rows::column(&rows, column)?, &DataType::Int64)?;
+        let oldest = oldest.as_primitive::<Int64Type>().iter().enumerate();
+        oldest.for_each(|(place, at_us)| at_us.into_iter().for_each(|at_us| expiries.note_window(place, at_us, *window_ms)));
+    }
     Ok((pass.table.clone(), rows.schema(), vec![rows]))
+}
+
+/// How the files of a snapshot stand to each other.
+fn replaces() -> Replaces {
+    Replaces { key: "profile".to_owned(), gone: GONE.to_owned() }
 }
 
 /// The current snapshot as a lake table.
@@ -79,18 +187,19 @@ async fn trait_table(engine: &Engine, inputs: &Inputs, pass: &TraitPass) -> Resu
 /// # Errors
 /// `E0807` when nothing was computed yet.
 pub(crate) fn current_snapshot(engine: &Engine) -> Result<(SnapshotRow, LakeTable)> {
-    let snapshot = engine.ledger.snapshot()?;
-    let snapshot = snapshot
-        .filter(|snapshot| !snapshot.files.is_empty())
-        .ok_or_else(|| Error::external("E0807", "there are no profiles yet").help("run a pipeline into profiles first"))?;
-    let newest = snapshot.files.last().ok_or_else(|| Error::bug("a snapshot without files was filtered out"))?;
-    let schema = engine.lake.file_schema(newest)?;
-    let table = LakeTable { name: PROFILES.to_owned(), schema, files: snapshot.files.clone() };
+    let nothing = || Error::external("E0807", "there are no profiles yet").help("run a pipeline into profiles first");
+    let snapshot = engine.ledger.snapshot()?.ok_or_else(nothing)?;
+    let table = snapshot_table(engine, &snapshot)?.ok_or_else(nothing)?;
     Ok((snapshot, table))
 }
 
-fn new_file(file: LakeFile, sequence: i64) -> NewFile {
-    NewFile { table: PROFILES.to_owned(), name: file.name, rows: file.rows, bytes: file.bytes, sequence }
+/// The rows of a snapshot; `None` when it has no files.
+fn snapshot_table(engine: &Engine, snapshot: &SnapshotRow) -> Result<Option<LakeTable>> {
+    let files: Vec<String> = snapshot.files.iter().filter(|file| file.table == PROFILES).map(|file| file.name.clone()).collect();
+    let Some(first) = files.first() else { return Ok(None) };
+    let schema = engine.lake.file_schema(first)?;
+    let replaces = (files.len() > 1).then(replaces);
+    Ok(Some(LakeTable { replaces, ..LakeTable::new(PROFILES.to_owned(), schema, files) }))
 }
 
 /// Of everything a snapshot is computed by: rules, traits, segments, mappings, and what people decided about profiles.
@@ -101,27 +210,6 @@ pub(crate) fn definition_hash(engine: &Engine) -> Result<String> {
     let text = format!("{:?}{:?}{:?}{:?}{mappings:?}{decided}", plan.identity, plan.traits, plan.segments, plan.project.money);
     let hash = engine.vault.blind_indexer("definition")?.index(text.as_bytes());
     Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// True when time alone can change a trait or a membership.
-///
-/// # Errors
-/// `E0300` for a condition that does not parse.
-pub(crate) fn depends_on_time(engine: &Engine) -> Result<bool> {
-    let reads_clock = |text: &str| ["now(", "current_", "today("].iter().any(|word| text.to_lowercase().contains(word));
-    let in_traits = engine.plan.traits.iter().any(|one| {
-        let by_itself = match &one.measure {
-            Measure::Sql(expression) | Measure::MostFrequent(expression) | Measure::Recommend(expression) => {
-                reads_clock(&expression.text)
-            }
-            Measure::Rfm { .. } | Measure::Predict(_) => true,
-        };
-        one.window_ms.is_some() || by_itself
-    });
-    let in_segments = engine.plan.segments.iter().any(|segment| reads_clock(&segment.condition.text));
-    let segments = PreparedSegments::of_plan(engine)?;
-    // A grant ends by time, and one from a day to come begins by time.
-    Ok(in_traits || in_segments || segments.has_window() || segments.asks_consent())
 }
 
 fn prepared_traits(engine: &Engine) -> Result<Vec<PreparedTrait>> {

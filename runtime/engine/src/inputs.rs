@@ -1,6 +1,7 @@
 //! What profiles are computed from, read once for all queries of a computation: the tables with their files, which of their
 //! rows are void, and which node is which profile.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -8,15 +9,15 @@ use std::sync::Arc;
 use affluent_lake::{LakeQuery, LakeTable, Lookup};
 use affluent_model::identity::{NodeId, ProfileId};
 use affluent_model::{Error, Result};
-use affluent_profiles::snapshot::PROFILE_IDS;
+use affluent_profiles::snapshot::{GONE, PROFILE_IDS};
 use affluent_profiles::source::{NUMBER_OF, PROFILE_OF, TableSource, Versions};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use foldhash::fast::FixedState;
 
 use crate::engine::Engine;
 use crate::rows;
-use crate::tables::profile_tables;
+use crate::tables::{ProfileTable, profile_tables};
 
 /// A table of a query: name, columns, rows.
 pub(crate) type MemoryTable = (String, SchemaRef, Vec<RecordBatch>);
@@ -24,29 +25,49 @@ pub(crate) type MemoryTable = (String, SchemaRef, Vec<RecordBatch>);
 /// What profiles are computed from.
 pub(crate) struct Inputs {
     pub(crate) sources: Vec<TableSource>,
+    /// Tables of files.
     pub(crate) tables: Vec<LakeTable>,
+    /// Tables of rows: those of the profiles at hand alone, where not all are computed.
+    pub(crate) memory: Vec<MemoryTable>,
     pub(crate) people: People,
     /// Of a row's sequence, whether it is void: the functions that `sources` name.
     superseded: Vec<Lookup>,
 }
 
 impl Inputs {
+    /// Everything, of all profiles.
+    ///
     /// # Errors
     /// What ledger, lake and, for a table without files, the source report.
     pub(crate) async fn read(engine: &Engine) -> Result<Self> {
-        let (mut sources, mut tables, mut superseded) = (Vec::new(), Vec::new(), Vec::new());
-        for one in profile_tables(engine).await? {
-            let (mut source, table) = (one.source, one.table);
-            if source.has_primary_key {
-                let rows = superseded_rows(engine, &table).await?;
-                let is_void = format!("is_void/{}", table.name);
-                source.versions = if rows.is_empty() { Versions::One } else { Versions::Superseded(is_void.clone()) };
-                superseded.extend((!rows.is_empty()).then(|| Lookup::among(&is_void, &rows)));
-            }
-            sources.push(source);
-            tables.push(table);
+        let mut inputs = Self::of(People::read(engine)?);
+        for ProfileTable { source, table } in profile_tables(engine).await? {
+            let void = if source.has_primary_key { superseded_rows(engine, &table).await? } else { Vec::new() };
+            inputs.add(source, &void);
+            inputs.tables.push(table);
         }
-        Ok(Self { sources, tables, people: People::read(engine)?, superseded })
+        Ok(inputs)
+    }
+
+    /// No table yet, of these profiles.
+    pub(crate) fn of(people: People) -> Self {
+        Self { sources: Vec::new(), tables: Vec::new(), memory: Vec::new(), people, superseded: Vec::new() }
+    }
+
+    /// Adds a source; `void` are the sequences of its void rows. Its table is added besides.
+    pub(crate) fn add(&mut self, mut source: TableSource, void: &[i64]) {
+        if source.has_primary_key {
+            let is_void = format!("is_void/{}", source.table);
+            source.versions = if void.is_empty() { Versions::One } else { Versions::Superseded(is_void.clone()) };
+            self.superseded.extend((!void.is_empty()).then(|| Lookup::among(&is_void, void)));
+        }
+        self.sources.push(source);
+    }
+
+    /// A query over the sources, with the functions that they call.
+    pub(crate) fn query(&self, engine: &Engine, sql: String) -> LakeQuery {
+        let (memory, lookups) = (self.memory.clone(), self.lookups());
+        LakeQuery { memory, lookups, ..LakeQuery::new(sql, self.tables.clone(), engine.now_us()) }
     }
 
     /// The functions that queries over the sources call.
@@ -58,7 +79,7 @@ impl Inputs {
 /// A version of a record: two hashes of its key, its place in the order of all rows, and whether it deletes the record. Two
 /// keys meet in both hashes once in 10²⁰ tables of a hundred million records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Version {
+pub(crate) struct Version {
     key: [u64; 2],
     sequence: i64,
     is_deletion: bool,
@@ -72,11 +93,9 @@ async fn superseded_rows(engine: &Engine, table: &LakeTable) -> Result<Vec<i64>>
         let sql = format!("SELECT {columns} FROM \"{name}\"");
         LakeQuery::new(sql, vec![table.clone()], engine.now_us())
     };
-    let mut candidates = Candidates::default();
-    engine.lake.stream(query("\"_pk\", \"_deleted\""), &mut |batch| candidates.take(&batch)).await?;
-    if !candidates.find() {
-        return Ok(Vec::new());
-    }
+    let mut keyed = Keyed::default();
+    engine.lake.stream(query("\"_pk\", \"_deleted\""), &mut |batch| keyed.take(&batch)).await?;
+    let Some(candidates) = keyed.repeated() else { return Ok(Vec::new()) };
     let mut versions: Vec<Version> = Vec::new();
     let all = query("\"_pk\", \"_seq\", \"_deleted\"");
     engine.lake.stream(all, &mut |batch| take_versions(&batch, &candidates, &mut versions)).await?;
@@ -86,14 +105,16 @@ async fn superseded_rows(engine: &Engine, table: &LakeTable) -> Result<Vec<i64>>
 
 /// Keys with more than one row, and whether some row deletes its record.
 #[derive(Default)]
-struct Candidates {
-    /// Of every row; after [`Candidates::find`] of keys with more than one, sorted. Two keys may have one hash: both are
-    /// candidates then.
+struct Keyed {
+    /// Of every row.
     hashes: Vec<u64>,
     has_deletion: bool,
 }
 
-impl Candidates {
+/// Keys whose versions are looked at. Two keys may have one short hash: both are candidates then.
+pub(crate) struct Candidates(HashSet<u64, FixedState>);
+
+impl Keyed {
     fn take(&mut self, batch: &RecordBatch) -> Result<()> {
         let keys = rows::as_text(rows::column(batch, "_pk")?)?;
         let deletions = rows::cast_to(rows::column(batch, "_deleted")?, &DataType::Boolean)?;
@@ -102,24 +123,36 @@ impl Candidates {
         Ok(())
     }
 
-    /// False when every row is the one version of its record.
-    fn find(&mut self) -> bool {
+    /// The keys with more than one row; `None` when every row is the one version of its record.
+    fn repeated(mut self) -> Option<Candidates> {
         self.hashes.sort_unstable();
         let repeated = self.hashes.chunk_by(|one, other| one == other).filter(|run| run.len() > 1);
-        self.hashes = repeated.filter_map(|run| run.first().copied()).collect();
-        self.has_deletion || !self.hashes.is_empty()
+        let repeated: HashSet<u64, FixedState> = repeated.filter_map(|run| run.first().copied()).collect();
+        (self.has_deletion || !repeated.is_empty()).then_some(Candidates(repeated))
+    }
+}
+
+impl Candidates {
+    /// Keys by their short hashes.
+    pub(crate) fn of(hashes: HashSet<u64, FixedState>) -> Self {
+        Self(hashes)
     }
 
     fn has(&self, key: &str) -> bool {
-        self.hashes.binary_search(&short_hash(key)).is_ok()
+        self.0.contains(&short_hash(key))
     }
 }
 
-fn short_hash(key: &str) -> u64 {
+/// Of the key of a record.
+pub(crate) fn short_hash(key: &str) -> u64 {
     FixedState::default().hash_one(key)
 }
 
-fn take_versions(batch: &RecordBatch, candidates: &Candidates, versions: &mut Vec<Version>) -> Result<()> {
+/// Takes the versions of candidates, and all deletions.
+///
+/// # Errors
+/// `E0001` for rows of another shape.
+pub(crate) fn take_versions(batch: &RecordBatch, candidates: &Candidates, versions: &mut Vec<Version>) -> Result<()> {
     let keys = rows::as_text(rows::column(batch, "_pk")?)?;
     let sequences = rows::cast_to(rows::column(batch, "_seq")?, &DataType::Int64)?;
     let deletions = rows::cast_to(rows::column(batch, "_deleted")?, &DataType::Boolean)?;
@@ -142,7 +175,7 @@ fn hashes(key: &str) -> [u64; 2] {
 }
 
 /// All versions but the last of each key, and the last too where it is a deletion. `versions` are sorted.
-fn void_rows(versions: &[Version]) -> Vec<i64> {
+pub(crate) fn void_rows(versions: &[Version]) -> Vec<i64> {
     let mut void = Vec::new();
     for record in versions.chunk_by(|a, b| a.key == b.key) {
         if let Some((last, before)) = record.split_last() {
@@ -171,19 +204,30 @@ impl People {
             assigned.push((node, profile));
             Ok(())
         })?;
+        Self::of(assigned, Vec::new())
+    }
+
+    /// The profiles of nodes, and others, which have none.
+    ///
+    /// # Errors
+    /// `E0001` for a node whose number is far beyond how many there are.
+    pub(crate) fn of(mut assigned: Vec<(NodeId, ProfileId)>, others: Vec<ProfileId>) -> Result<Self> {
         assigned.sort_unstable_by_key(|(_, profile)| *profile);
+        let mut ids: Vec<ProfileId> = assigned.iter().map(|(_, profile)| *profile).chain(others).collect();
+        ids.sort_unstable();
+        ids.dedup();
         let last = assigned.iter().map(|(node, _)| node.0).max().unwrap_or(0);
         let length = usize::try_from(last).map_err(|_| Error::bug("nodes are numbered from 1"))?.saturating_add(1);
         let mut numbers = Vec::new();
         numbers.try_reserve_exact(length).map_err(|_| Error::bug("nodes are numbered without large gaps"))?;
         numbers.resize(length, Lookup::NONE);
-        let mut ids: Vec<ProfileId> = Vec::new();
+        let mut place = 0;
         for (node, profile) in assigned {
-            if ids.last() != Some(&profile) {
-                ids.push(profile);
+            while ids.get(place).is_some_and(|id| *id < profile) {
+                place += 1;
             }
-            let slot = usize::try_from(node.0).ok().and_then(|place| numbers.get_mut(place));
-            if let (Some(slot), Ok(number)) = (slot, u32::try_from(ids.len().saturating_sub(1))) {
+            let slot = usize::try_from(node.0).ok().and_then(|node| numbers.get_mut(node));
+            if let (Some(slot), Ok(number)) = (slot, u32::try_from(place)) {
                 *slot = number;
             }
         }
@@ -196,14 +240,34 @@ impl People {
         number.filter(|number| *number != Lookup::NONE)
     }
 
-    fn profile_of(&self) -> Lookup {
+    /// The nodes with the numbers of their profiles, by node.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (NodeId, u32)> + '_ {
+        let numbered = (0..).zip(self.numbers.iter()).filter(|(_, number)| **number != Lookup::NONE);
+        numbered.map(|(node, number)| (NodeId(node), *number))
+    }
+
+    pub(crate) fn profile_of(&self) -> Lookup {
         Lookup::numbers(PROFILE_OF, Arc::clone(&self.numbers))
     }
 
-    fn number_of_profile(&self) -> Lookup {
+    pub(crate) fn number_of_profile(&self) -> Lookup {
         let ids = Arc::clone(&self.ids);
         let find = move |text: &str| i64::try_from(ids.binary_search(&ProfileId::parse(text)?).ok()?).ok();
         Lookup::texts(NUMBER_OF, Arc::new(find))
+    }
+
+    /// Which of the profiles have no nodes, as the table [`GONE`].
+    ///
+    /// # Errors
+    /// `E0001`.
+    pub(crate) fn gone_table(&self) -> Result<MemoryTable> {
+        let mut is_gone = vec![true; self.ids.len()];
+        for (_, number) in self.nodes() {
+            if let Some(is_gone) = usize::try_from(number).ok().and_then(|place| is_gone.get_mut(place)) {
+                *is_gone = false;
+            }
+        }
+        memory_table(GONE, vec![(Field::new(GONE, DataType::Boolean, false), Arc::new(BooleanArray::from(is_gone)))])
     }
 
     /// The ids as the table [`PROFILE_IDS`].

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use affluent_lake::LakeQuery;
 use affluent_model::money::Money;
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
@@ -57,7 +56,7 @@ impl Engine {
         let money = self.plan.project.money.as_ref();
         let orders = read_orders(self, &inputs).await?;
         let by_currency = if money.is_none() { orders.by_currency(options.free_orders) } else { Vec::new() };
-        let purchases = orders.finish(options.free_orders, money);
+        let purchases = orders.finish(options.free_orders, money, None);
         let lines = self.lines(&inputs, options, end_day).await?;
         let found = insights(&purchases.history.until(end_day), lines.as_ref(), end_day, options.bins);
         Ok(Insights {
@@ -106,8 +105,7 @@ impl LineReader {
     /// `E0760`, `E0762`, `E0765`; what ledger and lake report.
     pub(crate) async fn read(engine: &Engine, inputs: &Inputs, columns: &LineColumns, end_day: i32) -> Result<Self> {
         let sql = lines_query(&inputs.sources, columns)?;
-        let (tables, lookups) = (inputs.tables.clone(), inputs.lookups());
-        let query = LakeQuery { lookups, ..LakeQuery::new(sql, tables, engine.now_us()) };
+        let query = inputs.query(engine, sql);
         let mut reader = Self { end_day, money: engine.plan.project.money.clone(), ..Self::default() };
         engine.lake.stream(query, &mut |batch| reader.take(&batch)).await?;
         Ok(reader)

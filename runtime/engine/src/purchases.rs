@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use affluent_lake::LakeQuery;
 use affluent_model::identity::NodeId;
 use affluent_model::money::Money;
 use affluent_model::plan::{ComputedTrait, Measure};
@@ -18,10 +17,11 @@ use affluent_profiles::purchases::holdout::Ranking;
 use affluent_profiles::purchases::models::ModelKind;
 use affluent_profiles::purchases::orders::{FreeOrders, History, Order};
 use affluent_profiles::purchases::predict::{Predicted, Prediction, Settings, Terms, predict_by_category};
-use affluent_profiles::purchases::rfm::rfm;
+use affluent_profiles::purchases::rfm::{RfmFit, rfm};
 use affluent_profiles::snapshot::{GIVEN, trait_column};
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Field, Int64Type};
+use serde::{Deserialize, Serialize};
 
 use crate::compute::normalised;
 use crate::engine::{Engine, Event};
@@ -55,24 +55,14 @@ pub(crate) fn day_of_instant(us: i64) -> i32 {
     i32::try_from(us.div_euclid(DAY_US)).unwrap_or(i32::MAX)
 }
 
-/// Reads all completed orders whose owner is a known profile.
+/// Reads all completed orders whose owner is a known profile, by currency and not converted yet.
 ///
 /// # Errors
 /// What ledger and lake report.
-pub(crate) async fn read_purchases(engine: &Engine, inputs: &Inputs, free: FreeOrders) -> Result<Purchases> {
-    Ok(read_orders(engine, inputs).await?.finish(free, engine.plan.project.money.as_ref()))
-}
-
-/// As [`read_purchases`], by currency and not converted yet.
-///
-/// # Errors
-/// As [`read_purchases`].
 pub(crate) async fn read_orders<'a>(engine: &Engine, inputs: &'a Inputs) -> Result<Reader<'a>> {
     let mut reader = Reader { people: &inputs.people, orders: Vec::new(), currencies: Vec::new() };
     if let Some(sql) = orders_query(&inputs.sources)? {
-        let (tables, lookups) = (inputs.tables.clone(), inputs.lookups());
-        let query = LakeQuery { lookups, ..LakeQuery::new(sql, tables, engine.now_us()) };
-        engine.lake.stream(query, &mut |batch| reader.take(&batch)).await?;
+        engine.lake.stream(inputs.query(engine, sql), &mut |batch| reader.take(&batch)).await?;
     }
     Ok(reader)
 }
@@ -128,11 +118,14 @@ impl Reader<'_> {
         named.into_iter().map(|(number, (name, _))| (name.clone(), History::new(of(number).collect(), free))).collect()
     }
 
-    /// All orders, their values in one currency: converted at their day where the project has rates, else those of most orders
-    /// alone.
-    pub(crate) fn finish(self, free: FreeOrders, money: Option<&Money>) -> Purchases {
-        let main = self.currencies.iter().enumerate().max_by(|(_, a), (_, b)| a.1.cmp(&b.1).then_with(|| b.0.cmp(&a.0)));
-        let (number, main) = main.map_or((0, String::new()), |(place, (name, _))| (place, name.clone()));
+    /// All orders, their values in one currency: converted at their day where the project has rates, else those in `main` alone,
+    /// or, where it is not given, in the currency of most orders.
+    pub(crate) fn finish(self, free: FreeOrders, money: Option<&Money>, main: Option<&str>) -> Purchases {
+        let of_most = || {
+            let most = self.currencies.iter().enumerate().max_by(|(_, a), (_, b)| a.1.cmp(&b.1).then_with(|| b.0.cmp(&a.0)));
+            most.map_or_else(String::new, |(_, (name, _))| name.clone())
+        };
+        let main = main.map_or_else(of_most, str::to_owned);
         let is_counted = |order: &Order| order.net_micros != 0 || free == FreeOrders::Count;
         let (mut other_orders, mut without_rate) = (0, BTreeMap::new());
         let mut orders = Vec::with_capacity(self.orders.len());
@@ -140,7 +133,7 @@ impl Reader<'_> {
             let name = self.currencies.get(usize::from(own)).map_or("", |(name, _)| name.as_str());
             let net_micros = match money {
                 Some(money) => money.convert(name, order.day, order.net_micros),
-                None => (usize::from(own) == number).then_some(order.net_micros),
+                None => (name == main).then_some(order.net_micros),
             };
             if let Some(net_micros) = net_micros {
                 orders.push(Order { net_micros, ..order });
@@ -157,17 +150,36 @@ impl Reader<'_> {
     }
 }
 
-/// The values of the traits that are made of orders, as the table [`GIVEN`], and their model cards as JSON.
+/// What the traits that are made of orders came to.
+pub(crate) struct PurchaseTraits {
+    /// Their values, as the table [`GIVEN`].
+    pub(crate) values: MemoryTable,
+    /// (trait, its model card as JSON).
+    pub(crate) cards: Vec<(String, String)>,
+    pub(crate) fits: Fits,
+}
+
+/// What was fitted over all profiles and lets some be placed among them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fits {
+    /// In which orders are counted by value.
+    pub(crate) currency: String,
+    /// By trait.
+    pub(crate) rfm: BTreeMap<String, RfmFit>,
+}
+
+/// The values of the traits that are made of orders; `fitted` where they were fitted before, over all profiles.
 ///
 /// # Errors
 /// What ledger and lake report.
-pub(crate) async fn purchase_traits(engine: &Engine, inputs: &Inputs) -> Result<Option<(MemoryTable, Vec<(String, String)>)>> {
+pub(crate) async fn purchase_traits(engine: &Engine, inputs: &Inputs, fitted: Option<&Fits>) -> Result<Option<PurchaseTraits>> {
     let traits = &engine.plan.traits;
     if !traits.iter().any(|one| matches!(one.measure, Measure::Rfm { .. } | Measure::Predict(_) | Measure::Recommend(_))) {
         return Ok(None);
     }
     engine.notice(Event::Computing { step: "purchase behaviour".to_owned() });
-    let purchases = read_purchases(engine, inputs, FreeOrders::LeaveOut).await?;
+    let main = fitted.map(|fits| fits.currency.as_str());
+    let purchases = read_orders(engine, inputs).await?.finish(FreeOrders::LeaveOut, engine.plan.project.money.as_ref(), main);
     let end_day = day_of_instant(engine.now_us());
     let customers = inputs.people.ids.len();
     let category_of = top_categories_of(engine, inputs, end_day).await?;
@@ -179,11 +191,12 @@ pub(crate) async fn purchase_traits(engine: &Engine, inputs: &Inputs) -> Result<
         predicted: Vec::new(),
         columns: Vec::new(),
         cards: Vec::new(),
+        fits: fitted.cloned().unwrap_or_else(|| Fits { currency: purchases.currency.clone(), ..Fits::default() }),
     };
     for (place, one) in traits.iter().enumerate() {
         let column = trait_column(place);
         match &one.measure {
-            Measure::Rfm { bins } => values.rfm(&column, *bins),
+            Measure::Rfm { bins } => values.rfm(&one.name, &column, *bins),
             Measure::Predict(plan) => {
                 let card = values.predict(&column, plan)?;
                 values.cards.push((one.name.clone(), card));
@@ -200,7 +213,8 @@ pub(crate) async fn purchase_traits(engine: &Engine, inputs: &Inputs) -> Result<
             Measure::Sql(_) | Measure::MostFrequent(_) => {}
         }
     }
-    values.finish().map(Some)
+    let Values { columns, cards, fits, .. } = values;
+    Ok(Some(PurchaseTraits { values: memory_table(GIVEN, columns)?, cards, fits }))
 }
 
 /// The category that each customer buys most, where a trait foretells dates and columns of categories are known by name.
@@ -226,11 +240,20 @@ struct Values<'a> {
     /// Column per trait, one value per profile.
     columns: Vec<(Field, ArrayRef)>,
     cards: Vec<(String, String)>,
+    fits: Fits,
 }
 
 impl Values<'_> {
-    fn rfm(&mut self, column: &str, bins: u8) {
-        let (_, placed) = rfm(&self.purchases.history, bins, self.end_day);
+    fn rfm(&mut self, name: &str, column: &str, bins: u8) {
+        let history = &self.purchases.history;
+        let placed = match self.fits.rfm.get(name) {
+            Some(fit) => fit.place_all(history),
+            None => {
+                let (cuts, placed) = rfm(history, bins, self.end_day);
+                self.fits.rfm.insert(name.to_owned(), RfmFit { end_day: self.end_day, cuts });
+                placed
+            }
+        };
         let values = self.by_customer(placed.into_iter().map(|(customer, rfm)| (customer, Some(i64::from(rfm.cell())))));
         self.columns.push((Field::new(column, DataType::Int64, true), Arc::new(Int64Array::from(values))));
     }
@@ -292,10 +315,6 @@ impl Values<'_> {
             }
         }
         column
-    }
-
-    fn finish(self) -> Result<(MemoryTable, Vec<(String, String)>)> {
-        Ok((memory_table(GIVEN, self.columns)?, self.cards))
     }
 }
 

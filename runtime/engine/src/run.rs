@@ -12,7 +12,8 @@ use affluent_model::report::{ActivationReport, ProfilesReport, RunOutcome, RunRe
 use affluent_model::{Error, Result};
 
 use crate::activate::activate;
-use crate::compute::{compute, definition_hash, depends_on_time};
+use crate::compute::time::depends_on_time;
+use crate::compute::{compute, definition_hash};
 use crate::engine::Engine;
 use crate::ingest::ingest_stream;
 use crate::pass_through::pass_stream;
@@ -154,7 +155,7 @@ impl Engine {
         }
         profiles.unified_ms = milliseconds_since(started);
         if done.is_ok() {
-            done = compute(self, &lease, &mut profiles).await;
+            done = compute(self, &lease, !forgotten.is_empty(), &mut profiles).await;
             profiles.computed_ms = milliseconds_since(started) - profiles.unified_ms;
         }
         if done.is_ok() {

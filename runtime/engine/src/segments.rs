@@ -10,6 +10,7 @@ use affluent_model::plan::{PipelineDestination, SizeAlert};
 use affluent_model::report::{ProfilesReport, RunReport, SegmentReport};
 use affluent_model::schema::Field;
 use affluent_model::{Error, Result};
+use affluent_profiles::expiries::Expiries;
 use affluent_profiles::segment::{PreparedSegment, membership_sql};
 use affluent_profiles::snapshot::trait_columns;
 use affluent_profiles::source::TableSource;
@@ -20,7 +21,7 @@ use serde::Serialize;
 use crate::answers::answers;
 use crate::compute::current_snapshot;
 use crate::engine::{Engine, Event};
-use crate::inputs::Inputs;
+use crate::inputs::{Inputs, People};
 use crate::rows;
 use crate::run::PROFILES_LEASE;
 use crate::tables::profile_tables;
@@ -115,13 +116,13 @@ impl PreparedSegments {
         &self,
         engine: &Engine,
         snapshot: &LakeTable,
-        inputs: Option<&Inputs>,
+        (inputs, expiries): (Option<&Inputs>, &mut Expiries),
     ) -> Result<(Vec<Vec<ProfileId>>, u64)> {
         let mut lookups = Vec::new();
         if self.reads_records() {
             let read = if inputs.is_none() { Some(Inputs::read(engine).await?) } else { None };
             if let Some(inputs) = inputs.or(read.as_ref()) {
-                lookups = answers(engine, inputs, &self.calls).await?;
+                lookups = answers(engine, inputs, &self.calls, expiries).await?;
             }
         }
         let sql = membership_sql(&self.segments, &self.calls)?;
@@ -149,14 +150,16 @@ fn take_members(batch: &RecordBatch, members: &mut [Vec<ProfileId>]) -> Result<(
     Ok(())
 }
 
-/// Decides every segment over a new snapshot and counts who entered and who left.
+/// Decides every segment over the rows of a new snapshot and counts who entered and who left; `only` these profiles, where it is
+/// given, and all others stay what they are.
 ///
 /// # Errors
 /// What lake, ledger and `profiles` report.
 pub(crate) async fn decide_segments(
     engine: &Engine,
     snapshot: &LakeTable,
-    inputs: &Inputs,
+    (inputs, only): (&Inputs, Option<&People>),
+    expiries: &mut Expiries,
     report: &mut ProfilesReport,
 ) -> Result<Moves> {
     let mut moves = Moves::default();
@@ -164,12 +167,16 @@ pub(crate) async fn decide_segments(
         return Ok(moves);
     }
     engine.notice(Event::Computing { step: "segments".to_owned() });
-    let (members, _) = PreparedSegments::of_plan(engine)?.members(engine, snapshot, Some(inputs)).await?;
+    let (members, _) = PreparedSegments::of_plan(engine)?.members(engine, snapshot, (Some(inputs), expiries)).await?;
     for (segment, now) in engine.plan.segments.iter().zip(members) {
-        let before = engine.ledger.members(&segment.name)?;
+        let mut before = engine.ledger.members(&segment.name)?;
+        let members_before = before.len();
+        if let Some(only) = only {
+            before.retain(|profile| only.ids.binary_search(profile).is_ok());
+        }
         let (entered, left) = difference(&before, &now);
         let mut counts = SegmentReport {
-            members: number(now.len()),
+            members: number((members_before + entered.len()).saturating_sub(left.len())),
             entered: number(entered.len()),
             left: number(left.len()),
             is_alert: false,
@@ -216,7 +223,7 @@ impl Engine {
             self.check_condition(condition, &snapshot).await?;
             prepared.add(self, PREVIEW, condition, &[], None)?;
         }
-        let (members, profiles) = prepared.members(self, &snapshot, None).await?;
+        let (members, profiles) = prepared.members(self, &snapshot, (None, &mut Expiries::new(0))).await?;
         let mut sizes = Vec::new();
         for (segment, now) in prepared.segments.iter().zip(members) {
             let before = self.ledger.members(&segment.name)?;

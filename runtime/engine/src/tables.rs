@@ -76,7 +76,7 @@ async fn tables_of_stream(
         let parent = (name != stream).then(|| parent_of(&schema, connection, stream)).flatten();
         let mapping = (name == stream).then_some(mapping);
         let source = source_of(connection, name, &schema, mapping, parent, engine);
-        let table = LakeTable { name: table_name(connection, name), schema, files };
+        let table = LakeTable::new(table_name(connection, name), schema, files);
         tables.push(ProfileTable { source, table });
     }
     Ok(tables)

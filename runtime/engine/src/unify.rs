@@ -313,11 +313,7 @@ pub(crate) async fn read_identifiers(engine: &Engine, files: &[FileRow], kinds: 
         let columns: String = present.iter().map(|(kind, _)| format!(", \"{}\"", identifier_column(kind))).collect();
         let query = LakeQuery {
             sql: format!("SELECT \"_node\", \"_at\"{columns} FROM \"{table}\" WHERE \"_node\" IS NOT NULL"),
-            tables: vec![LakeTable {
-                name: table.to_owned(),
-                schema,
-                files: files.iter().map(|file| file.name.clone()).collect(),
-            }],
+            tables: vec![LakeTable::new(table.to_owned(), schema, files.iter().map(|file| file.name.clone()).collect())],
             memory: Vec::new(),
             lookups: Vec::new(),
             fold: None,

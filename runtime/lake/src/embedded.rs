@@ -42,6 +42,7 @@ use crate::failures;
 use crate::fold::{FoldedRows, Names};
 use crate::lake::{Lake, LakeFile, LakeOptions, LakeQuery, LakeTable, LakeWriter};
 use crate::limits::SPILL_BYTES_MAX;
+use crate::replaced;
 use crate::rewrite;
 use crate::session::{self, Resources};
 use crate::writer::{FINISHED, FileWriter, PARTIAL, check_name};
@@ -100,7 +101,11 @@ impl EmbeddedLake {
         let runtime = self.runtime_of_query(base.runtime_env())?;
         let (state, tables) = session::query_state(base, runtime, &query.lookups, query.now_us)?;
         for table in &query.tables {
-            register(&tables, table.name.clone(), file_table(&state, table)?)?;
+            let rows = match &table.replaces {
+                Some(replaces) => replaced::table(&state, &self.dir, table, replaces)?,
+                None => file_table(&state, table)?,
+            };
+            register(&tables, table.name.clone(), rows)?;
         }
         let names = query.fold.as_ref().and_then(|fold| fold.key_names.as_ref());
         let names = names.map(|names| names_of(names, &query.memory)).transpose()?;
@@ -277,7 +282,7 @@ fn register(tables: &Arc<dyn SchemaProvider>, name: String, table: Arc<dyn Table
         .map_err(|_| Error::configuration("E0732", format!("the query names two tables `{known}`")))
 }
 
-fn file_table(state: &SessionState, table: &LakeTable) -> Result<Arc<dyn TableProvider>> {
+pub(crate) fn file_table(state: &SessionState, table: &LakeTable) -> Result<Arc<dyn TableProvider>> {
     if table.files.is_empty() {
         return Ok(Arc::new(EmptyTable::new(Arc::clone(&table.schema))));
     }

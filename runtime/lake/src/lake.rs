@@ -143,4 +143,23 @@ pub struct LakeTable {
     pub schema: SchemaRef,
     /// Names given to [`Lake::create_file`]; none = a table without rows.
     pub files: Vec<String>,
+    /// Set where rows of later files stand for those of earlier ones.
+    pub replaces: Option<Replaces>,
+}
+
+/// Of the rows with one key those of the last file that has any are there; of a key that is gone there are none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaces {
+    /// Text column, never null.
+    pub key: String,
+    /// Boolean column: true in a row that says nothing but that its key is gone; a file may lack it. Queries do not see it.
+    pub gone: String,
+}
+
+impl LakeTable {
+    /// A table whose files have different rows.
+    #[must_use]
+    pub fn new(name: String, schema: SchemaRef, files: Vec<String>) -> Self {
+        Self { name, schema, files, replaces: None }
+    }
 }

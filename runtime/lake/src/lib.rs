@@ -15,6 +15,7 @@ pub mod limits;
 mod lookup;
 mod mistakes;
 mod outside;
+mod replaced;
 mod rewrite;
 mod rows;
 mod session;
@@ -25,7 +26,7 @@ mod writer;
 
 pub use embedded::EmbeddedLake;
 pub use expressions::Expressions;
-pub use lake::{Lake, LakeFile, LakeOptions, LakeQuery, LakeTable, LakeWriter};
+pub use lake::{Lake, LakeFile, LakeOptions, LakeQuery, LakeTable, LakeWriter, Replaces};
 pub use lookup::{Find, Lookup};
 pub use outside::read_parquet;
 pub use rows::{Applied, RefusedRow, RowProgram, RowStep};

@@ -6,6 +6,7 @@ mod files;
 mod fold;
 mod functions;
 mod queries;
+mod replaced;
 mod row_programs;
 
 use std::sync::Arc;
@@ -59,7 +60,7 @@ fn write(lake: &EmbeddedLake, name: &str, rows: &RecordBatch) {
 }
 
 fn table(name: &str, schema: &SchemaRef, files: &[&str]) -> LakeTable {
-    LakeTable { name: name.to_owned(), schema: Arc::clone(schema), files: files.iter().map(|file| (*file).to_owned()).collect() }
+    LakeTable::new(name.to_owned(), Arc::clone(schema), files.iter().map(|file| (*file).to_owned()).collect())
 }
 
 fn select(sql: &str, tables: Vec<LakeTable>) -> LakeQuery {

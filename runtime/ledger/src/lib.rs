@@ -9,7 +9,7 @@ mod sqlite;
 
 pub use contract::Ledger;
 pub use contract::audit::{Audit, AuditRow};
-pub use contract::computed::{Computed, Membership, SegmentSize, SnapshotCommit, SnapshotRow};
+pub use contract::computed::{Computed, Membership, SegmentSize, SnapshotCommit, SnapshotFile, SnapshotRow};
 pub use contract::credentials::{CredentialClaim, CredentialClaimed, CredentialRow, Credentials};
 pub use contract::dead_letters::{
     DeadLetterCount, DeadLetterFilter, DeadLetterRow, DeadLetters, NewDeadLetter, SealedLetter, Stage,

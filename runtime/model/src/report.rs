@@ -63,6 +63,9 @@ pub struct ProfilesReport {
     pub nodes_new: u64,
     pub profiles: u64,
     pub created: u64,
+    /// Profiles that were computed: those that something new is about, or all.
+    #[serde(default)]
+    pub computed: u64,
     pub changed: u64,
     pub merged: u64,
     pub split: u64,

@@ -16,6 +16,8 @@ pub struct TraitPass {
     pub rows: PassRows,
     /// The table of what it finds: row n, from 0, is about profile n.
     pub table: String,
+    /// Where its records are those of a window of so many milliseconds: the column with the time of the oldest, microseconds.
+    pub oldest: Option<(String, u64)>,
 }
 
 /// What the rows of a pass are.
@@ -69,12 +71,14 @@ fn trait_pass((place, first): Placed<'_>, members: &[Placed<'_>], sources: &[Tab
         let revenue = revenue_column(&columns_of_stream(&first.from, sources)?);
         let sql =
             format!("SELECT \"_profile\", ({expression}) AS \"value\"{revenue} FROM {rows} WHERE {}", conditions.join(" AND "));
-        return Ok(TraitPass { sql, rows: PassRows::Records(trait_column(place)), table });
+        return Ok(TraitPass { sql, rows: PassRows::Records(trait_column(place)), table, oldest: None });
     }
-    let columns: Vec<String> = members.iter().filter_map(|member| aggregate_column(*member)).collect();
+    let mut columns: Vec<String> = members.iter().filter_map(|member| aggregate_column(*member)).collect();
+    let oldest = first.window_ms.map(|window_ms| (format!("_oldest_{place}"), window_ms));
+    columns.extend(oldest.iter().map(|(name, _)| format!("min(CAST(\"at\" AS BIGINT)) AS {}", quoted(name))));
     let filter = is_recent.map_or_else(String::new, |condition| format!(" WHERE {condition}"));
     let sql = format!("SELECT \"_profile\", {} FROM {rows}{filter} GROUP BY \"_profile\"", columns.join(", "));
-    Ok(TraitPass { sql, rows: PassRows::Values, table })
+    Ok(TraitPass { sql, rows: PassRows::Values, table, oldest })
 }
 
 fn aggregate_column((place, one): Placed<'_>) -> Option<String> {

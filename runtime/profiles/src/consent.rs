@@ -54,14 +54,26 @@ impl ConsentSource {
         format!("coalesce(CAST({at} AS BIGINT), CAST(r.\"_at\" AS BIGINT), 0)")
     }
 
-    /// Conditions each of which ends a grant by time.
-    fn expiries(&self) -> Vec<String> {
+    /// Times, microseconds or null, each of which ends a grant.
+    fn ends(&self) -> Vec<String> {
         let until = self.has_expiry.then(|| {
             let until = cast(&format!("r.{}", quoted(&format!("_consentuntil_{}", self.name))), FieldType::Timestamp);
-            format!("coalesce(CAST({until} AS BIGINT) <= {NOW_US}, false)")
+            format!("CAST({until} AS BIGINT)")
         });
-        let after = self.terms.expires_after_ms.map(|ms| format!("{} + {} <= {NOW_US}", self.at(), ms.saturating_mul(1_000)));
+        let after = self.terms.expires_after_ms.map(|ms| format!("({} + {})", self.at(), ms.saturating_mul(1_000)));
         until.into_iter().chain(after).collect()
+    }
+
+    /// Conditions each of which ends a grant by time.
+    fn expiries(&self) -> Vec<String> {
+        self.ends().iter().map(|end| format!("coalesce({end} <= {NOW_US}, false)")).collect()
+    }
+
+    /// The next time at which what it says changes by itself, microseconds; null where there is none.
+    fn turns(&self) -> String {
+        let times = std::iter::once(self.at()).chain(self.ends());
+        let to_come: Vec<String> = times.map(|time| format!("CASE WHEN {time} > {NOW_US} THEN {time} END")).collect();
+        format!("least({})", to_come.join(", "))
     }
 
     /// Conditions each of which keeps a person out for where the law is of.
@@ -117,8 +129,9 @@ pub fn consent_sql(need: &ConsentNeed, kind: &str, sources: &[TableSource]) -> S
 
 /// The query of everything that current records say of values of identifier `kind` and that counts for `need`: `value` (Binary,
 /// blind index), `reach` (Int64, of the same scope and channel), `last` (Int64: greater where later and, at the same time, where
-/// stricter; its last two bits are the [`ConsentWord::rank`]). Of each value and reach the greatest counts, and of those the
-/// strictest. `None` where no table can say anything.
+/// stricter; its last two bits are the [`ConsentWord::rank`]), `turns` (Int64, microseconds: when it next says something else by
+/// itself, null for never). Of each value and reach the greatest counts, and of those the strictest. `None` where no table can
+/// say anything.
 #[must_use]
 pub fn statements_sql(need: &ConsentNeed, kind: &str, sources: &[TableSource]) -> Option<String> {
     let mut reaches: Vec<(&Option<String>, &Option<String>)> = Vec::new();
@@ -189,10 +202,11 @@ fn statements(need: &ConsentNeed, kind: &str, source: &TableSource, row: &Consen
     let value = quoted(&format!("_id_{kind}"));
     let (said, rank) = (row.said(), row.rank(need));
     format!(
-        "SELECT \"value\", CAST({reach} AS BIGINT) AS \"reach\", \"at\" * 4 + \"rank\" AS \"last\" FROM (\
-         SELECT r.{value} AS \"value\", {} AS \"at\", CAST({rank} AS BIGINT) AS \"rank\" {} AND r.{value} IS NOT NULL \
-         AND {said} IS NOT NULL) AS t WHERE \"rank\" IS NOT NULL",
+        "SELECT \"value\", CAST({reach} AS BIGINT) AS \"reach\", \"at\" * 4 + \"rank\" AS \"last\", \"turns\" FROM (\
+         SELECT r.{value} AS \"value\", {} AS \"at\", CAST({rank} AS BIGINT) AS \"rank\", CAST({} AS BIGINT) AS \"turns\" {} \
+         AND r.{value} IS NOT NULL AND {said} IS NOT NULL) AS t WHERE \"rank\" IS NOT NULL",
         row.at(),
+        row.turns(),
         source.current_versions()
     )
 }

@@ -7,6 +7,7 @@ use affluent_model::consent::{ConsentNeed, ConsentWord};
 use affluent_model::expression::{EventStep, SegmentCall};
 use affluent_model::schema::FieldType;
 
+use crate::call_table::EVENT_TIME;
 use crate::computed_traits::stream_rows;
 use crate::consent::statements_sql;
 use crate::source::{NUMBER_OF, TableSource, of_profiles};
@@ -15,8 +16,9 @@ use crate::sql::{any_of, cast, literal, quoted, union_all};
 /// A pass that answers calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallPass {
-    /// Rows of `_profile` (a number, null for nobody) and a truth value per call: each answer is how many are true.
-    Records { calls: Vec<usize>, sql: String },
+    /// Rows of `_profile` (a number, null for nobody) and a truth value per call, with the window of each in milliseconds: each
+    /// answer is how many are true. Where a call has a window, `_at` is the time of the record in microseconds.
+    Records { calls: Vec<(usize, Option<u64>)>, sql: String },
     /// What was said about identifiers, and whose they are, kind by kind: the answer is the strictest word.
     Consent { call: usize, kinds: Vec<IdentifierKind> },
 }
@@ -105,11 +107,14 @@ fn counts(stream: &str, calls: &[SegmentCall], sources: &[TableSource]) -> Resul
         let conditions: Vec<String> = recent.into_iter().chain(step.condition.as_ref().map(|text| format!("({text})"))).collect();
         let counts = if conditions.is_empty() { "true".to_owned() } else { format!("({}) IS TRUE", conditions.join(" AND ")) };
         columns.push_str(&format!(", {counts} AS \"{}\"", call_column(place)));
-        places.push(place);
+        places.push((place, *window_ms));
         windows = windows.zip(*window_ms).map(|(widest, window_ms)| window_ms.max(widest));
     }
     // Where every count has a window, older records need not be looked at.
     let older = windows.map_or_else(String::new, |widest| format!(" WHERE {}", is_recent(widest)));
+    if places.iter().any(|(_, window_ms)| window_ms.is_some()) {
+        columns.push_str(&format!(", CAST(\"at\" AS BIGINT) AS \"{EVENT_TIME}\""));
+    }
     let rows = stream_rows(stream, sources)?;
     let sql = format!("SELECT \"_profile\"{columns} FROM ({rows}) AS {}{older}", quoted(stream));
     Ok(CallPass::Records { calls: places, sql })
@@ -163,7 +168,7 @@ fn sequence(place: usize, steps: &[EventStep], window_ms: u64, sources: &[TableS
     let (last, window_us) = (steps.len().saturating_sub(1), window_ms.saturating_mul(1_000));
     let sql =
         format!("SELECT \"_profile\", true AS \"holds\" FROM ({sql}) AS r WHERE \"_at\" - \"_start_{last}\" <= {window_us}");
-    Ok(CallPass::Records { calls: vec![place], sql })
+    Ok(CallPass::Records { calls: vec![(place, None)], sql })
 }
 
 /// What was said about a purpose for the identifiers of each profile.

@@ -11,6 +11,7 @@ pub mod consent;
 pub mod events;
 pub mod evidence;
 pub mod evidence_rows;
+pub mod expiries;
 pub mod explain;
 #[cfg(test)]
 mod lake_tests;

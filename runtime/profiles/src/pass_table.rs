@@ -194,7 +194,7 @@ mod tests {
     }
 
     fn table(rows: PassRows, batches: Vec<RecordBatch>) -> RecordBatch {
-        let mut table = PassTable::new(&TraitPass { sql: String::new(), rows, table: "t".to_owned() }, 4);
+        let mut table = PassTable::new(&TraitPass { sql: String::new(), rows, table: "t".to_owned(), oldest: None }, 4);
         for rows in batches {
             table.take(rows).unwrap();
         }
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_profile_beyond_the_table_is_refused() {
-        let pass = TraitPass { sql: String::new(), rows: PassRows::Values, table: "t".to_owned() };
+        let pass = TraitPass { sql: String::new(), rows: PassRows::Values, table: "t".to_owned(), oldest: None };
         assert!(PassTable::new(&pass, 1).take(batch(&[1], texts(&["x"]))).is_err());
     }
 

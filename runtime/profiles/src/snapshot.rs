@@ -90,9 +90,29 @@ pub fn snapshot_query(
         key_names: Some(names),
         picks: parts.picks(),
     };
-    let sql = format!("SELECT \"_profile\" AS \"profile\"{}\nFROM \"{SURVIVORS}\"", parts.columns());
+    let sql = format!("SELECT \"_profile\" AS \"profile\"{}{}", parts.columns(), from_survivors());
     Ok(SnapshotQuery { passes, sql, survivors })
 }
+
+impl SnapshotQuery {
+    /// With the column [`GONE`] of the table of that name, which is given with the query: true for a profile that is no more.
+    #[must_use]
+    pub fn with_gone(mut self) -> Self {
+        if let Some(names) = &mut self.survivors.key_names {
+            names.beside.push(GONE.to_owned());
+        }
+        let from = from_survivors();
+        self.sql = format!("{}, \"{GONE}\"{from}", self.sql.trim_end_matches(&from));
+        self
+    }
+}
+
+fn from_survivors() -> String {
+    format!("\nFROM \"{SURVIVORS}\"")
+}
+
+/// The table, with one column of the same name, that says which profiles are no more.
+pub const GONE: &str = "_gone";
 
 /// The table of profile ids by number: one column, `profile`.
 pub const PROFILE_IDS: &str = "profile_ids";

@@ -70,6 +70,11 @@ fn unified(profiles: &ProfilesReport) -> String {
         let withdrawn = number(profiles.withdrawn);
         text.push_str(&format!("\n  suppressed   {withdrawn} identifiers for which every purpose was withdrawn"));
     }
+    let computed = match profiles.computed {
+        all if all >= profiles.profiles => "all".to_owned(),
+        some => format!("the {} touched, not the others", number(some)),
+    };
+    text.push_str(&format!("\n  computed     {computed}; {} have other values than before", number(profiles.changed)));
     text.push_str(&format!(
         "\n  took         {} to unify, {} to compute",
         duration(profiles.unified_ms),

@@ -11,20 +11,32 @@ use super::runs::Lease;
 pub struct SnapshotRow {
     /// Grows by one with each snapshot, from 1.
     pub version: u64,
-    /// Names of its files, in the order they were committed.
-    pub files: Vec<String>,
+    /// Its files, in the order they were committed.
+    pub files: Vec<SnapshotFile>,
     pub rows: u64,
     /// Of the definitions it was computed by.
     pub definition_hash: String,
     /// The greatest epoch sequence it has seen.
     pub input_sequence: i64,
     pub computed_at_us: i64,
+    /// As [`SnapshotCommit::basis`] gave it; empty for one of an earlier version of this program.
+    pub basis: String,
+}
+
+/// A lake file of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotFile {
+    pub table: String,
+    pub name: String,
+    pub rows: u64,
 }
 
 /// A new snapshot, which replaces the one before.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SnapshotCommit {
     pub files: Vec<NewFile>,
+    /// The files and model cards of the snapshot before belong to this one too; its files come after them.
+    pub goes_on: bool,
     pub rows: u64,
     pub definition_hash: String,
     /// (segment, profile) from now on; one that is a member already stays so since its earlier entry.
@@ -34,6 +46,8 @@ pub struct SnapshotCommit {
     pub input_sequence: i64,
     /// (computed trait, JSON of its model card); they replace those before.
     pub cards: Vec<(String, String)>,
+    /// What the next snapshot needs to go on from this one; nothing here reads it.
+    pub basis: String,
     pub now_us: i64,
 }
 
@@ -60,11 +74,18 @@ pub trait Computed {
     /// Those of the store.
     fn snapshot(&self) -> Result<Option<SnapshotRow>>;
 
-    /// Replaces the snapshot and moves memberships; returns its version.
+    /// Replaces the snapshot and moves memberships; returns its version. No profile is touched then.
     ///
     /// # Errors
     /// `E0706`; a bug when a file name is in the ledger already.
     fn commit_snapshot(&self, lease: &Lease, snapshot: &SnapshotCommit) -> Result<u64>;
+
+    /// Profiles whose nodes are others than the current snapshot knows, sorted: made, merged away, or with nodes that came or
+    /// left. Empty while there is no snapshot; not all of them where persons were erased since.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn touched_profiles(&self) -> Result<Vec<ProfileId>>;
 
     /// The model cards of the current snapshot: (computed trait, JSON), by trait.
     ///

@@ -137,6 +137,12 @@ pub trait Identity {
     /// Those of the store and of `visit`.
     fn assignments(&self, visit: &mut dyn FnMut(NodeId, ProfileId) -> Result<()>) -> Result<()>;
 
+    /// Every node of `profiles` and of the profiles that `nodes` are, with its profile, by node.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn assignments_of(&self, nodes: &[NodeId], profiles: &[ProfileId]) -> Result<Vec<(NodeId, ProfileId)>>;
+
     /// Profiles that exist.
     ///
     /// # Errors

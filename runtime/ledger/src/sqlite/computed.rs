@@ -3,11 +3,11 @@
 
 use affluent_model::Result;
 use affluent_model::identity::ProfileId;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::bulk::{self, Insert};
 use super::{SqliteLedger, collect, count_at, signed, word_number};
-use crate::contract::computed::{Computed, Membership, SegmentSize, SnapshotCommit, SnapshotRow};
+use crate::contract::computed::{Computed, Membership, SegmentSize, SnapshotCommit, SnapshotFile, SnapshotRow};
 use crate::contract::ingest::NewFile;
 use crate::contract::runs::Lease;
 use crate::error::StoreResult;
@@ -18,9 +18,11 @@ const CARDS_OWNER: (&str, &str) = ("(profiles)", "model-card");
 impl Computed for SqliteLedger {
     fn snapshot(&self) -> Result<Option<SnapshotRow>> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT name FROM snapshot_file ORDER BY position")?;
-            let files: Vec<String> = collect(statement.query_map([], |row| row.get(0))?)?;
-            let sql = "SELECT version, rows, definition_hash, input_sequence, computed_at_us FROM snapshot
+            let mut statement =
+                connection.prepare_cached("SELECT lake_table, name, rows FROM snapshot_file ORDER BY position")?;
+            let file = |row: &Row<'_>| Ok(SnapshotFile { table: row.get(0)?, name: row.get(1)?, rows: count_at(row, 2)? });
+            let files: Vec<SnapshotFile> = collect(statement.query_map([], file)?)?;
+            let sql = "SELECT version, rows, definition_hash, input_sequence, computed_at_us, basis FROM snapshot
                 ORDER BY version DESC LIMIT 1";
             let snapshot = connection.prepare_cached(sql)?.query_row([], |row| {
                 Ok(SnapshotRow {
@@ -30,6 +32,7 @@ impl Computed for SqliteLedger {
                     definition_hash: row.get(2)?,
                     input_sequence: row.get(3)?,
                     computed_at_us: row.get(4)?,
+                    basis: row.get(5)?,
                 })
             });
             Ok(snapshot.optional()?)
@@ -38,16 +41,27 @@ impl Computed for SqliteLedger {
 
     fn commit_snapshot(&self, lease: &Lease, snapshot: &SnapshotCommit) -> Result<u64> {
         self.write_fenced(lease, |transaction| {
-            replace_files(transaction, &snapshot.files)?;
-            replace_cards(transaction, &snapshot.cards)?;
+            if !snapshot.goes_on {
+                transaction.prepare_cached("DELETE FROM snapshot_file")?.execute([])?;
+                replace_cards(transaction, &snapshot.cards)?;
+            }
+            add_files(transaction, &snapshot.files)?;
+            transaction.prepare_cached("DELETE FROM profile_touched")?.execute([])?;
             leave_segments(transaction, &snapshot.left, snapshot.now_us)?;
             enter_segments(transaction, &snapshot.entered, snapshot.now_us)?;
-            let sql = "INSERT INTO snapshot (version, rows, definition_hash, input_sequence, computed_at_us)
-                VALUES ((SELECT coalesce(max(version), 0) + 1 FROM snapshot), ?1, ?2, ?3, ?4) RETURNING version";
-            let SnapshotCommit { rows, definition_hash, input_sequence, now_us, .. } = snapshot;
-            let new = params![signed(*rows)?, definition_hash, input_sequence, now_us];
+            let sql = "INSERT INTO snapshot (version, rows, definition_hash, input_sequence, computed_at_us, basis)
+                VALUES ((SELECT coalesce(max(version), 0) + 1 FROM snapshot), ?1, ?2, ?3, ?4, ?5) RETURNING version";
+            let SnapshotCommit { rows, definition_hash, input_sequence, now_us, basis, .. } = snapshot;
+            let new = params![signed(*rows)?, definition_hash, input_sequence, now_us, basis];
             let version = transaction.prepare_cached(sql)?.query_row(new, |row| count_at(row, 0))?;
             Ok(version)
+        })
+    }
+
+    fn touched_profiles(&self) -> Result<Vec<ProfileId>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT profile FROM profile_touched ORDER BY profile")?;
+            collect(statement.query_map([], |row| Ok(profile_of(row.get(0)?)))?)
         })
     }
 
@@ -125,8 +139,7 @@ fn replace_cards(connection: &Connection, cards: &[(String, String)]) -> StoreRe
     Ok(())
 }
 
-fn replace_files(connection: &Connection, files: &[NewFile]) -> StoreResult<()> {
-    connection.prepare_cached("DELETE FROM snapshot_file")?.execute([])?;
+fn add_files(connection: &Connection, files: &[NewFile]) -> StoreResult<()> {
     let sql = "INSERT INTO snapshot_file (lake_table, name, rows, bytes, sequence) VALUES (?1, ?2, ?3, ?4, ?5)";
     let mut statement = connection.prepare_cached(sql)?;
     for NewFile { table, name, rows, bytes, sequence } in files {

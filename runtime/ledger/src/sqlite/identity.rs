@@ -54,6 +54,28 @@ impl Identity for SqliteLedger {
         })
     }
 
+    fn assignments_of(&self, nodes: &[NodeId], profiles: &[ProfileId]) -> Result<Vec<(NodeId, ProfileId)>> {
+        self.read(|connection| {
+            let mut wanted: Vec<[u8; 16]> = profiles.iter().map(|profile| profile_bytes(*profile)).collect();
+            let mut find = connection.prepare_cached("SELECT profile FROM assignment WHERE node = ?1")?;
+            for node in nodes {
+                wanted.extend(find.query_row([node.0], |row| row.get::<_, [u8; 16]>(0)).optional()?);
+            }
+            wanted.sort_unstable();
+            wanted.dedup();
+            let mut list = connection.prepare_cached("SELECT node FROM assignment_by_profile WHERE profile = ?1")?;
+            let mut assigned = Vec::with_capacity(wanted.len());
+            for profile in wanted {
+                let mut rows = list.query([profile])?;
+                while let Some(row) = rows.next()? {
+                    assigned.push((NodeId(row.get(0)?), profile_of(profile)));
+                }
+            }
+            assigned.sort_unstable();
+            Ok(assigned)
+        })
+    }
+
     fn profile_count(&self) -> Result<u64> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached("SELECT count(*) FROM profile")?;

@@ -14,7 +14,7 @@ use crate::error::StoreResult;
 
 pub(super) fn commit(connection: &Connection, resolution: &ResolutionCommit) -> StoreResult<()> {
     put_edges(connection, &resolution.edges)?;
-    put_assignments(connection, &resolution.assignments)?;
+    put_assignments(connection, resolution)?;
     put_profiles(connection, resolution)?;
     put_aliases(connection, resolution)?;
     replace_links(connection, &resolution.relinked_nodes, &resolution.links)?;
@@ -79,10 +79,12 @@ fn value_order(kind: u16, value: &BlindIndex) -> u64 {
     u64::from_be_bytes([high, low, a, b, c, d, e, f])
 }
 
-fn put_assignments(connection: &Connection, assignments: &[(NodeId, ProfileId)]) -> StoreResult<()> {
-    let mut labels = assignments.to_vec();
+fn put_assignments(connection: &Connection, resolution: &ResolutionCommit) -> StoreResult<()> {
+    let mut labels = resolution.assignments.clone();
     labels.sort_unstable();
-    remove_outdated(connection, &labels)?;
+    let moved = moved(connection, &labels)?;
+    touch(connection, resolution, &moved)?;
+    remove_outdated(connection, &moved)?;
     // `OR REPLACE` would have SQLite keep a journal of each statement.
     let insert = Insert { into: "INSERT OR IGNORE INTO assignment (node, profile)", columns: 2, then: "" };
     bulk::insert(connection, &insert, &labels, |(node, profile), row| {
@@ -98,17 +100,49 @@ fn put_assignments(connection: &Connection, assignments: &[(NodeId, ProfileId)])
     Ok(())
 }
 
-/// Takes nodes out of the profiles they leave, in both directions.
-fn remove_outdated(connection: &Connection, labels: &[(NodeId, ProfileId)]) -> StoreResult<()> {
+/// A node whose label is another than before.
+struct Moved {
+    node: i64,
+    /// `None` = it had no label.
+    old: Option<[u8; 16]>,
+    new: [u8; 16],
+}
+
+fn moved(connection: &Connection, labels: &[(NodeId, ProfileId)]) -> StoreResult<Vec<Moved>> {
     if !connection.prepare_cached("SELECT 1 FROM assignment LIMIT 1")?.exists([])? {
-        return Ok(());
+        let new = |(node, profile): &(NodeId, ProfileId)| Moved { node: node.0, old: None, new: profile_bytes(*profile) };
+        return Ok(labels.iter().map(new).collect());
     }
-    let mut outdated: Vec<([u8; 16], i64)> = Vec::new();
     let mut find = connection.prepare_cached("SELECT profile FROM assignment WHERE node = ?1")?;
+    let mut moved = Vec::new();
     for (node, profile) in labels {
         let old: Option<[u8; 16]> = find.query_row([node.0], |row| row.get(0)).optional()?;
-        outdated.extend(old.filter(|old| *old != profile_bytes(*profile)).map(|old| (old, node.0)));
+        let new = profile_bytes(*profile);
+        if old != Some(new) {
+            moved.push(Moved { node: node.0, old, new });
+        }
     }
+    Ok(moved)
+}
+
+/// Notes which profiles the snapshot has wrong from now on; before the first one there is nothing to be wrong.
+fn touch(connection: &Connection, resolution: &ResolutionCommit, moved: &[Moved]) -> StoreResult<()> {
+    if !connection.prepare_cached("SELECT 1 FROM snapshot LIMIT 1")?.exists([])? {
+        return Ok(());
+    }
+    let gone = resolution.removed.iter().chain(resolution.aliases.iter().map(|(old, _)| old));
+    let labels = moved.iter().flat_map(|one| one.old.into_iter().chain([one.new]));
+    let mut touched: Vec<[u8; 16]> = gone.map(|profile| profile_bytes(*profile)).chain(labels).collect();
+    touched.sort_unstable();
+    touched.dedup();
+    let insert = Insert { into: "INSERT OR IGNORE INTO profile_touched (profile)", columns: 1, then: "" };
+    bulk::insert(connection, &insert, &touched, |profile, row| Ok(row.put(*profile)?))?;
+    Ok(())
+}
+
+/// Takes nodes out of the profiles they leave, in both directions.
+fn remove_outdated(connection: &Connection, moved: &[Moved]) -> StoreResult<()> {
+    let mut outdated: Vec<([u8; 16], i64)> = moved.iter().filter_map(|one| Some((one.old?, one.node))).collect();
     let mut remove = connection.prepare_cached("DELETE FROM assignment WHERE node = ?1")?;
     for (_, node) in &outdated {
         remove.execute([node])?;

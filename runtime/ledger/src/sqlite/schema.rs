@@ -7,7 +7,7 @@
 pub(super) const APPLICATION_ID: i64 = 0x4166_666C;
 
 /// Step n brings a file of version n to version n + 1.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 const VERSION_1: &str = "
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -202,4 +202,11 @@ CREATE TABLE erasure_call (
     state TEXT NOT NULL, reference TEXT, refusal TEXT, at_us INTEGER NOT NULL,
     PRIMARY KEY (erasure, pipeline, key)
 ) STRICT, WITHOUT ROWID;
+";
+
+const VERSION_5: &str = "
+-- Profiles whose nodes are others than the snapshot knows. Empty until there is a snapshot.
+CREATE TABLE profile_touched (profile BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+-- What the next snapshot needs to go on from this one, as its maker wrote it.
+ALTER TABLE snapshot ADD COLUMN basis TEXT NOT NULL DEFAULT '';
 ";

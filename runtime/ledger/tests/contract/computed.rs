@@ -2,6 +2,8 @@
 
 use affluent_ledger::*;
 
+use affluent_model::identity::NodeId;
+
 use crate::harness::*;
 
 fn stay(entered_at_us: i64, left_at_us: Option<i64>) -> Membership {
@@ -30,11 +32,62 @@ fn a_snapshot_replaces_the_one_before_with_its_files() {
     assert_eq!(store.commit_snapshot(&lease, &second).unwrap(), 2);
     store.reopen();
 
-    let files = vec!["s3".to_owned(), "s2".to_owned()];
-    let definition_hash = "h".to_owned();
-    let expected = SnapshotRow { version: 2, files, rows: 6, definition_hash, input_sequence: 4, computed_at_us: 9 };
+    let files = snapshot_files(&["s3", "s2"]);
+    let (definition_hash, basis) = ("h".to_owned(), String::new());
+    let expected = SnapshotRow { version: 2, files, rows: 6, definition_hash, input_sequence: 4, computed_at_us: 9, basis };
     assert_eq!(store.snapshot().unwrap(), Some(expected));
     assert_eq!(store.file_names().unwrap(), ["s2".to_owned(), "s3".to_owned()].into());
+}
+
+fn snapshot_files(names: &[&str]) -> Vec<SnapshotFile> {
+    let file = |name: &&str| {
+        let NewFile { table, name, rows, .. } = file(name);
+        SnapshotFile { table, name, rows }
+    };
+    names.iter().map(file).collect()
+}
+
+#[test]
+fn a_snapshot_that_goes_on_has_the_files_and_cards_of_the_one_before_too() {
+    let store = Store::new();
+    let lease = store.begin(PIPELINE);
+    let cards = vec![("churn".to_owned(), "{}".to_owned())];
+    let commit = |name: &str, goes_on: bool| {
+        let basis = format!("after {name}");
+        let commit = SnapshotCommit { files: vec![file(name)], cards: cards.clone(), goes_on, basis, ..Default::default() };
+        store.commit_snapshot(&lease, &commit).unwrap();
+    };
+    commit("s1", false);
+    commit("s2", true);
+
+    let snapshot = store.snapshot().unwrap().unwrap();
+    assert_eq!((snapshot.files, snapshot.basis.as_str()), (snapshot_files(&["s1", "s2"]), "after s2"));
+    assert_eq!(store.cards().unwrap(), cards);
+
+    commit("s3", false);
+    assert_eq!(store.snapshot().unwrap().unwrap().files, snapshot_files(&["s3"]));
+}
+
+#[test]
+fn profiles_are_touched_when_nodes_come_or_leave_and_none_is_after_a_snapshot() {
+    let (store, lease) = Store::with_nodes(4);
+    let label = |labels: &[(i64, u128)], aliases: &[(u128, u128)]| {
+        let assignments = labels.iter().map(|(node, name)| (NodeId(*node), profile(*name))).collect();
+        let aliases = aliases.iter().map(|(old, new)| (profile(*old), profile(*new))).collect();
+        let commit = ResolutionCommit { assignments, aliases, ..Default::default() };
+        store.commit_resolution(&lease, &commit).unwrap();
+        store.touched_profiles().unwrap().iter().map(|touched| touched.0).collect::<Vec<_>>()
+    };
+
+    assert_eq!(label(&[(1, 1), (2, 2), (3, 3)], &[]), [0; 0], "before the first snapshot");
+    store.commit_snapshot(&lease, &SnapshotCommit::default()).unwrap();
+    assert_eq!(label(&[(1, 1), (2, 2)], &[]), [0; 0], "nothing moved");
+    assert_eq!(label(&[(2, 1)], &[(2, 1)]), [1, 2], "merged");
+    assert_eq!(label(&[(4, 3)], &[]), [1, 2, 3], "a node came");
+    store.commit_snapshot(&lease, &SnapshotCommit::default()).unwrap();
+    assert_eq!(label(&[(2, 5)], &[]), [1, 5], "split");
+    let all = store.assignments_of(&[NodeId(4), NodeId(9)], &[profile(1)]).unwrap();
+    assert_eq!(all, [(NodeId(1), profile(1)), (NodeId(3), profile(3)), (NodeId(4), profile(3))]);
 }
 
 #[test]

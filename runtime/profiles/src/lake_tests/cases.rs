@@ -18,6 +18,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use crate::call_table::{CallCounts, StrictestWords};
 use crate::consent::ConsentSource;
 use crate::events::{CallPass, call_function};
+use crate::expiries::Expiries;
 use crate::lineage::rule::pin_function;
 use crate::pass_table::PassTable;
 use crate::snapshot::{PROFILE_IDS, PreparedMeasure, PreparedTrait, SnapshotQuery};
@@ -281,20 +282,21 @@ fn rows_of(sql: String, snapshot: Option<SnapshotQuery>, calls: &[CallPass], mut
         let query = LakeQuery { memory, lookups, ..LakeQuery::new(sql.to_owned(), Vec::new(), now_us) };
         runtime.block_on(lake().stream(query, take)).unwrap();
     };
+    let mut expiries = Expiries::new(profiles);
     for pass in calls {
         match pass {
             CallPass::Records { calls, sql } => {
-                let mut counts = CallCounts::new(calls.len(), profiles);
-                stream(sql, &mut |rows| counts.take(&rows));
+                let mut counts = CallCounts::new(calls.iter().map(|(_, window_ms)| *window_ms).collect(), profiles);
+                stream(sql, &mut |rows| counts.take(&rows, &mut expiries));
                 let counts = calls.iter().zip(counts.finish());
-                lookups.extend(counts.map(|(call, counts)| Lookup::numbers(&call_function(*call), Arc::new(counts))));
+                lookups.extend(counts.map(|((call, _), counts)| Lookup::numbers(&call_function(*call), Arc::new(counts))));
             }
             CallPass::Consent { call, kinds } => {
                 let mut words = StrictestWords::new(profiles);
                 for kind in kinds {
                     stream(&kind.said, &mut |rows| words.take_said(&rows));
                     stream(&kind.carriers, &mut |rows| words.take_carriers(&rows));
-                    words.settle();
+                    words.settle(&mut expiries);
                 }
                 lookups.push(Lookup::numbers(&call_function(*call), Arc::new(words.finish())));
             }

@@ -1,12 +1,12 @@
 //! RFM: each customer in bins by recency, frequency and value. Equal values share a bin; bins are cut at values, so that a
 //! new customer can be placed without sorting all others again.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::orders::History;
 
 /// Bins of one measure.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CutPoints {
     /// The smallest value of the second bin, of the third, …; a bin that nobody is in has the value of the next one, and
     /// the list ends with the best bin that somebody is in.
@@ -45,7 +45,7 @@ fn next_group(values: &[i64], rank: usize) -> usize {
 }
 
 /// The cut points of a base.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RfmCuts {
     pub bins: u8,
     /// Days since the last order; few days are a high bin.
@@ -75,19 +75,31 @@ impl Rfm {
 /// Most bins per measure: a cell is three digits.
 pub const BINS_MAX: u8 = 9;
 
+/// Cut points with the day that recency is counted from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RfmFit {
+    /// Days since 1970-01-01 UTC.
+    pub end_day: i32,
+    pub cuts: RfmCuts,
+}
+
+/// Days since the last order before `end_day`, orders, net revenue in millionths.
+type Measures = [i64; 3];
+
+fn measures(history: &History, end_day: i32) -> impl Iterator<Item = (u32, Measures)> + '_ {
+    history.customers().filter_map(move |visits| {
+        let last = visits.last()?;
+        let orders = visits.iter().map(|visit| i64::from(visit.orders)).sum();
+        let net = visits.iter().fold(0_i64, |net, visit| net.saturating_add(visit.net_micros));
+        Some((last.customer, [i64::from(end_day) - i64::from(last.day), orders, net]))
+    })
+}
+
 /// The bins of every customer who bought, with the customer's number; `bins` in 2..=[`BINS_MAX`].
 #[must_use]
 pub fn rfm(history: &History, bins: u8, end_day: i32) -> (RfmCuts, Vec<(u32, Rfm)>) {
     let bins = bins.clamp(2, BINS_MAX);
-    let measures: Vec<(u32, [i64; 3])> = history
-        .customers()
-        .filter_map(|visits| {
-            let last = visits.last()?;
-            let orders = visits.iter().map(|visit| i64::from(visit.orders)).sum();
-            let net = visits.iter().fold(0_i64, |net, visit| net.saturating_add(visit.net_micros));
-            Some((last.customer, [i64::from(end_day) - i64::from(last.day), orders, net]))
-        })
-        .collect();
+    let measures: Vec<(u32, Measures)> = measures(history, end_day).collect();
     let column = |which: usize| measures.iter().filter_map(|(_, values)| values.get(which).copied()).collect();
     let cuts = RfmCuts {
         bins,
@@ -98,6 +110,16 @@ pub fn rfm(history: &History, bins: u8, end_day: i32) -> (RfmCuts, Vec<(u32, Rfm
     let placed = measures.iter().map(|(customer, [days, orders, net])| (*customer, cuts.place(*days, *orders, *net)));
     let placed = placed.collect();
     (cuts, placed)
+}
+
+impl RfmFit {
+    /// The bins of every customer who bought by cut points that were fitted before: as time goes by all recencies grow alike, so
+    /// they are counted to the day of the fit.
+    #[must_use]
+    pub fn place_all(&self, history: &History) -> Vec<(u32, Rfm)> {
+        let placed = measures(history, self.end_day);
+        placed.map(|(customer, [days, orders, net])| (customer, self.cuts.place(days, orders, net))).collect()
+    }
 }
 
 impl RfmCuts {

@@ -1,0 +1,172 @@
+//! Which profiles something new is about since the snapshot: those of new records, of the records that these replace or delete,
+//! those whose nodes came or left, and those that time changed. Where that does not say everything, or says it of many, all
+//! profiles are computed.
+
+use std::collections::{BTreeMap, HashSet};
+
+use affluent_lake::{LakeQuery, LakeTable};
+use affluent_model::Result;
+use affluent_model::identity::NodeId;
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::datatypes::{DataType, Int64Type};
+use foldhash::fast::FixedState;
+
+use super::basis::Before;
+use super::due;
+use super::gather::gather;
+use super::time::{changes_at_any_time, is_made_of_others};
+use crate::engine::Engine;
+use crate::inputs::{Inputs, People, short_hash};
+use crate::rows;
+use crate::tables::{ProfileTable, profile_tables};
+
+/// Of a hundred: beyond this share of rows or profiles, computing all costs no more.
+const TOUCHED_PERCENT_MAX: u64 = 20;
+/// Profiles that are computed at once by themselves: their records are held in memory.
+const TOUCHED_PROFILES_MAX: usize = 500_000;
+/// Files of a snapshot: queries read the later ones beside the first.
+const SNAPSHOT_FILES_MAX: usize = 16;
+/// How old a fit over all profiles may be by which some are placed, microseconds.
+const FIT_AGE_MAX_US: i64 = 86_400_000_000;
+
+/// Short hashes of keys of records.
+pub(super) type Keys = HashSet<u64, FixedState>;
+
+impl Before {
+    /// What the touched profiles are computed from; `None` when all are to be computed.
+    ///
+    /// # Errors
+    /// What the stores report.
+    pub(super) async fn touched_inputs(&self, engine: &Engine) -> Result<Option<Inputs>> {
+        let is_fit_old = engine.now_us() - self.basis.complete_at_us > FIT_AGE_MAX_US && !self.basis.fits.rfm.is_empty();
+        if changes_at_any_time(engine) || is_made_of_others(engine) || is_fit_old || !self.is_of_today(engine).await? {
+            return Ok(None);
+        }
+        if self.row.files.len() > SNAPSHOT_FILES_MAX || is_much(self.rows_later, self.row.rows) {
+            return Ok(None);
+        }
+        let tables = profile_tables(engine).await?;
+        let Some(nodes) = self.touched_nodes(engine, &tables).await? else { return Ok(None) };
+        let mut profiles = engine.ledger.touched_profiles()?;
+        profiles.extend(due::since(engine, self).await?);
+        let assigned = engine.ledger.assignments_of(&nodes, &profiles)?;
+        let people = People::of(assigned, profiles)?;
+        if self.are_many(&people) {
+            return Ok(None);
+        }
+        let inputs = gather(engine, &tables, people, self.row.input_sequence).await?;
+        Ok(Some(inputs).filter(|inputs| !self.are_many(&inputs.people)))
+    }
+
+    fn are_many(&self, people: &People) -> bool {
+        let count = people.ids.len();
+        count > TOUCHED_PROFILES_MAX || is_much(u64::try_from(count).unwrap_or(u64::MAX), self.row.rows)
+    }
+
+    /// The nodes of new records and of those that they stand for; `None` when much is new.
+    async fn touched_nodes(&self, engine: &Engine, tables: &[ProfileTable]) -> Result<Option<Vec<NodeId>>> {
+        let mut asked: BTreeMap<&str, Keys> = BTreeMap::new();
+        let mut nodes = Vec::new();
+        for ProfileTable { source, table } in children_first(tables) {
+            let files = engine.ledger.files(&table.name)?;
+            let new: Vec<_> = files.iter().filter(|file| file.sequence > self.row.input_sequence).collect();
+            let rows = |files: &mut dyn Iterator<Item = u64>| files.sum::<u64>();
+            if is_much(rows(&mut new.iter().map(|file| file.rows)), rows(&mut files.iter().map(|file| file.rows))) {
+                return Ok(None);
+            }
+            let mut wanted = asked.remove(table.name.as_str()).unwrap_or_default();
+            let files = new.into_iter().map(|file| file.name.clone()).collect();
+            let new = LakeTable { files, ..table.clone() };
+            let query = select(engine, &new, "\"_pk\"");
+            engine.lake.stream(query, &mut |batch| each_key(&batch, |_, key| wanted.extend([short_hash(key)]))).await?;
+            if wanted.is_empty() {
+                continue;
+            }
+            let field = source.parent.as_ref().map(|link| link.field.as_str());
+            let mut found = Found { wanted: &wanted, field, nodes: &mut nodes, parents: Keys::default() };
+            let parent = field.map_or_else(String::new, |field| format!(", CAST({} AS VARCHAR) AS \"_parent\"", quoted(field)));
+            let query = select(engine, table, &format!("\"_pk\", \"_node\"{parent}"));
+            engine.lake.stream(query, &mut |batch| found.take(&batch)).await?;
+            let parents = found.parents;
+            if let Some(link) = &source.parent {
+                asked.entry(&link.table).or_default().extend(parents);
+            }
+        }
+        nodes.sort_unstable();
+        nodes.dedup();
+        Ok(Some(nodes))
+    }
+}
+
+/// A query of all rows of a table.
+pub(super) fn select(engine: &Engine, table: &LakeTable, columns: &str) -> LakeQuery {
+    let sql = format!("SELECT {columns} FROM {}", quoted(&table.name));
+    LakeQuery::new(sql, vec![table.clone()], engine.now_us())
+}
+
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Visits the keys of the records of a batch.
+pub(super) fn each_key(batch: &RecordBatch, mut visit: impl FnMut(usize, &str)) -> Result<()> {
+    let keys = rows::as_text(rows::column(batch, "_pk")?)?;
+    keys.as_string::<i32>().iter().enumerate().for_each(|(row, key)| visit(row, key.unwrap_or_default()));
+    Ok(())
+}
+
+/// True for a large share.
+fn is_much(part: u64, all: u64) -> bool {
+    part.saturating_mul(100) > all.saturating_mul(TOUCHED_PERCENT_MAX)
+}
+
+/// The tables, each before the one that its records belong to.
+fn children_first(tables: &[ProfileTable]) -> Vec<&ProfileTable> {
+    let mut ordered = parents_first(tables);
+    ordered.reverse();
+    ordered
+}
+
+/// The tables, each after the one that its records belong to.
+pub(super) fn parents_first(tables: &[ProfileTable]) -> Vec<&ProfileTable> {
+    let parent = |one: &ProfileTable| one.source.parent.as_ref().map(|link| link.table.clone());
+    let generation = |one: &&ProfileTable| {
+        let mut above = parent(one);
+        let mut generation = 0_usize;
+        while let Some(name) = above.take().filter(|_| generation < tables.len()) {
+            generation += 1;
+            above = tables.iter().find(|other| other.table.name == name).and_then(parent);
+        }
+        generation
+    };
+    let mut ordered: Vec<&ProfileTable> = tables.iter().collect();
+    ordered.sort_by_key(generation);
+    ordered
+}
+
+/// What is found of the records with wanted keys, in all their versions.
+struct Found<'a> {
+    wanted: &'a Keys,
+    /// Set where records belong to those of another table.
+    field: Option<&'a str>,
+    nodes: &'a mut Vec<NodeId>,
+    /// Keys of the records that they belong to.
+    parents: Keys,
+}
+
+impl Found<'_> {
+    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
+        let nodes = rows::cast_to(rows::column(batch, "_node")?, &DataType::Int64)?;
+        let nodes = nodes.as_primitive::<Int64Type>();
+        let parents = self.field.map(|_| rows::as_text(rows::column(batch, "_parent")?)).transpose()?;
+        let parents = parents.as_ref().map(|parents| parents.as_string::<i32>());
+        each_key(batch, |row, key| {
+            if !self.wanted.contains(&short_hash(key)) {
+                return;
+            }
+            self.nodes.extend(nodes.is_valid(row).then(|| NodeId(nodes.value(row))));
+            let parent = parents.filter(|parents| parents.is_valid(row)).map(|parents| parents.value(row));
+            self.parents.extend(parent.map(short_hash));
+        })
+    }
+}
