@@ -5,7 +5,7 @@ mod killed;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
@@ -29,11 +29,16 @@ pub(crate) fn shared() -> Option<PathBuf> {
     folder.join("apis/judge.sh").is_file().then_some(folder)
 }
 
-/// Compiled plugins, kept between tests: each project's cache begins as a copy of it.
-fn plugin_cache() -> &'static Path {
-    static CACHE: OnceLock<TempDir> = OnceLock::new();
-    CACHE.get_or_init(|| TempDir::new().expect("a temporary folder")).path()
+/// Compiled plugins, kept between tests: each project's cache begins as a copy of it, and what is compiled in a project comes
+/// back to it. A cache has a key of its own, so only what goes back to the same one counts there.
+fn plugin_cache() -> MutexGuard<'static, TempDir> {
+    static CACHE: OnceLock<Mutex<TempDir>> = OnceLock::new();
+    let cache = CACHE.get_or_init(|| Mutex::new(TempDir::new().expect("a temporary folder")));
+    cache.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// The file that says to which cache compiled plugins belong.
+const CACHE_KEY: &str = "cache.key";
 
 /// A project in a temporary folder of its own.
 pub(crate) struct Project {
@@ -89,13 +94,17 @@ impl Project {
     /// Runs the binary to its end.
     pub(crate) fn affluent(&self, arguments: &[&str]) -> Ended {
         let cache = self.path().join(".affluent/plugins");
-        if !cache.exists() && plugin_cache().join("plugins").is_dir() {
-            copy(&plugin_cache().join("plugins"), &cache);
-            private(&self.path().join(".affluent"));
+        if !cache.exists() {
+            let guard = plugin_cache();
+            let kept = guard.path().join("plugins");
+            if kept.is_dir() {
+                copy(&kept, &cache);
+                private(&self.path().join(".affluent"));
+            }
         }
         let output = self.command(arguments).output().expect("the binary starts");
-        if cache.is_dir() && !plugin_cache().join("plugins").exists() {
-            copy(&cache, &plugin_cache().join("plugins"));
+        if cache.is_dir() {
+            keep_plugins(&cache);
         }
         Ended::of(output)
     }
@@ -117,6 +126,26 @@ impl Project {
         }
         lines.sort();
         lines
+    }
+}
+
+/// Takes what a project compiled into the cache of all.
+fn keep_plugins(cache: &Path) {
+    let guard = plugin_cache();
+    let kept = guard.path().join("plugins");
+    if !kept.exists() {
+        copy(cache, &kept);
+    }
+    let key = |folder: &Path| fs::read(folder.join(CACHE_KEY)).ok();
+    if key(cache) != key(&kept) {
+        return;
+    }
+    for file in files_below(cache) {
+        let Some(name) = file.file_name() else { continue };
+        let (target, partial) = (kept.join(name), guard.path().join("partial"));
+        if !target.exists() && fs::copy(&file, &partial).is_ok() {
+            fs::rename(&partial, &target).expect("the cache can be written");
+        }
     }
 }
 
