@@ -158,7 +158,8 @@ fn come_out_alike() -> Result<(), Failed> {
             is_as_when_all_are(&project).map_err(|failed| format!("{what}: {failed:?}"))?;
         }
     }
-    same("nothing new", run(&project)?, Value::Null)
+    read(&project, "orders", 9, &[&format!("n9,nobody-known,1,hats,{today}")]);
+    same("an order of somebody new", computed(&project)?, 1)
 }
 
 fn time_touches_profiles() -> Result<(), Failed> {

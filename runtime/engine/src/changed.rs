@@ -47,7 +47,8 @@ async fn digests(engine: &Engine, table: &LakeTable, columns: &BTreeSet<String>,
     let filter = only.map_or_else(String::new, |_| format!(" WHERE {NUMBER_OF}(\"profile\") IS NOT NULL"));
     let sql = format!("SELECT \"profile\"{quoted} FROM \"{}\"{filter}", table.name);
     let lookups = only.map(People::number_of_profile).into_iter().collect();
-    let query = LakeQuery { lookups, ..LakeQuery::new(sql, vec![table.clone()], engine.now_us()) };
+    let is_selective = only.is_some();
+    let query = LakeQuery { lookups, is_selective, ..LakeQuery::new(sql, vec![table.clone()], engine.now_us()) };
     let mut digests = Vec::new();
     engine.lake.stream(query, &mut |batch| take(&batch, &mut digests)).await?;
     // Files are sorted already; parts of them may come in any order.

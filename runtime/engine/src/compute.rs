@@ -6,13 +6,14 @@ mod due;
 mod gather;
 pub(crate) mod time;
 mod touched;
+mod void;
 
 use std::sync::Arc;
 
 use affluent_lake::{LakeFile, LakeQuery, LakeTable, Replaces};
 use affluent_ledger::{Lease, NewFile, SnapshotCommit, SnapshotRow};
 use affluent_model::plan::Measure;
-use affluent_model::report::ProfilesReport;
+use affluent_model::report::{ProfilesReport, SegmentReport};
 use affluent_model::{Error, Result};
 use affluent_profiles::expiries::Expiries;
 use affluent_profiles::pass_table::PassTable;
@@ -35,6 +36,9 @@ pub(crate) const PROFILES: &str = "profiles";
 /// The table of the times at which time alone changes profiles.
 const DUE: &str = "due";
 
+/// The table of void rows.
+const VOID: &str = "void";
+
 /// Computes a new snapshot and the segments: of the profiles that something new is about where that says everything, else of
 /// all, which `is_whole` asks for.
 ///
@@ -46,15 +50,19 @@ pub(crate) async fn compute(engine: &Engine, lease: &Lease, is_whole: bool, repo
     if !is_whole
         && let Some(before) = &before
         && let Some(inputs) = before.touched_inputs(engine).await?
-        && let Some(made) = Made::of_touched(engine, &inputs, before).await?
     {
-        return made.commit(engine, lease, (&inputs, Some(before), start), true, report).await;
+        if inputs.people.ids.is_empty() {
+            return commit_unchanged(engine, lease, (&inputs, before, start), report).await;
+        }
+        if let Some(made) = Made::of_touched(engine, &inputs, before).await? {
+            return made.commit(engine, lease, (&inputs, Some(before), start), true, report).await;
+        }
     }
     let inputs = Inputs::read(engine).await?;
     if inputs.sources.is_empty() {
         return Ok(());
     }
-    let made = Made::of_all(engine, &inputs).await?;
+    let made = Made::new(engine, &inputs, None).await?;
     made.commit(engine, lease, (&inputs, before.as_ref(), start), false, report).await
 }
 
@@ -76,10 +84,6 @@ struct Made {
 }
 
 impl Made {
-    async fn of_all(engine: &Engine, inputs: &Inputs) -> Result<Self> {
-        Self::new(engine, inputs, None).await
-    }
-
     /// `None` when the rows have other columns than the snapshot before.
     async fn of_touched(engine: &Engine, inputs: &Inputs, before: &Before) -> Result<Option<Self>> {
         let mut made = Self::new(engine, inputs, Some(&before.basis.fits)).await?;
@@ -137,24 +141,19 @@ impl Made {
         }
         let Moves { entered, left } = decide_segments(engine, &self.table, (inputs, only), &mut self.expiries, report).await?;
         let due = due::write(engine, &inputs.people, &self.expiries)?;
-        let Start { as_of_us, input_sequence } = start;
-        let complete_at_us = before.filter(|_| goes_on).map_or(as_of_us, |before| before.basis.complete_at_us);
-        let basis = Basis { inputs: inputs_hash(engine, input_sequence).await?, as_of_us, complete_at_us, fits: self.fits };
-        let new = |table: &str, file: LakeFile| NewFile {
-            table: table.to_owned(),
-            name: file.name,
-            rows: file.rows,
-            bytes: file.bytes,
-            sequence: input_sequence,
-        };
+        let void = void::write(engine, &inputs.void)?;
+        let rows = self.file.rows;
+        let basis = basis_of(engine, before.filter(|_| goes_on), start, self.fits).await?;
+        let files = [Some((PROFILES, self.file)), due.map(|file| (DUE, file)), void.map(|file| (VOID, file))];
+        let files: Vec<NewFile> = files.into_iter().flatten().map(|(table, file)| new_file(table, file, start)).collect();
         let commit = SnapshotCommit {
-            rows: if goes_on { engine.ledger.profile_count()? } else { self.file.rows },
-            files: std::iter::once(new(PROFILES, self.file)).chain(due.map(|file| new(DUE, file))).collect(),
+            rows: if goes_on { engine.ledger.profile_count()? } else { rows },
+            files,
             goes_on,
             definition_hash: definition_hash(engine)?,
             entered,
             left,
-            input_sequence,
+            input_sequence: start.input_sequence,
             cards: self.cards,
             basis: basis.to_text()?,
             now_us: engine.now_us(),
@@ -162,6 +161,43 @@ impl Made {
         engine.ledger.commit_snapshot(lease, &commit)?;
         Ok(())
     }
+}
+
+/// Moves the snapshot on to what it has seen now, where that is about nobody.
+async fn commit_unchanged(
+    engine: &Engine,
+    lease: &Lease,
+    (inputs, before, start): (&Inputs, &Before, Start),
+    report: &mut ProfilesReport,
+) -> Result<()> {
+    let sizes = engine.ledger.segment_sizes()?;
+    for segment in &engine.plan.segments {
+        let members = sizes.iter().find(|size| size.segment == segment.name).map_or(0, |size| size.members);
+        report.segments.insert(segment.name.clone(), SegmentReport { members, ..SegmentReport::default() });
+    }
+    let commit = SnapshotCommit {
+        rows: before.row.rows,
+        files: void::write(engine, &inputs.void)?.map(|file| new_file(VOID, file, start)).into_iter().collect(),
+        goes_on: true,
+        definition_hash: definition_hash(engine)?,
+        input_sequence: start.input_sequence,
+        basis: basis_of(engine, Some(before), start, before.basis.fits.clone()).await?.to_text()?,
+        now_us: engine.now_us(),
+        ..SnapshotCommit::default()
+    };
+    engine.ledger.commit_snapshot(lease, &commit)?;
+    Ok(())
+}
+
+/// What the next snapshot goes on from; `before` where this one goes on.
+async fn basis_of(engine: &Engine, before: Option<&Before>, start: Start, fits: Fits) -> Result<Basis> {
+    let Start { as_of_us, input_sequence } = start;
+    let complete_at_us = before.map_or(as_of_us, |before| before.basis.complete_at_us);
+    Ok(Basis { inputs: inputs_hash(engine, input_sequence).await?, as_of_us, complete_at_us, fits })
+}
+
+fn new_file(table: &str, file: LakeFile, start: Start) -> NewFile {
+    NewFile { table: table.to_owned(), name: file.name, rows: file.rows, bytes: file.bytes, sequence: start.input_sequence }
 }
 
 /// Runs a trait pass.

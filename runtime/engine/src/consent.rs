@@ -47,14 +47,7 @@ impl Consent {
                 looked_up.push(None);
                 continue;
             };
-            let query = LakeQuery {
-                sql: consent_sql(need, &rule.name, sources),
-                tables: tables.to_vec(),
-                memory: Vec::new(),
-                lookups: Vec::new(),
-                fold: None,
-                now_us: engine.now_us(),
-            };
+            let query = LakeQuery::new(consent_sql(need, &rule.name, sources), tables.to_vec(), engine.now_us());
             let mut said = HashMap::new();
             engine.lake.stream(query, &mut |batch| take_consent(&batch, &mut said)).await?;
             looked_up.push(Some(OfIdentifier { rule: rule.clone(), indexer: engine.vault.blind_indexer(&rule.name)?, said }));

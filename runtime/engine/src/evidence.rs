@@ -68,14 +68,8 @@ impl<'a> EvidenceReader<'a> {
         let mut opener = AttributeOpener::new(self.engine, Purpose::Matching);
         for giving in &self.tables {
             let columns: Vec<&str> = giving.given.iter().map(|(_, given)| given.column.as_str()).collect();
-            let query = LakeQuery {
-                sql: evidence_query(&giving.source, &columns, &wanted),
-                tables: vec![giving.table.clone()],
-                memory: Vec::new(),
-                lookups: Vec::new(),
-                fold: None,
-                now_us: self.engine.now_us(),
-            };
+            let sql = evidence_query(&giving.source, &columns, &wanted);
+            let query = LakeQuery::new(sql, vec![giving.table.clone()], self.engine.now_us());
             let opened = &mut self.opened;
             let mut take = |batch: RecordBatch| gathered.take(&batch, giving, &mut opener, opened);
             self.engine.lake.stream(query, &mut take).await?;

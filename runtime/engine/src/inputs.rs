@@ -1,9 +1,9 @@
 //! What profiles are computed from, read once for all queries of a computation: the tables with their files, which of their
 //! rows are void, and which node is which profile.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::hash::{BuildHasher as _, DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use affluent_lake::{LakeQuery, LakeTable, Lookup};
@@ -13,9 +13,9 @@ use affluent_profiles::snapshot::{GONE, PROFILE_IDS};
 use affluent_profiles::source::{NUMBER_OF, PROFILE_OF, TableSource, Versions};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
-use foldhash::fast::FixedState;
 
 use crate::engine::Engine;
+use crate::key_set::{Hashes, KeySet, short_hash};
 use crate::rows;
 use crate::tables::{ProfileTable, profile_tables};
 
@@ -32,7 +32,12 @@ pub(crate) struct Inputs {
     pub(crate) people: People,
     /// Of a row's sequence, whether it is void: the functions that `sources` name.
     superseded: Vec<Lookup>,
+    /// By table, the sequences of void rows; where not all profiles are at hand, those that the snapshot before did not know.
+    pub(crate) void: Void,
 }
+
+/// By table, sequences of void rows.
+pub(crate) type Void = BTreeMap<String, Vec<i64>>;
 
 impl Inputs {
     /// Everything, of all profiles.
@@ -44,6 +49,7 @@ impl Inputs {
         for ProfileTable { source, table } in profile_tables(engine).await? {
             let void = if source.has_primary_key { superseded_rows(engine, &table).await? } else { Vec::new() };
             inputs.add(source, &void);
+            inputs.void.insert(table.name.clone(), void);
             inputs.tables.push(table);
         }
         Ok(inputs)
@@ -51,7 +57,7 @@ impl Inputs {
 
     /// No table yet, of these profiles.
     pub(crate) fn of(people: People) -> Self {
-        Self { sources: Vec::new(), tables: Vec::new(), memory: Vec::new(), people, superseded: Vec::new() }
+        Self { sources: Vec::new(), tables: Vec::new(), memory: Vec::new(), people, superseded: Vec::new(), void: Void::new() }
     }
 
     /// Adds a source; `void` are the sequences of its void rows. Its table is added besides.
@@ -111,9 +117,6 @@ struct Keyed {
     has_deletion: bool,
 }
 
-/// Keys whose versions are looked at. Two keys may have one short hash: both are candidates then.
-pub(crate) struct Candidates(HashSet<u64, FixedState>);
-
 impl Keyed {
     fn take(&mut self, batch: &RecordBatch) -> Result<()> {
         let keys = rows::as_text(rows::column(batch, "_pk")?)?;
@@ -124,35 +127,19 @@ impl Keyed {
     }
 
     /// The keys with more than one row; `None` when every row is the one version of its record.
-    fn repeated(mut self) -> Option<Candidates> {
+    fn repeated(mut self) -> Option<KeySet> {
         self.hashes.sort_unstable();
         let repeated = self.hashes.chunk_by(|one, other| one == other).filter(|run| run.len() > 1);
-        let repeated: HashSet<u64, FixedState> = repeated.filter_map(|run| run.first().copied()).collect();
-        (self.has_deletion || !repeated.is_empty()).then_some(Candidates(repeated))
+        let repeated: Hashes = repeated.filter_map(|run| run.first().copied()).collect();
+        (self.has_deletion || !repeated.is_empty()).then(|| KeySet::of(repeated))
     }
-}
-
-impl Candidates {
-    /// Keys by their short hashes.
-    pub(crate) fn of(hashes: HashSet<u64, FixedState>) -> Self {
-        Self(hashes)
-    }
-
-    fn has(&self, key: &str) -> bool {
-        self.0.contains(&short_hash(key))
-    }
-}
-
-/// Of the key of a record.
-pub(crate) fn short_hash(key: &str) -> u64 {
-    FixedState::default().hash_one(key)
 }
 
 /// Takes the versions of candidates, and all deletions.
 ///
 /// # Errors
 /// `E0001` for rows of another shape.
-pub(crate) fn take_versions(batch: &RecordBatch, candidates: &Candidates, versions: &mut Vec<Version>) -> Result<()> {
+pub(crate) fn take_versions(batch: &RecordBatch, candidates: &KeySet, versions: &mut Vec<Version>) -> Result<()> {
     let keys = rows::as_text(rows::column(batch, "_pk")?)?;
     let sequences = rows::cast_to(rows::column(batch, "_seq")?, &DataType::Int64)?;
     let deletions = rows::cast_to(rows::column(batch, "_deleted")?, &DataType::Boolean)?;

@@ -122,14 +122,7 @@ impl Engine {
     /// `E0807` without profiles; what the stores report.
     pub async fn profile(&self, id: ProfileId, reveal: bool) -> Result<ProfileView> {
         let (_, table) = current_snapshot(self)?;
-        let query = LakeQuery {
-            sql: format!("SELECT * FROM \"profiles\" WHERE \"profile\" = '{id}'"),
-            tables: vec![table],
-            memory: Vec::new(),
-            lookups: Vec::new(),
-            fold: None,
-            now_us: self.now_us(),
-        };
+        let query = LakeQuery::new(format!("SELECT * FROM \"profiles\" WHERE \"profile\" = '{id}'"), vec![table], self.now_us());
         let mut view = ProfileView { profile: id.to_string(), ..ProfileView::default() };
         for batch in self.lake.query(query).await? {
             if batch.num_rows() > 0 {

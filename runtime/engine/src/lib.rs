@@ -28,6 +28,7 @@ mod ingest;
 mod inputs;
 mod insights;
 mod inspect;
+mod key_set;
 mod lineage;
 mod mapping;
 mod opener;

@@ -311,14 +311,11 @@ pub(crate) async fn read_identifiers(engine: &Engine, files: &[FileRow], kinds: 
         let present: Vec<&(String, u16)> =
             kinds.iter().filter(|(kind, _)| schema.field_with_name(&identifier_column(kind)).is_ok()).collect();
         let columns: String = present.iter().map(|(kind, _)| format!(", \"{}\"", identifier_column(kind))).collect();
-        let query = LakeQuery {
-            sql: format!("SELECT \"_node\", \"_at\"{columns} FROM \"{table}\" WHERE \"_node\" IS NOT NULL"),
-            tables: vec![LakeTable::new(table.to_owned(), schema, files.iter().map(|file| file.name.clone()).collect())],
-            memory: Vec::new(),
-            lookups: Vec::new(),
-            fold: None,
-            now_us: engine.now_us(),
-        };
+        let query = LakeQuery::new(
+            format!("SELECT \"_node\", \"_at\"{columns} FROM \"{table}\" WHERE \"_node\" IS NOT NULL"),
+            vec![LakeTable::new(table.to_owned(), schema, files.iter().map(|file| file.name.clone()).collect())],
+            engine.now_us(),
+        );
         engine.lake.stream(query, &mut |batch| take_identifiers(&batch, &present, &mut found)).await?;
     }
     found.nodes.sort_unstable();

@@ -99,7 +99,8 @@ impl EmbeddedLake {
 
     async fn start(&self, base: &SessionState, query: LakeQuery) -> Result<Running> {
         let runtime = self.runtime_of_query(base.runtime_env())?;
-        let (state, tables) = session::query_state(base, runtime, &query.lookups, query.now_us)?;
+        let (mut state, tables) = session::query_state(base, runtime, &query.lookups, query.now_us)?;
+        state.config_mut().options_mut().execution.parquet.pushdown_filters = query.is_selective;
         for table in &query.tables {
             let rows = match &table.replaces {
                 Some(replaces) => replaced::table(&state, &self.dir, table, replaces)?,

@@ -123,6 +123,8 @@ pub struct LakeQuery {
     pub lookups: Vec<Lookup>,
     /// A table made of the rows of another query over the same tables.
     pub fold: Option<Fold>,
+    /// Conditions on columns let few rows of the files through: columns that no condition names are read of those rows alone.
+    pub is_selective: bool,
     /// What `now()` and `current_date` say, microseconds UTC.
     pub now_us: i64,
 }
@@ -131,7 +133,7 @@ impl LakeQuery {
     /// A query over tables of files alone.
     #[must_use]
     pub fn new(sql: String, tables: Vec<LakeTable>, now_us: i64) -> Self {
-        Self { sql, tables, memory: Vec::new(), lookups: Vec::new(), fold: None, now_us }
+        Self { sql, tables, memory: Vec::new(), lookups: Vec::new(), fold: None, is_selective: false, now_us }
     }
 }
 

@@ -49,7 +49,8 @@ pub struct LineColumns {
 /// Usual names of columns, the likeliest first.
 const CATEGORY_NAMES: [&str; 5] = ["category", "product_category", "product_type", "department", "collection"];
 const UNIT_NAMES: [&str; 3] = ["units", "quantity", "qty"];
-pub(crate) const REVENUE_NAMES: [&str; 4] = ["net", "total", "line_total", "amount"];
+/// Of what a record is worth.
+pub const REVENUE_NAMES: [&str; 4] = ["net", "total", "line_total", "amount"];
 
 /// Completes what was asked for by usual names: streams of order lines are looked at before orders. `None` when no stream
 /// has a column of categories.

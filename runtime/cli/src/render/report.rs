@@ -72,6 +72,7 @@ fn unified(profiles: &ProfilesReport) -> String {
     }
     let computed = match profiles.computed {
         all if all >= profiles.profiles => "all".to_owned(),
+        0 => "none, since nothing new is about anybody".to_owned(),
         some => format!("the {} touched, not the others", number(some)),
     };
     text.push_str(&format!("\n  computed     {computed}; {} have other values than before", number(profiles.changed)));

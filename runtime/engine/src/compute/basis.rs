@@ -51,6 +51,11 @@ impl Before {
         Ok(Some(Self { row, table, basis, rows_later }))
     }
 
+    /// Its files of a table.
+    pub(super) fn files(&self, table: &str) -> Vec<String> {
+        self.row.files.iter().filter(|file| file.table == table).map(|file| file.name.clone()).collect()
+    }
+
     /// True when it was computed by the same definitions, of files that are all there.
     ///
     /// # Errors

@@ -50,8 +50,7 @@ pub(super) fn write(engine: &Engine, people: &People, expiries: &Expiries) -> Re
 /// # Errors
 /// What the lake reports.
 pub(super) async fn since(engine: &Engine, before: &Before) -> Result<Vec<ProfileId>> {
-    let files: Vec<String> = before.row.files.iter().filter(|file| file.table == DUE).map(|file| file.name.clone()).collect();
-    let table = LakeTable::new(DUE.to_owned(), schema(), files);
+    let table = LakeTable::new(DUE.to_owned(), schema(), before.files(DUE));
     let (from_us, until_us) = (before.basis.as_of_us, engine.now_us());
     let sql = format!("SELECT DISTINCT \"profile\" FROM \"{DUE}\" WHERE \"at_us\" >= {from_us} AND \"at_us\" <= {until_us}");
     let mut due = Vec::new();

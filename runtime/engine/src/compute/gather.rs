@@ -1,19 +1,22 @@
 //! The records of some profiles, read into memory: whatever is asked of them then costs what they are, not what there is.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use affluent_lake::{LakeQuery, LakeTable, Lookup};
-use affluent_model::Result;
+use affluent_lake::{LakeQuery, Lookup};
 use affluent_model::identity::{NodeId, ProfileId};
-use affluent_profiles::source::{PROFILE_OF, TableSource};
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
-use arrow::datatypes::{DataType, Int64Type};
+use affluent_model::plan::Measure;
+use affluent_model::{Error, Result};
+use affluent_profiles::order_rows::REVENUE_NAMES;
+use affluent_profiles::source::PROFILE_OF;
+use arrow::array::{Array as _, AsArray as _, RecordBatch, new_null_array};
+use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use foldhash::fast::FixedState;
 
-use super::touched::{Keys, each_key, parents_first, quoted, select};
+use super::touched::{each_key, parents_first, quoted};
 use crate::engine::Engine;
-use crate::inputs::{Candidates, Inputs, People, short_hash, take_versions, void_rows};
+use crate::inputs::{Inputs, People, Void};
+use crate::key_set::{Hashes, KeySet, short_hash};
 use crate::mapping::identifier_column;
 use crate::rows;
 use crate::segments::PreparedSegments;
@@ -22,27 +25,29 @@ use crate::tables::ProfileTable;
 /// The function that says whether a key of a record is one of the records at hand.
 const IS_AT_HAND: &str = "is_at_hand";
 
-/// Values of identifiers, as blind indexes.
-type Values = HashSet<Box<[u8]>, FixedState>;
-
-/// What these profiles are computed from. Where segments ask for consent, what anybody says of an identifier holds for all who
-/// carry it: others join them who share one with a record that is new since `input_sequence`, and what others say of the
-/// identifiers at hand comes with them.
+/// What these profiles are computed from; of the snapshot before, what it has seen and which rows it knew to be void, and which
+/// are void since. Where segments ask for consent, what anybody says of an identifier holds for all who carry it: others join
+/// them who share one with a record that is new, and what others say of the identifiers at hand comes with them.
 ///
 /// # Errors
 /// What the stores report.
-pub(super) async fn gather(engine: &Engine, tables: &[ProfileTable], people: People, input_sequence: i64) -> Result<Inputs> {
+pub(super) async fn gather(
+    engine: &Engine,
+    tables: &[ProfileTable],
+    people: People,
+    (input_sequence, known, void): (i64, &Void, Void),
+) -> Result<Inputs> {
     let mut gathering = Gathering::read(engine, tables, people).await?;
     if PreparedSegments::of_plan(engine)?.asks_consent() {
-        let sharers = gathering.sharers(engine, tables, Some(input_sequence)).await?;
+        let mut sharers = gathering.sharers(engine, tables, input_sequence).await?;
         let assigned = engine.ledger.assignments_of(&sharers.nodes, &[])?;
         if !assigned.is_empty() {
             gathering = Gathering::read(engine, tables, gathering.people.with(assigned)?).await?;
+            sharers = gathering.sharers(engine, tables, input_sequence).await?;
         }
-        let others = gathering.sharers(engine, tables, None).await?;
-        gathering.add_rows(engine, tables, &others.rows).await?;
+        gathering.add_rows(engine, tables, &sharers.rows).await?;
     }
-    gathering.finish(engine, tables).await
+    Ok(gathering.finish(tables, known, void))
 }
 
 /// The rows at hand, table by table in the order of the tables.
@@ -51,27 +56,33 @@ struct Gathering {
     rows: Vec<Vec<RecordBatch>>,
 }
 
-/// Records of others that say something about an identifier of the profiles at hand.
+/// Records of others with identifiers of the profiles at hand.
 struct Sharers {
+    /// Of those with an identifier of a record that is new and says something.
     nodes: Vec<NodeId>,
-    /// Per table, their sequences.
+    /// Per table, the sequences of those that say something.
     rows: Vec<Vec<i64>>,
 }
+
+/// Values of a kind that rows at hand carry, as blind indexes, and whether one of these is of a record that is new and says
+/// something.
+type Carried = HashMap<Box<[u8]>, bool, FixedState>;
 
 impl Gathering {
     async fn read(engine: &Engine, tables: &[ProfileTable], people: People) -> Result<Self> {
         let mut rows = vec![Vec::new(); tables.len()];
-        for ProfileTable { source, table } in parents_first(tables) {
+        for one in parents_first(tables) {
+            let ProfileTable { source, table } = one;
             let mut lookups = vec![people.profile_of()];
             let mut wanted = format!("{PROFILE_OF}(\"_node\") IS NOT NULL");
             let parent = source.parent.as_ref().and_then(|link| Some((link, place_of(tables, &link.table)?)));
             if let Some((link, place)) = parent {
                 let at_hand = keys_of(rows.get(place).map_or(&[], Vec::as_slice))?;
-                let find = move |key: &str| at_hand.contains(&short_hash(key)).then_some(1);
+                let find = move |key: &str| at_hand.has(key).then_some(1);
                 lookups.push(Lookup::texts(IS_AT_HAND, Arc::new(find)));
                 wanted.push_str(&format!(" OR {IS_AT_HAND}(CAST({} AS VARCHAR)) IS NOT NULL", quoted(&link.field)));
             }
-            let found = engine.lake.query(filtered(engine, table, &wanted, lookups)).await?;
+            let found = rows_where(engine, one, &wanted, lookups).await?;
             if let Some(slot) = place_of(tables, &table.name).and_then(|place| rows.get_mut(place)) {
                 *slot = found;
             }
@@ -79,45 +90,41 @@ impl Gathering {
         Ok(Self { people, rows })
     }
 
-    /// Who else says something about the identifiers at hand, or, where `since` is given, who else carries one of those of records
-    /// with a version after it that say something.
-    async fn sharers(&self, engine: &Engine, tables: &[ProfileTable], since: Option<i64>) -> Result<Sharers> {
+    /// Who else carries the identifiers at hand; new is what came after `since`.
+    async fn sharers(&self, engine: &Engine, tables: &[ProfileTable], since: i64) -> Result<Sharers> {
         let mut sharers = Sharers { nodes: Vec::new(), rows: vec![Vec::new(); tables.len()] };
         let kinds: BTreeSet<&String> = tables.iter().flat_map(|one| &one.source.identifiers).collect();
-        for kind in kinds {
-            let carried = self.carried(tables, kind, since)?;
-            for (ProfileTable { source, table }, found) in tables.iter().zip(&mut sharers.rows) {
-                let is_asked = since.is_some() || !source.consent.is_empty();
-                if carried.is_empty() || !is_asked || !source.identifiers.contains(kind) {
-                    continue;
-                }
-                let columns = format!("\"_seq\", \"_node\", {} AS \"value\"", quoted(&identifier_column(kind)));
-                let sql = format!("SELECT {columns} FROM {} WHERE {PROFILE_OF}(\"_node\") IS NULL", quoted(&table.name));
-                let lookups = vec![self.people.profile_of()];
-                let query = LakeQuery { lookups, ..LakeQuery::new(sql, vec![table.clone()], engine.now_us()) };
-                let mut take = |batch: RecordBatch| take_sharers(&batch, &carried, &mut sharers.nodes, found);
-                engine.lake.stream(query, &mut take).await?;
+        let carried = kinds.into_iter().map(|kind| Ok((kind, self.carried(tables, kind, since)?)));
+        let carried = carried.collect::<Result<Vec<_>>>()?;
+        for (ProfileTable { source, table }, sequences) in tables.iter().zip(&mut sharers.rows) {
+            let carried: Vec<_> =
+                carried.iter().filter(|(kind, values)| source.identifiers.contains(kind) && !values.is_empty()).collect();
+            if carried.is_empty() {
+                continue;
             }
+            let columns: String = carried.iter().map(|(kind, _)| format!(", {}", quoted(&identifier_column(kind)))).collect();
+            let sql =
+                format!("SELECT \"_seq\", \"_node\"{columns} FROM {} WHERE {PROFILE_OF}(\"_node\") IS NULL", quoted(&table.name));
+            let lookups = vec![self.people.profile_of()];
+            let query = LakeQuery { lookups, ..LakeQuery::new(sql, vec![table.clone()], engine.now_us()) };
+            let mut sequences = (!source.consent.is_empty()).then_some(sequences);
+            let mut take = |batch: RecordBatch| take_sharers(&batch, &carried, &mut sharers.nodes, sequences.as_deref_mut());
+            engine.lake.stream(query, &mut take).await?;
         }
         Ok(sharers)
     }
 
-    /// The values of a kind that the rows at hand carry; of records with a version after `since` alone, where it is given.
-    fn carried(&self, tables: &[ProfileTable], kind: &str, since: Option<i64>) -> Result<Values> {
-        let mut values = Values::default();
-        let carriers = tables.iter().zip(&self.rows).filter(|(one, _)| one.source.identifiers.iter().any(|known| known == kind));
-        for (one, batches) in carriers {
-            let changed = match since {
-                Some(_) if one.source.consent.is_empty() => continue,
-                Some(since) => Some(keys_after(batches, since)?),
-                None => None,
-            };
+    fn carried(&self, tables: &[ProfileTable], kind: &String, since: i64) -> Result<Carried> {
+        let mut values = Carried::default();
+        for (one, batches) in tables.iter().zip(&self.rows).filter(|(one, _)| one.source.identifiers.contains(kind)) {
+            let new = if one.source.consent.is_empty() { Hashes::default() } else { keys_after(batches, since)? };
             for batch in batches {
                 let column = rows::cast_to(rows::column(batch, &identifier_column(kind))?, &DataType::Binary)?;
                 let column = column.as_binary::<i32>();
-                let is_asked = |key: &str| changed.as_ref().is_none_or(|changed| changed.contains(&short_hash(key)));
                 each_key(batch, |row, key| {
-                    values.extend((column.is_valid(row) && is_asked(key)).then(|| Box::from(column.value(row))));
+                    if column.is_valid(row) {
+                        *values.entry(Box::from(column.value(row))).or_default() |= new.contains(&short_hash(key));
+                    }
                 })?;
             }
         }
@@ -126,24 +133,25 @@ impl Gathering {
 
     /// Adds rows of nobody at hand by their sequences.
     async fn add_rows(&mut self, engine: &Engine, tables: &[ProfileTable], sequences: &[Vec<i64>]) -> Result<()> {
-        for ((ProfileTable { table, .. }, rows), sequences) in tables.iter().zip(&mut self.rows).zip(sequences) {
+        for ((one, rows), sequences) in tables.iter().zip(&mut self.rows).zip(sequences) {
             if !sequences.is_empty() {
                 let lookups = vec![Lookup::among(IS_AT_HAND, sequences)];
-                rows.extend(engine.lake.query(filtered(engine, table, &format!("{IS_AT_HAND}(\"_seq\")"), lookups)).await?);
+                rows.extend(rows_where(engine, one, &format!("{IS_AT_HAND}(\"_seq\")"), lookups).await?);
             }
         }
         Ok(())
     }
 
-    /// The rows as inputs, with which of them are void.
-    async fn finish(self, engine: &Engine, tables: &[ProfileTable]) -> Result<Inputs> {
+    /// The rows as inputs; only what is void since the snapshot before is told on.
+    fn finish(self, tables: &[ProfileTable], known: &Void, void: Void) -> Inputs {
         let mut inputs = Inputs::of(self.people);
         for (ProfileTable { source, table }, rows) in tables.iter().zip(self.rows) {
-            let void = void_among(engine, source, table, &rows).await?;
-            inputs.add(source.clone(), &void);
+            let of_table = |void: &Void| void.get(&table.name).cloned().unwrap_or_default();
+            inputs.add(source.clone(), &[of_table(known), of_table(&void)].concat());
             inputs.memory.push((table.name.clone(), Arc::clone(&table.schema), rows));
         }
-        Ok(inputs)
+        inputs.void = void;
+        inputs
     }
 }
 
@@ -151,23 +159,54 @@ fn place_of(tables: &[ProfileTable], name: &str) -> Option<usize> {
     tables.iter().position(|one| one.table.name == name)
 }
 
-/// The rows of a table for which a condition holds.
-fn filtered(engine: &Engine, table: &LakeTable, condition: &str, lookups: Vec<Lookup>) -> LakeQuery {
-    let sql = format!("SELECT * FROM {} WHERE {condition}", quoted(&table.name));
-    LakeQuery { lookups, ..LakeQuery::new(sql, vec![table.clone()], engine.now_us()) }
+/// Reads the rows of a table for which a condition holds; columns that nothing asks for are null in them.
+async fn rows_where(engine: &Engine, one: &ProfileTable, condition: &str, lookups: Vec<Lookup>) -> Result<Vec<RecordBatch>> {
+    let (schema, asked) = (&one.table.schema, asked_columns(engine, one));
+    let columns: Vec<String> = asked.iter().map(|name| quoted(name)).collect();
+    let sql = format!("SELECT {} FROM {} WHERE {condition}", columns.join(", "), quoted(&one.table.name));
+    let query = LakeQuery { lookups, ..LakeQuery::new(sql, vec![one.table.clone()], engine.now_us()) };
+    let complete = |batch: RecordBatch| {
+        let column = |field: &FieldRef| match batch.column_by_name(field.name()) {
+            Some(column) => rows::cast_to(column, field.data_type()),
+            None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+        };
+        let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
+        RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| Error::bug(error.to_string()))
+    };
+    engine.lake.query(query).await?.into_iter().map(complete).collect()
 }
 
-fn keys_of(batches: &[RecordBatch]) -> Result<Keys> {
-    let mut keys = Keys::default();
+/// The columns of a table that queries may ask for: those of the system, and those of the stream whose name stands anywhere in
+/// an expression, gives an attribute, leads to the parent, or is usual for revenue.
+fn asked_columns(engine: &Engine, one: &ProfileTable) -> Vec<String> {
+    let traits = engine.plan.traits.iter().filter_map(|one| match &one.measure {
+        Measure::Sql(expression) | Measure::MostFrequent(expression) | Measure::Recommend(expression) => Some(&expression.text),
+        Measure::Rfm { .. } | Measure::Predict(_) => None,
+    });
+    let texts = traits.chain(engine.plan.segments.iter().map(|segment| &segment.condition.text));
+    let said = texts.map(|text| text.to_lowercase()).collect::<Vec<_>>().join("\n");
+    let ProfileTable { source, table } = one;
+    let is_asked = |name: &str| {
+        name.starts_with('_')
+            || said.contains(&name.to_lowercase())
+            || source.attributes.iter().any(|attribute| attribute.column == name)
+            || source.parent.as_ref().is_some_and(|link| link.field == name)
+            || REVENUE_NAMES.contains(&name)
+    };
+    table.schema.fields().iter().map(|field| field.name().clone()).filter(|name| is_asked(name)).collect()
+}
+
+fn keys_of(batches: &[RecordBatch]) -> Result<KeySet> {
+    let mut keys = Hashes::default();
     for batch in batches {
         each_key(batch, |_, key| keys.extend([short_hash(key)]))?;
     }
-    Ok(keys)
+    Ok(KeySet::of(keys))
 }
 
 /// Keys of records with a version after an epoch.
-fn keys_after(batches: &[RecordBatch], since: i64) -> Result<Keys> {
-    let mut keys = Keys::default();
+fn keys_after(batches: &[RecordBatch], since: i64) -> Result<Hashes> {
+    let mut keys = Hashes::default();
     for batch in batches {
         let epochs = rows::cast_to(rows::column(batch, "_epoch")?, &DataType::Int64)?;
         let epochs = epochs.as_primitive::<Int64Type>();
@@ -176,31 +215,26 @@ fn keys_after(batches: &[RecordBatch], since: i64) -> Result<Keys> {
     Ok(keys)
 }
 
-fn take_sharers(batch: &RecordBatch, carried: &Values, nodes: &mut Vec<NodeId>, sequences: &mut Vec<i64>) -> Result<()> {
-    let values = rows::cast_to(rows::column(batch, "value")?, &DataType::Binary)?;
+fn take_sharers(
+    batch: &RecordBatch,
+    carried: &[&(&String, Carried)],
+    nodes: &mut Vec<NodeId>,
+    mut sequences: Option<&mut Vec<i64>>,
+) -> Result<()> {
     let owners = rows::cast_to(rows::column(batch, "_node")?, &DataType::Int64)?;
     let places = rows::cast_to(rows::column(batch, "_seq")?, &DataType::Int64)?;
     let (owners, places) = (owners.as_primitive::<Int64Type>(), places.as_primitive::<Int64Type>());
-    for (row, value) in values.as_binary::<i32>().iter().enumerate() {
-        if value.is_some_and(|value| carried.contains(value)) {
-            nodes.extend(owners.is_valid(row).then(|| NodeId(owners.value(row))));
-            sequences.push(places.value(row));
+    for (kind, carried) in carried {
+        let values = rows::cast_to(rows::column(batch, &identifier_column(kind))?, &DataType::Binary)?;
+        for (row, value) in values.as_binary::<i32>().iter().enumerate() {
+            let Some(is_new) = value.and_then(|value| carried.get(value)) else { continue };
+            nodes.extend((*is_new && owners.is_valid(row)).then(|| NodeId(owners.value(row))));
+            if let Some(sequences) = &mut sequences {
+                sequences.push(places.value(row));
+            }
         }
     }
     Ok(())
-}
-
-/// Of the rows at hand, those that are not the current version of a record: the others may be in rows that are not at hand.
-async fn void_among(engine: &Engine, source: &TableSource, table: &LakeTable, rows: &[RecordBatch]) -> Result<Vec<i64>> {
-    let keys = keys_of(rows)?;
-    if !source.has_primary_key || keys.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (candidates, mut versions) = (Candidates::of(keys), Vec::new());
-    let query = select(engine, table, "\"_pk\", \"_seq\", \"_deleted\"");
-    engine.lake.stream(query, &mut |batch| take_versions(&batch, &candidates, &mut versions)).await?;
-    versions.sort_unstable();
-    Ok(void_rows(&versions))
 }
 
 impl People {

@@ -2,21 +2,21 @@
 //! those whose nodes came or left, and those that time changed. Where that does not say everything, or says it of many, all
 //! profiles are computed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use affluent_lake::{LakeQuery, LakeTable};
 use affluent_model::Result;
 use affluent_model::identity::NodeId;
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type};
-use foldhash::fast::FixedState;
 
 use super::basis::Before;
-use super::due;
 use super::gather::gather;
 use super::time::{changes_at_any_time, is_made_of_others};
+use super::{due, void};
 use crate::engine::Engine;
-use crate::inputs::{Inputs, People, short_hash};
+use crate::inputs::{Inputs, People, Version, Void, take_versions, void_rows};
+use crate::key_set::{Hashes, KeySet, short_hash};
 use crate::rows;
 use crate::tables::{ProfileTable, profile_tables};
 
@@ -24,13 +24,10 @@ use crate::tables::{ProfileTable, profile_tables};
 const TOUCHED_PERCENT_MAX: u64 = 20;
 /// Profiles that are computed at once by themselves: their records are held in memory.
 const TOUCHED_PROFILES_MAX: usize = 500_000;
-/// Files of a snapshot: queries read the later ones beside the first.
-const SNAPSHOT_FILES_MAX: usize = 16;
+/// Files with rows of a snapshot: queries read the keys of all but the first.
+const SNAPSHOT_FILES_MAX: usize = 64;
 /// How old a fit over all profiles may be by which some are placed, microseconds.
 const FIT_AGE_MAX_US: i64 = 86_400_000_000;
-
-/// Short hashes of keys of records.
-pub(super) type Keys = HashSet<u64, FixedState>;
 
 impl Before {
     /// What the touched profiles are computed from; `None` when all are to be computed.
@@ -42,11 +39,11 @@ impl Before {
         if changes_at_any_time(engine) || is_made_of_others(engine) || is_fit_old || !self.is_of_today(engine).await? {
             return Ok(None);
         }
-        if self.row.files.len() > SNAPSHOT_FILES_MAX || is_much(self.rows_later, self.row.rows) {
+        if self.table.files.len() > SNAPSHOT_FILES_MAX || is_much(self.rows_later, self.row.rows) {
             return Ok(None);
         }
         let tables = profile_tables(engine).await?;
-        let Some(nodes) = self.touched_nodes(engine, &tables).await? else { return Ok(None) };
+        let Some(News { nodes, void }) = self.news(engine, &tables).await? else { return Ok(None) };
         let mut profiles = engine.ledger.touched_profiles()?;
         profiles.extend(due::since(engine, self).await?);
         let assigned = engine.ledger.assignments_of(&nodes, &profiles)?;
@@ -54,7 +51,8 @@ impl Before {
         if self.are_many(&people) {
             return Ok(None);
         }
-        let inputs = gather(engine, &tables, people, self.row.input_sequence).await?;
+        let known = void::read(engine, self).await?;
+        let inputs = gather(engine, &tables, people, (self.row.input_sequence, &known, void)).await?;
         Ok(Some(inputs).filter(|inputs| !self.are_many(&inputs.people)))
     }
 
@@ -63,10 +61,10 @@ impl Before {
         count > TOUCHED_PROFILES_MAX || is_much(u64::try_from(count).unwrap_or(u64::MAX), self.row.rows)
     }
 
-    /// The nodes of new records and of those that they stand for; `None` when much is new.
-    async fn touched_nodes(&self, engine: &Engine, tables: &[ProfileTable]) -> Result<Option<Vec<NodeId>>> {
-        let mut asked: BTreeMap<&str, Keys> = BTreeMap::new();
-        let mut nodes = Vec::new();
+    /// What is new in the tables; `None` when that is much.
+    async fn news(&self, engine: &Engine, tables: &[ProfileTable]) -> Result<Option<News>> {
+        let mut asked: BTreeMap<&str, Hashes> = BTreeMap::new();
+        let mut news = News::default();
         for ProfileTable { source, table } in children_first(tables) {
             let files = engine.ledger.files(&table.name)?;
             let new: Vec<_> = files.iter().filter(|file| file.sequence > self.row.input_sequence).collect();
@@ -79,23 +77,36 @@ impl Before {
             let new = LakeTable { files, ..table.clone() };
             let query = select(engine, &new, "\"_pk\"");
             engine.lake.stream(query, &mut |batch| each_key(&batch, |_, key| wanted.extend([short_hash(key)]))).await?;
+            let wanted = KeySet::of(wanted);
             if wanted.is_empty() {
                 continue;
             }
             let field = source.parent.as_ref().map(|link| link.field.as_str());
-            let mut found = Found { wanted: &wanted, field, nodes: &mut nodes, parents: Keys::default() };
+            let mut found =
+                Found { wanted: &wanted, field, nodes: &mut news.nodes, parents: Hashes::default(), versions: Vec::new() };
             let parent = field.map_or_else(String::new, |field| format!(", CAST({} AS VARCHAR) AS \"_parent\"", quoted(field)));
-            let query = select(engine, table, &format!("\"_pk\", \"_node\"{parent}"));
+            let query = select(engine, table, &format!("\"_pk\", \"_node\", \"_seq\", \"_deleted\"{parent}"));
             engine.lake.stream(query, &mut |batch| found.take(&batch)).await?;
-            let parents = found.parents;
+            let Found { parents, mut versions, .. } = found;
             if let Some(link) = &source.parent {
                 asked.entry(&link.table).or_default().extend(parents);
             }
+            versions.sort_unstable();
+            news.void.insert(table.name.clone(), void_rows(&versions));
         }
-        nodes.sort_unstable();
-        nodes.dedup();
-        Ok(Some(nodes))
+        news.nodes.sort_unstable();
+        news.nodes.dedup();
+        Ok(Some(news))
     }
+}
+
+/// What came since a snapshot.
+#[derive(Default)]
+pub(super) struct News {
+    /// Of new records and of the versions that they stand for, sorted.
+    nodes: Vec<NodeId>,
+    /// Of the records with new versions, all void rows.
+    void: Void,
 }
 
 /// A query of all rows of a table.
@@ -146,12 +157,13 @@ pub(super) fn parents_first(tables: &[ProfileTable]) -> Vec<&ProfileTable> {
 
 /// What is found of the records with wanted keys, in all their versions.
 struct Found<'a> {
-    wanted: &'a Keys,
+    wanted: &'a KeySet,
     /// Set where records belong to those of another table.
     field: Option<&'a str>,
     nodes: &'a mut Vec<NodeId>,
     /// Keys of the records that they belong to.
-    parents: Keys,
+    parents: Hashes,
+    versions: Vec<Version>,
 }
 
 impl Found<'_> {
@@ -160,8 +172,9 @@ impl Found<'_> {
         let nodes = nodes.as_primitive::<Int64Type>();
         let parents = self.field.map(|_| rows::as_text(rows::column(batch, "_parent")?)).transpose()?;
         let parents = parents.as_ref().map(|parents| parents.as_string::<i32>());
+        take_versions(batch, self.wanted, &mut self.versions)?;
         each_key(batch, |row, key| {
-            if !self.wanted.contains(&short_hash(key)) {
+            if !self.wanted.has(key) {
                 return;
             }
             self.nodes.extend(nodes.is_valid(row).then(|| NodeId(nodes.value(row))));
