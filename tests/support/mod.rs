@@ -65,6 +65,10 @@ impl Project {
         let twin = Self::new();
         copy(self.path(), twin.path());
         private(&twin.path().join(".affluent"));
+        let cache = twin.path().join(".affluent/plugins");
+        if cache.is_dir() {
+            private(&cache);
+        }
         twin
     }
 
@@ -100,6 +104,7 @@ impl Project {
             if kept.is_dir() {
                 copy(&kept, &cache);
                 private(&self.path().join(".affluent"));
+                private(&cache);
             }
         }
         let output = self.command(arguments).output().expect("the binary starts");
@@ -149,6 +154,7 @@ fn keep_plugins(cache: &Path) {
     }
 }
 
+/// As the binary wants its folders; from one that others may write to it takes no compiled plugins.
 fn private(folder: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).expect("own folder");

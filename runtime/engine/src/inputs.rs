@@ -227,6 +227,11 @@ impl People {
         number.filter(|number| *number != Lookup::NONE)
     }
 
+    /// How many nodes there are at least beside those of these profiles.
+    pub(crate) fn nodes_max(&self) -> usize {
+        self.numbers.len()
+    }
+
     /// The nodes with the numbers of their profiles, by node.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = (NodeId, u32)> + '_ {
         let numbered = (0..).zip(self.numbers.iter()).filter(|(_, number)| **number != Lookup::NONE);

@@ -46,7 +46,7 @@ pub(crate) struct Purchases {
     pub(crate) currency: String,
     /// Orders in other currencies that were not converted: they count, their values do not.
     pub(crate) other_orders: u64,
-    /// Of these, by currency, where the project converts: there is no rate on their day.
+    /// Of these, by currency, where the project converts: there is no rate for their day or one before.
     pub(crate) without_rate: BTreeMap<String, u64>,
 }
 
@@ -365,7 +365,7 @@ pub(crate) fn complete(card: &mut ModelCard, purchases: &Purchases, with_values:
             card.notes.push(format!("{orders} orders are not in {currency}: they count, their values are left out"));
         }
         for (currency, orders) in &purchases.without_rate {
-            card.notes.push(format!("{orders} orders in {currency} have no rate on their day"));
+            card.notes.push(format!("{orders} orders in {currency} have no rate for their day or one before"));
         }
     }
 }

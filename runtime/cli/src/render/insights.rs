@@ -24,7 +24,7 @@ pub(crate) fn insights(insights: &Insights) -> String {
         text.push_str(&format!("{orders} orders are not in {}: they count, their values are left out\n", insights.currency));
     }
     for (currency, orders) in &insights.without_rate {
-        text.push_str(&format!("{} orders in {currency} have no rate on their day\n", number(*orders)));
+        text.push_str(&format!("{} orders in {currency} have no rate for their day or one before\n", number(*orders)));
     }
     if !insights.by_currency.is_empty() {
         text.push_str(&format!("\nby currency\n{}\n", currencies(insights)));

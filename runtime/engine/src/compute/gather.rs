@@ -10,7 +10,7 @@ use affluent_model::{Error, Result};
 use affluent_profiles::order_rows::REVENUE_NAMES;
 use affluent_profiles::source::PROFILE_OF;
 use arrow::array::{Array as _, AsArray as _, RecordBatch, new_null_array};
-use arrow::datatypes::{DataType, FieldRef, Int64Type};
+use arrow::datatypes::{DataType, FieldRef, Int64Type, Schema, SchemaRef};
 use foldhash::fast::FixedState;
 
 use super::touched::{each_key, parents_first, quoted};
@@ -64,6 +64,9 @@ struct Sharers {
     rows: Vec<Vec<i64>>,
 }
 
+/// One of so many are few.
+const FEW_OF: usize = 32;
+
 /// Values of a kind that rows at hand carry, as blind indexes, and whether one of these is of a record that is new and says
 /// something.
 type Carried = HashMap<Box<[u8]>, bool, FixedState>;
@@ -82,7 +85,7 @@ impl Gathering {
                 lookups.push(Lookup::texts(IS_AT_HAND, Arc::new(find)));
                 wanted.push_str(&format!(" OR {IS_AT_HAND}(CAST({} AS VARCHAR)) IS NOT NULL", quoted(&link.field)));
             }
-            let found = rows_where(engine, one, &wanted, lookups).await?;
+            let found = rows_where(engine, (tables, one), (&wanted, people.are_few()), lookups).await?;
             if let Some(slot) = place_of(tables, &table.name).and_then(|place| rows.get_mut(place)) {
                 *slot = found;
             }
@@ -136,7 +139,8 @@ impl Gathering {
         for ((one, rows), sequences) in tables.iter().zip(&mut self.rows).zip(sequences) {
             if !sequences.is_empty() {
                 let lookups = vec![Lookup::among(IS_AT_HAND, sequences)];
-                rows.extend(rows_where(engine, one, &format!("{IS_AT_HAND}(\"_seq\")"), lookups).await?);
+                let wanted = format!("{IS_AT_HAND}(\"_seq\")");
+                rows.extend(rows_where(engine, (tables, one), (&wanted, true), lookups).await?);
             }
         }
         Ok(())
@@ -148,7 +152,7 @@ impl Gathering {
         for (ProfileTable { source, table }, rows) in tables.iter().zip(self.rows) {
             let of_table = |void: &Void| void.get(&table.name).cloned().unwrap_or_default();
             inputs.add(source.clone(), &[of_table(known), of_table(&void)].concat());
-            inputs.memory.push((table.name.clone(), Arc::clone(&table.schema), rows));
+            inputs.memory.push((table.name.clone(), with_nulls(&table.schema), rows));
         }
         inputs.void = void;
         inputs
@@ -160,40 +164,65 @@ fn place_of(tables: &[ProfileTable], name: &str) -> Option<usize> {
 }
 
 /// Reads the rows of a table for which a condition holds; columns that nothing asks for are null in them.
-async fn rows_where(engine: &Engine, one: &ProfileTable, condition: &str, lookups: Vec<Lookup>) -> Result<Vec<RecordBatch>> {
-    let (schema, asked) = (&one.table.schema, asked_columns(engine, one));
+async fn rows_where(
+    engine: &Engine,
+    (tables, one): (&[ProfileTable], &ProfileTable),
+    (condition, is_selective): (&str, bool),
+    lookups: Vec<Lookup>,
+) -> Result<Vec<RecordBatch>> {
+    let (schema, asked) = (with_nulls(&one.table.schema), asked_columns(engine, tables, one));
     let columns: Vec<String> = asked.iter().map(|name| quoted(name)).collect();
     let sql = format!("SELECT {} FROM {} WHERE {condition}", columns.join(", "), quoted(&one.table.name));
-    let query = LakeQuery { lookups, ..LakeQuery::new(sql, vec![one.table.clone()], engine.now_us()) };
+    let query = LakeQuery { lookups, is_selective, ..LakeQuery::new(sql, vec![one.table.clone()], engine.now_us()) };
     let complete = |batch: RecordBatch| {
         let column = |field: &FieldRef| match batch.column_by_name(field.name()) {
             Some(column) => rows::cast_to(column, field.data_type()),
             None => Ok(new_null_array(field.data_type(), batch.num_rows())),
         };
         let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
-        RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| Error::bug(error.to_string()))
+        RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| Error::bug(error.to_string()))
     };
     engine.lake.query(query).await?.into_iter().map(complete).collect()
 }
 
-/// The columns of a table that queries may ask for: those of the system, and those of the stream whose name stands anywhere in
-/// an expression, gives an attribute, leads to the parent, or is usual for revenue.
-fn asked_columns(engine: &Engine, one: &ProfileTable) -> Vec<String> {
+/// Columns that are not read are null, whatever they are in files.
+fn with_nulls(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone()))
+}
+
+/// The columns of a table that queries may ask for.
+fn asked_columns(engine: &Engine, tables: &[ProfileTable], one: &ProfileTable) -> Vec<String> {
     let traits = engine.plan.traits.iter().filter_map(|one| match &one.measure {
         Measure::Sql(expression) | Measure::MostFrequent(expression) | Measure::Recommend(expression) => Some(&expression.text),
         Measure::Rfm { .. } | Measure::Predict(_) => None,
     });
     let texts = traits.chain(engine.plan.segments.iter().map(|segment| &segment.condition.text));
     let said = texts.map(|text| text.to_lowercase()).collect::<Vec<_>>().join("\n");
-    let ProfileTable { source, table } = one;
-    let is_asked = |name: &str| {
-        name.starts_with('_')
-            || said.contains(&name.to_lowercase())
-            || source.attributes.iter().any(|attribute| attribute.column == name)
-            || source.parent.as_ref().is_some_and(|link| link.field == name)
-            || REVENUE_NAMES.contains(&name)
-    };
-    table.schema.fields().iter().map(|field| field.name().clone()).filter(|name| is_asked(name)).collect()
+    let names = one.table.schema.fields().iter().map(|field| field.name().clone());
+    names.filter(|name| is_asked(tables, one, &said, name)).collect()
+}
+
+/// Of the stream's columns those whose name stands anywhere in what expressions say, which give an attribute, lead to the parent or
+/// are usual for revenue; of those of the system all but what tells records apart where nothing does.
+fn is_asked(tables: &[ProfileTable], one: &ProfileTable, said: &str, name: &str) -> bool {
+    let source = &one.source;
+    let is_parent = tables.iter().any(|other| other.source.parent.as_ref().is_some_and(|link| link.table == source.table));
+    let is_linked = is_parent || source.parent.is_some();
+    let is_told_apart =
+        is_linked || !source.attributes.is_empty() || !source.identifiers.is_empty() || !source.consent.is_empty();
+    match name {
+        "_pk" | "_epoch" => is_told_apart,
+        "_order_id" => is_linked || said.contains("id"),
+        _ => {
+            name.starts_with('_')
+                || name.contains('"')
+                || said.contains(&name.to_lowercase())
+                || source.attributes.iter().any(|attribute| attribute.column == name)
+                || source.parent.as_ref().is_some_and(|link| link.field == name)
+                || REVENUE_NAMES.contains(&name)
+        }
+    }
 }
 
 fn keys_of(batches: &[RecordBatch]) -> Result<KeySet> {
@@ -238,6 +267,11 @@ fn take_sharers(
 }
 
 impl People {
+    /// Whether they are so few that reading the other columns of their rows alone costs less than reading whole columns.
+    fn are_few(&self) -> bool {
+        self.ids.len() * FEW_OF < self.nodes_max()
+    }
+
     /// With more.
     ///
     /// # Errors

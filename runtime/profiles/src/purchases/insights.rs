@@ -31,7 +31,7 @@ pub struct Insights {
     pub currency: String,
     /// Orders in other currencies: they count, their values do not.
     pub orders_in_other_currencies: u64,
-    /// Of these, orders whose currency has no rate on their day, by currency; only where the project converts.
+    /// Of these, orders whose currency has no rate for their day or one before, by currency; only where the project converts.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub without_rate: BTreeMap<String, u64>,
     pub totals: Totals,
