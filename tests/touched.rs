@@ -4,7 +4,8 @@ use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
-use crate::support::{Project, holds, rule, same};
+use crate::support::{Project, files_below, holds, rule, same, shared};
+use crate::vendors::{Judge, write_shop};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -12,6 +13,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("touched: a record that leaves its window by time alone is noticed", time_touches_profiles),
         rule("touched: RFM places new buyers by the cut points of the last fit", placed_by_the_last_fit),
         rule("touched: what cannot be told by single profiles is computed of all", all_are_computed),
+        rule("touched: lines of orders come with the orders of those who are touched", lines_come_with_orders)
+            .with_ignored_flag(shared().is_none()),
     ]
 }
 
@@ -208,4 +211,36 @@ fn all_are_computed() -> Result<(), Failed> {
         same(what, computed(&project)?, u64::from(CUSTOMERS))?;
     }
     Ok(())
+}
+
+fn lines_come_with_orders() -> Result<(), Failed> {
+    let shopify = Judge::start("shopify", &[])?;
+    let project = Project::copy_of("shopify-to-klaviyo");
+    write_shop(&project, &shopify);
+    project.write("affluent.yaml", "version: 1\nproject: shop\n");
+    for part in ["pipelines", "connections"] {
+        for file in files_below(&project.path().join(part)).iter().filter(|file| file.to_string_lossy().contains("klaviyo")) {
+            std::fs::remove_file(file)?;
+        }
+    }
+    let pipeline = project.read("pipelines/shopify_to_profiles.yaml");
+    let without_tests = pipeline.split_once("\ntests:").ok_or("the example has tests")?.0;
+    project.write("pipelines/shopify_to_profiles.yaml", without_tests);
+    let traits = "
+version: 1
+traits:
+  orders_count: { from: orders, sql: count(*) }
+  orders_90d: { from: orders, sql: count(*), window: 90d }
+  items: { from: order_lines, sql: count(*) }
+  favourite_sku: { from: order_lines, most_frequent: sku }
+";
+    project.write("profiles/traits.yaml", traits);
+    project.write("profiles/segments.yaml", "version: 1\nsegments: { buyers: { where: \"did('order_lines') >= 1\" } }\n");
+    let all = computed(&project)?;
+    for customer in 0..3 {
+        shopify.request("POST", &format!("/__judge/touch?i={customer}&lastName=New"))?;
+    }
+    let some = computed(&project)?;
+    holds((1..all / 5).contains(&some), format!("{some} of {all} were computed"))?;
+    is_as_when_all_are(&project)
 }

@@ -96,7 +96,7 @@ fn free_ports() -> Result<u16, Failed> {
 }
 
 /// The shop's connection, pointed at its stand-in.
-fn write_shop(project: &Project, shopify: &Judge) {
+pub(crate) fn write_shop(project: &Project, shopify: &Judge) {
     let port = shopify.port;
     let shop = format!(
         "version: 1
