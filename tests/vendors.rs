@@ -30,6 +30,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.into_iter().map(|trial| trial.with_ignored_flag(is_absent)).collect()
 }
 
+/// Times that a stand-in is started before its test fails.
+const STARTS_MAX: usize = 5;
+
 /// A stand-in, ended with the test.
 pub(crate) struct Judge {
     child: Child,
@@ -49,20 +52,33 @@ impl Judge {
         Self::start_with(vendor, flags, &[])
     }
 
-    /// With variables that its README names.
+    /// With variables that its README names. Where another took a port meanwhile it ends at once: it is started anew then.
     pub(crate) fn start_with(vendor: &str, flags: &[&str], variables: &[(&str, &str)]) -> Result<Self, Failed> {
+        for _ in 0..STARTS_MAX {
+            if let Some(judge) = Self::start_once(vendor, flags, variables)? {
+                return Ok(judge);
+            }
+        }
+        Err(format!("the stand-in of {vendor} ends when it starts").into())
+    }
+
+    /// `None` when it ended by itself.
+    fn start_once(vendor: &str, flags: &[&str], variables: &[(&str, &str)]) -> Result<Option<Self>, Failed> {
         let script = shared().ok_or("no stand-ins")?.join("apis/judge.sh");
         let port = free_ports()?;
         let mut command = Command::new(script);
         command.envs(variables.iter().copied());
         command.arg(vendor).arg(port.to_string()).args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let judge = Self { child: command.spawn()?, port };
+        let mut judge = Self { child: command.spawn()?, port };
         let started = Instant::now();
         while judge.get("/__judge/summary").map_or(true, |summary| summary["ready"] != true) {
+            if judge.child.try_wait()?.is_some() {
+                return Ok(None);
+            }
             holds(started.elapsed() < Duration::from_secs(240), format!("the stand-in of {vendor} does not start"))?;
             std::thread::sleep(Duration::from_millis(200));
         }
-        Ok(judge)
+        Ok(Some(judge))
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> Result<String, Failed> {
