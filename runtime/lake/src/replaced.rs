@@ -1,6 +1,6 @@
 //! Tables whose later files replace rows of earlier ones: each file is read as it is, without the keys that a later one has.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,29 +22,28 @@ use crate::lake::{LakeTable, Replaces};
 use crate::lookup::Lookup;
 use crate::rewrite;
 
-/// The keys of files.
-type Keys = HashSet<Box<str>, FixedState>;
+/// The place of the last file that has a key, of those after the first.
+type LastPlaces = HashMap<Box<str>, usize, FixedState>;
 
 /// The table as a view over its files.
 ///
 /// # Errors
 /// `E0735` when a later file cannot be read or has no keys.
 pub(crate) fn table(state: &SessionState, dir: &Path, table: &LakeTable, replaces: &Replaces) -> Result<Arc<dyn TableProvider>> {
-    let mut later = Arc::new(Keys::default());
-    let mut parts: Vec<LogicalPlan> = Vec::new();
-    let schema = with_gone(&table.schema, &replaces.gone);
-    for (place, name) in table.files.iter().enumerate().rev() {
-        let file = file_table(state, &LakeTable::new(name.to_owned(), Arc::clone(&schema), vec![name.to_owned()]))?;
-        parts.push(part(file, (name, &table.schema), replaces, &later).map_err(|error| failures::planning(&error))?);
-        if place > 0 {
-            let mut keys = Arc::unwrap_or_clone(later);
-            add_keys(dir, name, &replaces.key, &mut keys)?;
-            later = Arc::new(keys);
-        }
+    let mut last = LastPlaces::default();
+    for (place, name) in table.files.iter().enumerate().skip(1) {
+        add_keys(dir, (place, name), &replaces.key, &mut last)?;
     }
+    let last = Arc::new(last);
+    let schema = with_gone(&table.schema, &replaces.gone);
+    let parts = table.files.iter().enumerate().map(|(place, name)| {
+        let file = file_table(state, &LakeTable::new(name.to_owned(), Arc::clone(&schema), vec![name.to_owned()]))?;
+        let current = (place + 1 < table.files.len()).then(|| is_in_no_later_file(&last, place, &replaces.key));
+        part(file, (name, &table.schema), replaces, current).map_err(|error| failures::planning(&error))
+    });
+    let parts: Vec<LogicalPlan> = parts.collect::<Result<_>>()?;
     let union = parts
         .into_iter()
-        .rev()
         .map(Ok)
         .reduce(|all: Result<LogicalPlan, DataFusionError>, part| LogicalPlanBuilder::from(all?).union(part?)?.build());
     match union {
@@ -58,11 +57,11 @@ fn part(
     file: Arc<dyn TableProvider>,
     (name, shown): (&str, &SchemaRef),
     replaces: &Replaces,
-    later: &Arc<Keys>,
+    current: Option<Expr>,
 ) -> Result<LogicalPlan, DataFusionError> {
     let mut plan = LogicalPlanBuilder::scan(name, provider_as_source(file), None)?;
-    if !later.is_empty() {
-        plan = plan.filter(is_not_among(later, &replaces.key))?;
+    if let Some(current) = current {
+        plan = plan.filter(current)?;
     }
     let columns = shown.fields().iter().map(|field| ident(field.name()));
     plan.filter(ident(&replaces.gone).is_not_true())?.project(columns.collect::<Vec<Expr>>())?.build()
@@ -74,17 +73,22 @@ fn with_gone(schema: &SchemaRef, gone: &str) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
-fn is_not_among(keys: &Arc<Keys>, column: &str) -> Expr {
-    let keys = Arc::clone(keys);
-    let among = Lookup::texts("is_replaced", Arc::new(move |key| keys.contains(key).then_some(1)));
-    among.function().call(vec![ident(column)]).is_null()
+fn is_in_no_later_file(last: &Arc<LastPlaces>, place: usize, column: &str) -> Expr {
+    let last = Arc::clone(last);
+    let later = Lookup::texts("is_replaced", Arc::new(move |key| last.get(key).filter(|last| **last > place).map(|_| 1)));
+    later.function().call(vec![ident(column)]).is_null()
 }
 
-fn add_keys(dir: &Path, name: &str, column: &str, keys: &mut Keys) -> Result<()> {
+fn add_keys(dir: &Path, (place, name): (usize, &str), column: &str, last: &mut LastPlaces) -> Result<()> {
     let no_keys = || Error::external("E0735", format!("lake file `{name}` has no texts in `{column}`"));
     rewrite::scan(dir, name, &[column], &mut |batch| {
         let column = batch.column_by_name(column).and_then(|column| column.as_string_opt::<i32>()).ok_or_else(no_keys)?;
-        keys.extend(column.iter().flatten().map(Box::from));
+        for key in column.iter().flatten() {
+            match last.get_mut(key) {
+                Some(known) => *known = place,
+                None => _ = last.insert(Box::from(key), place),
+            }
+        }
         Ok(())
     })
 }
