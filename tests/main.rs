@@ -12,6 +12,7 @@ mod assess;
 mod bad_input;
 mod catalogue;
 mod commands;
+mod connection;
 mod consent;
 mod contract;
 mod crash;
@@ -46,6 +47,7 @@ fn main() {
     trials.extend(structure::trials());
     trials.extend(catalogue::trials());
     trials.extend(commands::trials());
+    trials.extend(connection::trials());
     trials.extend(quickstart::trials());
     trials.extend(segments::trials());
     trials.extend(decisions::trials());

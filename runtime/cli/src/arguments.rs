@@ -1,6 +1,7 @@
 //! The command line, as clap reads it. Names and order are those of the documentation.
 
 mod assess;
+mod connection;
 mod decision;
 mod plugin;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use assess::AssessArguments;
+pub(crate) use connection::ConnectionCommand;
 pub(crate) use decision::{DecisionCommand, StewardArguments};
 pub(crate) use plugin::{
     AddArguments, Language, NewPluginArguments, NewPluginKind, PackArguments, PluginCommand, SignArguments, TestArguments,
@@ -88,6 +90,9 @@ pub(crate) enum Command {
     /// Looks at refused records
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// Looks at connections: whether they work, and what they offer
+    #[command(subcommand)]
+    Connection(ConnectionCommand),
     /// Makes, builds and looks at plugins
     #[command(subcommand)]
     Plugin(PluginCommand),

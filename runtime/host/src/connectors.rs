@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use affluent_model::connector::{
-    BoxFuture, Connectors, Destination, DestinationRequest, Failure, Source, SourceRequest, Transform, TransformRequest,
+    BoxFuture, CheckReport, Connectors, Destination, DestinationRequest, Failure, Source, SourceRequest, Transform,
+    TransformRequest,
 };
 use affluent_model::lock::Isolation;
 use affluent_model::manifest::{Manifest, PluginKind, TargetSchema};
@@ -22,7 +23,7 @@ use crate::deadline::CallTime;
 use crate::destination::{OpenGuest, PluginDestination};
 use crate::egress::wait::Waits;
 use crate::egress::{Egress, EgressParts, Network, Timeouts};
-use crate::failure::{configuration_failure, host_failure};
+use crate::failure::{clean_text, configuration_failure, host_failure};
 use crate::instance::Instance;
 use crate::options::HostOptions;
 use crate::plugins::{Inspection, Plugins};
@@ -158,11 +159,11 @@ impl Host {
         Ok((plugin, instance, guest))
     }
 
-    async fn check_connection(&self, connection: Arc<Connection>) -> Result<(), Failure> {
+    async fn check_connection(&self, connection: Arc<Connection>) -> Result<CheckReport, Failure> {
         let (plugin, mut instance, guest) = self.connect(&connection, "", Matching::Exact, None).await?;
         let config = to_json(&connection.config)?;
         let called = instance.begin()?.run(|store| plugin.exports.check(store, &guest, &config)).await;
-        instance.settle_reported(called).map(drop)
+        Ok(check_report(&instance.settle_reported(called)?))
     }
 
     async fn list_streams(&self, connection: Arc<Connection>) -> Result<Vec<StreamSchema>, Failure> {
@@ -241,7 +242,7 @@ impl Connectors for Host {
         self.plugins.names()
     }
 
-    fn check(&self, connection: Arc<Connection>) -> BoxFuture<'_, Result<(), Failure>> {
+    fn check(&self, connection: Arc<Connection>) -> BoxFuture<'_, Result<CheckReport, Failure>> {
         Box::pin(self.check_connection(connection))
     }
 
@@ -264,6 +265,16 @@ impl Connectors for Host {
     fn open_transform(&self, request: TransformRequest) -> BoxFuture<'_, Result<Box<dyn Transform>, Failure>> {
         Box::pin(self.start_transform(request))
     }
+}
+
+/// What a plugin says of a connection that it finds well; one that says nothing in the right form says nothing.
+fn check_report(json: &str) -> CheckReport {
+    const NOTES_MAX: usize = 32;
+    const NOTE_LETTERS_MAX: usize = 300;
+    let mut report: CheckReport = serde_json::from_str(json).unwrap_or_default();
+    report.notes.truncate(NOTES_MAX);
+    report.notes.iter_mut().for_each(|note| *note = clean_text(note, NOTE_LETTERS_MAX));
+    report
 }
 
 /// A value of ours as JSON for a guest.

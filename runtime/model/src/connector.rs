@@ -5,6 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::batch::{Batch, Outcome, OutgoingBatch, Page, Rejected};
 use crate::error::{Error, Result};
 use crate::manifest::{DestinationInfo, Manifest, TargetSchema};
@@ -174,6 +176,14 @@ pub struct TransformRequest {
     pub stream: StreamSchema,
 }
 
+/// What a plugin's own check of a connection found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckReport {
+    /// Lines for users: what could not be tried, which scope is missing for what.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
 /// Everything the engine can ask of plugins.
 pub trait Connectors: Send + Sync {
     /// The manifest of a plugin, cached by digest.
@@ -189,7 +199,7 @@ pub trait Connectors: Send + Sync {
     ///
     /// # Errors
     /// [`Failure`] of kind `Config`, `Auth`, `Permission`…
-    fn check(&self, connection: Arc<Connection>) -> BoxFuture<'_, Result<(), Failure>>;
+    fn check(&self, connection: Arc<Connection>) -> BoxFuture<'_, Result<CheckReport, Failure>>;
 
     /// Streams of a source.
     ///

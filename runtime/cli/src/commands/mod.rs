@@ -1,6 +1,7 @@
 //! One file per command: parse, call, render.
 
 pub(crate) mod assess;
+pub(crate) mod connection;
 pub(crate) mod dead_letters;
 pub(crate) mod decide;
 pub(crate) mod explain;

@@ -2,6 +2,7 @@
 
 pub(crate) mod assess;
 pub(crate) mod assess_page;
+pub(crate) mod connection;
 pub(crate) mod contract;
 pub(crate) mod decisions;
 pub(crate) mod diagnostics;

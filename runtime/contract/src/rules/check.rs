@@ -30,7 +30,7 @@ async fn bad_config(bench: &Bench, manifest: &Manifest, findings: &mut Findings)
     let evidence = match bench.listen("check", bench.host.check(Arc::new(connection)).await) {
         Err(failure) if failure.kind == FailureKind::Config => None,
         Err(failure) => Some(format!("it answers with kind {}", kind_word(failure.kind))),
-        Ok(()) => Some("it accepts a value of the wrong type".to_owned()),
+        Ok(_) => Some("it accepts a value of the wrong type".to_owned()),
     };
     findings.judge("check.config", evidence);
 }
@@ -59,15 +59,15 @@ async fn credential(bench: &Bench, manifest: &Manifest, findings: &mut Findings)
         bench.disturb(bench.proxy.as_ref().map(|_| Plan { fault: Fault::Status(*status), from: 0, times: usize::MAX }));
         let place = "check with a refused credential";
         let failure = match bench.listen(place, bench.host.check(Arc::clone(&bench.wrong)).await) {
-            Ok(()) if bench.proxy.is_some() && bench.seen().is_empty() => {
+            Ok(_) if bench.proxy.is_some() && bench.seen().is_empty() => {
                 findings.fail("check.credential", "check sends no request, so it cannot know");
                 findings.skip("check.secrecy", "check sends no request");
                 continue;
             }
-            Ok(()) if bench.proxy.is_none() => {
+            Ok(_) if bench.proxy.is_none() => {
                 return findings.skip_all(&RULES, "the service takes any credential");
             }
-            Ok(()) => {
+            Ok(_) => {
                 findings.fail("check.credential", format!("it accepts a credential that is refused with {status}"));
                 continue;
             }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use affluent_model::batch::{Batch, DeliveryReport, Outcome, OutgoingBatch, Page, Position, RowOperation};
 use affluent_model::connector::{
-    BoxFuture, Connectors, Destination, DestinationRequest, Failure, FailureKind, PageLimits, Source, SourceRequest, Transform,
-    TransformRequest,
+    BoxFuture, CheckReport, Connectors, Destination, DestinationRequest, Failure, FailureKind, PageLimits, Source, SourceRequest,
+    Transform, TransformRequest,
 };
 use affluent_model::manifest::{DestinationInfo, Durable, Idempotence, Manifest, TargetSchema};
 use affluent_model::plan::Connection;
@@ -101,8 +101,8 @@ impl Connectors for Stage {
         self.real.plugins()
     }
 
-    fn check(&self, _connection: Arc<Connection>) -> BoxFuture<'_, Result<(), Failure>> {
-        Box::pin(async { Ok(()) })
+    fn check(&self, _connection: Arc<Connection>) -> BoxFuture<'_, Result<CheckReport, Failure>> {
+        Box::pin(async { Ok(CheckReport::default()) })
     }
 
     fn discover_streams(&self, connection: Arc<Connection>) -> BoxFuture<'_, Result<Vec<StreamSchema>, Failure>> {

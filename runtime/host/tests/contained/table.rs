@@ -139,7 +139,7 @@ pub(crate) async fn act(host: &Host, behaviour: &str, call: &str) -> Result<(), 
     // A literal, so that nothing is looked up: refused all the same.
     let bad = connection("hostile", json!({"behaviour": behaviour, "call": call_name, "url": "https://127.0.0.1/"}));
     match call {
-        "check" => host.check(bad).await,
+        "check" => host.check(bad).await.map(drop),
         "discover" => host.discover_streams(bad).await.map(drop),
         "open" => open(host, bad, "bad").await.map(drop),
         "next" => open(host, bad, "bad").await?.next(LIMITS).await.map(drop),
