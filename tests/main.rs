@@ -32,6 +32,7 @@ mod quickstart;
 mod resolve;
 mod sealed_rules;
 mod segments;
+mod sendgrid;
 mod structure;
 mod support;
 mod survivorship;
@@ -72,6 +73,7 @@ fn main() {
     trials.extend(touched::trials());
     trials.extend(vendors::trials());
     trials.extend(hubspot::trials());
+    trials.extend(sendgrid::trials());
     trials.extend(contract::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

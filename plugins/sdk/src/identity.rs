@@ -109,6 +109,12 @@ impl Identifiers {
         known.map(|(name, value)| self.key(name, value)).collect()
     }
 
+    /// Whether a record of an answer has this value of an identifier.
+    pub fn is_of(&self, name: &str, value: &str, record: &Value) -> bool {
+        let found = self.object(record).get(name).and_then(Value::as_str);
+        found.is_some_and(|found| self.comparable(name, found) == self.comparable(name, value))
+    }
+
     fn object<'a>(&self, record: &'a Value) -> &'a Value {
         self.places.iter().find_map(|pointer| record.pointer(pointer)).unwrap_or(record)
     }

@@ -5,7 +5,8 @@
 //! A plugin is a type that implements [`Plugin`], and one that implements [`Source`], [`Destination`] or [`Transform`]; a macro
 //! exports them ([`export_source!`], [`export_destination!`], [`export_connector!`], [`export_transform!`]). Most services need no
 //! `Source` of their own: [`rest`] reads lists, [`graphql`] connections, [`changes`] objects that are listed once and then searched for
-//! what changed, all from declarations; [`upserts`] writes objects in batches. Any other destination finds what it needs
+//! what changed, all from declarations; [`upserts`] writes objects in batches, [`imports`] in
+//! jobs. Any other destination finds what it needs
 //! in [`json_columns`] (rows as JSON), [`http::Service`] (requests), [`outcomes`] (which rows were refused, jobs that go on) and
 //! [`identity`] (whom a row is about).
 
@@ -28,6 +29,7 @@ pub mod graphql;
 mod host;
 pub mod http;
 pub mod identity;
+pub mod imports;
 pub mod json;
 pub mod json_columns;
 pub mod kv;

@@ -75,7 +75,7 @@ use crate::error::Result;
 use crate::stream::{Field, StreamSchema};
 
 pub use read::Rows;
-pub use values::{Date, Decimal, Timestamp};
+pub use values::{Date, Decimal, Timestamp, seconds};
 
 /// The fields of a record type, in the order of its declaration.
 ///

@@ -93,6 +93,11 @@ impl Service {
         super::delete(self.url(path)).body(self.media_type, body.into_bytes())
     }
 
+    /// A DELETE of a path, without a body.
+    pub fn delete_at(&self, path: &str) -> Request {
+        super::delete(self.url(path))
+    }
+
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base_url)
     }
@@ -159,6 +164,17 @@ impl Service {
     /// As [`Service::ask`].
     pub fn ask_scoped(&self, request: Request, scopes: &str) -> Result<Value> {
         self.ask(request).map_err(|error| naming(error, scopes))
+    }
+
+    /// As [`Service::ask_scoped`], of something that need not be there: `None` for `not_found`.
+    ///
+    /// # Errors
+    /// As [`Service::ask`], but for `not_found`.
+    pub fn ask_if_there(&self, request: Request, scopes: &str) -> Result<Option<Value>> {
+        match self.ask_scoped(request, scopes) {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            answer => answer.map(Some),
+        }
     }
 
     /// The notes of a check that asks GETs of paths, each with the scope that it needs: the first must be granted, of each other
@@ -260,6 +276,19 @@ mod tests {
         let error = service.ask_scoped(service.get("/a"), "lists:read").unwrap_err();
 
         assert_eq!(error.message, "the credential lacks one of the scopes lists:read");
+    }
+
+    #[test]
+    fn what_is_not_there_is_none_where_it_need_not_be() {
+        for (status, expected) in [(200, Some(Some(Value::Null))), (404, Some(None)), (423, None)] {
+            testing::on_http(move |request| {
+                assert_eq!((request.method.as_str(), request.body.as_deref()), ("DELETE", None));
+                Ok(testing::response(status, "null"))
+            });
+            let service = service();
+
+            assert_eq!(service.ask_if_there(service.delete_at("/a"), "a:read").ok(), expected);
+        }
     }
 
     #[test]

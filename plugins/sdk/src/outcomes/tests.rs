@@ -134,7 +134,7 @@ fn a_ticket_tells_a_later_process_which_rows_were_sent_and_why_others_were_not()
     let mut ticket = Ticket::new(11);
     ticket.leave_out(0, 1);
     ticket.leave_out(9, 0);
-    let Ok(Outcome::Pending((token, 1_000))) = ticket.keys(vec!["a".to_owned(), "b".to_owned()]).pending("job 7") else {
+    let Ok(Outcome::Pending((token, 300))) = ticket.keys(vec!["a".to_owned(), "b".to_owned()]).pending("job 7") else {
         panic!("pending")
     };
 

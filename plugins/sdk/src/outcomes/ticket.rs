@@ -8,7 +8,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::json;
 use crate::plugin::{Outcome, Report};
 
-/// Milliseconds between two questions after a job.
+/// Milliseconds before the first question after a job, and between two of them.
+const FIRST_WAIT_MS: u32 = 300;
 const WAIT_MS: u32 = 1_000;
 
 /// Why a row is not sent at all: it would be refused, in the worst case with its whole batch.
@@ -107,13 +108,13 @@ impl Ticket {
         self
     }
 
-    /// The outcome of the batch now that the service works on it under an id; the host polls after a second.
+    /// The outcome of the batch now that the service works on it under an id; the host polls soon, then each second.
     ///
     /// # Errors
     /// As [`super::pending`].
     pub fn pending(mut self, job: &str) -> Result<Outcome> {
         job.clone_into(&mut self.job);
-        super::pending(&self, WAIT_MS)
+        super::pending(&self, FIRST_WAIT_MS)
     }
 
     /// The batch of a token.
@@ -174,6 +175,27 @@ impl Ticket {
             word if status.lost.contains(&word) => again("came to nothing", word),
             _ => Err(Error::transient("the job has no known status").code(format!("{}.status", status.prefix))),
         }
+    }
+
+    /// The report of a job that tells how many rows it refused, and not which. Codes are `PREFIX.refused` for a row that was sent
+    /// alone, and `PREFIX.untold`.
+    ///
+    /// # Errors
+    /// `invalid_data` where several were sent and some of them refused: the host halves the batch until the row is alone.
+    pub fn with_refused(&self, refused: u64, reasons: &[Unfit], prefix: &str) -> Result<Report> {
+        let (mut report, sent) = self.begin(reasons);
+        match sent.rows() {
+            _ if refused == 0 => {}
+            [row] => {
+                let error = Error::invalid_data("the service refused the row").code(format!("{prefix}.refused"));
+                report.refuse(error.at_row(*row, None));
+            }
+            _ => {
+                let error = Error::invalid_data("the service refused rows without telling which");
+                return Err(error.code(format!("{prefix}.untold")));
+            }
+        }
+        Ok(report.counted(self.rows))
     }
 
     /// Every row that was sent is refused with an error; `transient` makes the host send it again.

@@ -134,6 +134,33 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// Reads an instant that JSON holds as seconds since the epoch: `#[serde(deserialize_with = "rows::seconds")]`.
+///
+/// ```
+/// use affluent_sdk::rows::{self, Timestamp};
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize)]
+/// struct Bounce {
+///     #[serde(deserialize_with = "rows::seconds")]
+///     created: Timestamp,
+/// }
+///
+/// let bounce: Bounce = serde_json::from_str(r#"{"created": 1443651141}"#).expect("valid");
+/// assert_eq!(bounce.created.to_string(), "2015-09-30T22:12:21Z");
+/// ```
+///
+/// # Errors
+/// The deserializer's, for anything but a number; for one beyond the year 9999.
+pub fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    if !(-62_000_000_000.0..253_402_300_800.0).contains(&seconds) {
+        return Err(D::Error::custom("an instant beyond all calendars"));
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
+    Ok(Timestamp((seconds * 1_000_000.0).round() as i64))
+}
+
 struct DecimalReading;
 
 impl Visitor<'_> for DecimalReading {
