@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{HeaderMap, LOCATION};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -147,13 +147,18 @@ impl Egress {
                 self.log_request(&sent, status, 0, started);
                 continue;
             }
-            let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-            let retry_after = retry_after.and_then(|value| retry::retry_after(value, self.caller.options.clock.now_us()));
+            let retry_after = self.asked_for(status, response.headers());
             let scrubber = self.secrets.scrubber();
             let (answer, bytes) = self.read(response, ask.mode, scrubber, refusals).await?;
             self.log_request(&sent, status, bytes, started);
             return Ok((answer, retry_after));
         }
+    }
+
+    /// The wait that an answer asks for.
+    fn asked_for(&self, status: u16, headers: &HeaderMap) -> Option<Duration> {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        retry::asked_for(status, header, self.caller.options.clock.now_us())
     }
 
     async fn send_once(
@@ -204,8 +209,7 @@ impl Egress {
         let started = self.caller.options.clock.monotonic();
         let ask = Ask { cost: 1, timeout, mode: BodyMode::Whole };
         let response = self.transmit(request.clone(), &policy, ask).await?;
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let retry_after = retry_after.and_then(|value| retry::retry_after(value, self.caller.options.clock.now_us()));
+        let retry_after = self.asked_for(response.status().as_u16(), response.headers());
         let refusals = self.refusals(request.url.host_str().unwrap_or_default());
         let (answer, bytes) = self.read(response, BodyMode::Whole, Scrubber::none(), refusals).await?;
         self.budget.settle(leave, None);

@@ -85,8 +85,8 @@ impl Egress {
         };
         let exchange = replay.answer(&wanted).map_err(HttpError::Denied)?;
         let Some(response) = exchange.response else { return Err(failed_again(exchange.failure)) };
-        let retry_after = response.headers.iter().find(|(name, _)| name == "retry-after");
-        let retry_after = retry_after.and_then(|(_, value)| retry::retry_after(value, self.caller.options.clock.now_us()));
+        let header = |name: &str| response.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let retry_after = retry::asked_for(response.status, header, self.caller.options.clock.now_us());
         let body = response.body.as_ref().and_then(|body| body.bytes()).unwrap_or_default();
         Ok((Answer { status: response.status, headers: response.headers, body: AnswerBody::Whole(body) }, retry_after))
     }
