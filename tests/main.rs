@@ -10,6 +10,7 @@
 
 mod assess;
 mod bad_input;
+mod braze;
 mod catalogue;
 mod commands;
 mod connection;
@@ -74,6 +75,7 @@ fn main() {
     trials.extend(vendors::trials());
     trials.extend(hubspot::trials());
     trials.extend(sendgrid::trials());
+    trials.extend(braze::trials());
     trials.extend(contract::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -15,9 +15,15 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 fn examples_pass() -> Result<(), Failed> {
-    for (example, count) in
-        [("quickstart", 2), ("shopify-to-klaviyo", 3), ("lifecycle", 1), ("consent", 2), ("hubspot", 2), ("sendgrid", 2)]
-    {
+    for (example, count) in [
+        ("quickstart", 2),
+        ("shopify-to-klaviyo", 3),
+        ("lifecycle", 1),
+        ("consent", 2),
+        ("hubspot", 2),
+        ("sendgrid", 2),
+        ("braze", 2),
+    ] {
         let project = Project::copy_of(example);
         let (ended, tested) = project.json(&["test", "--var", "shop=demo"]);
         ended.expect(0)?;

@@ -4,7 +4,7 @@
 use affluent_sdk::http::Service;
 use affluent_sdk::json::{list, required_text, text};
 use affluent_sdk::json_columns::JsonRows;
-use affluent_sdk::manifest::{DestinationInfo, Durable, Idempotence, Target, TargetSchema, ValueForm, WriteMode};
+use affluent_sdk::manifest::{DestinationInfo, Durable, Idempotence, Target, TargetSchema, ValueForm};
 use affluent_sdk::outcomes::{JobStatus, PartialFailure, RowPlace, Ticket};
 use affluent_sdk::{Batch, Destination, Error, Outcome, Report, Result, RowOp, kv, outcomes, token};
 use serde_json::{Value, json};
@@ -58,9 +58,6 @@ impl Destination for Writer {
     fn open(config: Config, target: Target) -> Result<(Self, DestinationInfo)> {
         profile::target().accept(&target)?;
         let list = target.list_name().map(str::to_owned);
-        if target.mode == WriteMode::Mirror && list.is_none() {
-            return Err(Error::config("a mirror needs a `list`: profiles are never deleted"));
-        }
         let info = DestinationInfo::new(Durable::Write, Idempotence::ByKey)
             .fitting(IMPORT_ROWS_MAX, IMPORT_BYTES_MAX, profile::FRAME_BYTES + target.json_frame_bytes())
             // The vendor refuses other forms. Who was merged into another profile leaves the list, where there is one.

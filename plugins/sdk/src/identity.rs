@@ -65,6 +65,11 @@ impl Identifiers {
         self.names
     }
 
+    /// The secret of the manifest that keys are made under.
+    pub(crate) const fn secret(&self) -> &'static str {
+        self.secret
+    }
+
     /// True when an object has one of them that is not empty.
     pub fn are_in(&self, object: &Map<String, Value>) -> bool {
         let is_there = |name: &&str| object.get(*name).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
@@ -97,6 +102,19 @@ impl Identifiers {
             }
         }
         Ok(String::new())
+    }
+
+    /// The first identifier of `by` that a row has, with its comparable value; `None` where it has none.
+    ///
+    /// # Errors
+    /// `invalid_data` when a value cannot be read.
+    pub fn first_of_row(&self, by: &[String], rows: &JsonRows<'_>, row: u32) -> Result<Option<(String, String)>> {
+        for name in by {
+            if let Some(value) = rows.text(name, row)? {
+                return Ok(Some((name.clone(), self.comparable(name, &value))));
+            }
+        }
+        Ok(None)
     }
 
     /// The keys of whom a record of an answer is about, one for each identifier it has.

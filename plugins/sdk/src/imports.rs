@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Identifiers;
 use crate::json_columns::JsonRows;
 use crate::kv;
-use crate::manifest::{DestinationInfo, Durable, Idempotence, Target, TargetSchema, ValueForm, WriteMode};
+use crate::manifest::{DestinationInfo, Durable, Idempotence, Target, TargetSchema, ValueForm};
 use crate::outcomes::{self, Fold, JobStatus, Ticket, Unfit};
 use crate::plugin::{Account, Batch, Destination, Outcome, Report, RowOp};
 use crate::stream::Field;
@@ -143,9 +143,6 @@ impl<S: Imports> Destination for ImportDestination<S> {
         let schema = service.target()?;
         schema.accept(&target)?;
         let list = target.list_name().map(str::to_owned);
-        if target.mode == WriteMode::Mirror && list.is_none() {
-            return Err(Error::config(format!("a mirror needs a `list`: `{}` are never deleted", schema.name)));
-        }
         let is_known = |name: &str| name.starts_with('_') || schema.fields.iter().any(|field| field.name == name);
         let may_create = schema.any_fields && !target.mode.is_erasure();
         target

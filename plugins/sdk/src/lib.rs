@@ -42,6 +42,7 @@ pub mod records;
 pub mod rest;
 pub mod rows;
 pub mod runtime;
+pub mod sent;
 mod stream;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;

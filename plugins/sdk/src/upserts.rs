@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Identifiers;
 use crate::json_columns::JsonRows;
 use crate::kv;
-use crate::manifest::{DestinationInfo, Durable, Idempotence, Target, TargetSchema, ValueForm, WriteMode};
+use crate::manifest::{DestinationInfo, Durable, Idempotence, Target, TargetSchema, ValueForm};
 use crate::outcomes::{KeyedRows, PartialFailure, Unfit};
 use crate::plugin::{Account, Batch, Destination, Outcome, Report, RowOp};
 use crate::stream::{Field, PiiClass};
@@ -148,9 +148,6 @@ impl<S: Upserts> Destination for UpsertDestination<S> {
             return Err(Error::config(format!("`{object}` is matched by one field: use {}", schema.match_fields.join(", "))));
         };
         let list = target.list_name().map(str::to_owned);
-        if target.mode == WriteMode::Mirror && list.is_none() {
-            return Err(Error::config(format!("a mirror needs a `list`: `{object}` are never deleted")));
-        }
         let is_known = |name: &str| name.starts_with('_') || schema.fields.iter().any(|field| field.name == name);
         let missing: Vec<&Field> = target.fields.iter().filter(|field| !is_known(&field.name)).collect();
         if !missing.is_empty() && schema.any_fields && !target.mode.is_erasure() {

@@ -47,7 +47,8 @@ pub fn parse_date(text: &str) -> Option<i32> {
 }
 
 /// Reads an RFC 3339 or ISO 8601 instant as microseconds since the epoch: `T` or a space between, seconds and fraction
-/// optional, digits after the sixth dropped, zone `Z`, `+02:00`, `+0200` or none for UTC; a date alone is its midnight.
+/// optional, digits after the sixth dropped, zone `Z`, `+02:00`, `+0200` or none for UTC, a space before it or not; a date alone
+/// is its midnight.
 pub fn parse_timestamp(text: &str) -> Option<i64> {
     let bytes = text.as_bytes().trim_ascii();
     match bytes.split_first_chunk::<19>() {
@@ -130,7 +131,7 @@ pub(crate) fn fraction(bytes: &[u8], start: usize) -> Option<(i64, usize)> {
 
 /// Microseconds east of UTC.
 pub(crate) fn zone(text: &[u8]) -> Option<i64> {
-    let (sign, rest) = match text {
+    let (sign, rest) = match text.strip_prefix(b" ").unwrap_or(text) {
         [] | [b'Z' | b'z'] => return Some(0),
         [b'+', rest @ ..] => (1, rest),
         [b'-', rest @ ..] => (-1, rest),
@@ -268,6 +269,8 @@ mod tests {
             ("1970-01-01 00:00:01", Some(1_000_000)),
             ("1970-01-01T02:00:00+02:00", Some(0)),
             ("1970-01-01T02:00+0200", Some(0)),
+            ("1970-01-01 02:00:00 +0200", Some(0)),
+            ("1970-01-01 02:00:00  +0200", None),
             ("1970-01-01T00:00:00.5Z", Some(500_000)),
             ("1970-01-01T00:00:00.123456789Z", Some(123_456)),
             ("2026-11-24T02:29:19.25-05:00", Some(1_795_505_359_250_000)),

@@ -193,6 +193,25 @@ impl Service {
         Ok(notes)
     }
 
+    /// The notes of a check that asks requests which do nothing, each with the scope that it needs: the first must be granted, of each
+    /// other one that is refused is a note. One that is refused for what it holds was granted.
+    ///
+    /// # Errors
+    /// As [`Service::send`]; of the first one also `auth` and `permission`.
+    pub fn check_requests(&self, requests: Vec<(Request, &str)>) -> Result<Vec<String>> {
+        let mut notes = Vec::new();
+        for (number, (request, scope)) in requests.into_iter().enumerate() {
+            match self.send_scoped(request, scope) {
+                Err(error) if error.kind == ErrorKind::InvalidData => {}
+                Err(error) if number > 0 && matches!(error.kind, ErrorKind::Auth | ErrorKind::Permission) => {
+                    notes.push(format!("the credential may lack the scope {scope}"));
+                }
+                answer => _ = answer?,
+            }
+        }
+        Ok(notes)
+    }
+
     /// As [`Service::ask_all`], for requests that need scopes of the credential: an error about permissions names them.
     ///
     /// # Errors
@@ -289,6 +308,21 @@ mod tests {
 
             assert_eq!(service.ask_if_there(service.delete_at("/a"), "a:read").ok(), expected);
         }
+    }
+
+    #[test]
+    fn a_check_by_requests_needs_the_first_scope_and_notes_the_others() {
+        let service = service();
+        let ask = |statuses: [u16; 3]| {
+            let mut statuses = statuses.into_iter();
+            testing::on_http(move |_| Ok(testing::response(statuses.next().unwrap(), "")));
+            service.check_requests(["a", "b", "c"].map(|scope| (service.get("/"), scope)).to_vec())
+        };
+
+        assert_eq!(ask([400, 200, 401]).unwrap(), ["the credential may lack the scope c"]);
+        assert_eq!(ask([423, 200, 200]).unwrap_err().message, "the credential lacks one of the scopes a");
+        assert_eq!(ask([401, 200, 200]).unwrap_err().kind, ErrorKind::Auth);
+        assert_eq!(ask([200, 500, 200]).unwrap_err().kind, ErrorKind::Transient);
     }
 
     #[test]

@@ -209,7 +209,7 @@ fn people_are_erased_by_all_that_is_known_and_looked_for() {
 #[test]
 fn what_cannot_be_kept_is_refused_and_what_a_batch_may_hold_is_told() {
     let error = Writer::open((), target(WriteMode::Mirror, None)).unwrap_err();
-    assert_eq!(error.message, "a mirror needs a `list`: `people` are never deleted");
+    assert_eq!(error.message, "a mirror needs a `list`: `people` is never deleted");
     let info = Writer::open((), target(WriteMode::Mirror, Some("VIP"))).unwrap().1;
     assert_eq!((info.max_rows, info.removes, info.forms.len()), (Some(1), true, 1));
 }

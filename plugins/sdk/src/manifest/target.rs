@@ -114,7 +114,8 @@ impl TargetSchema {
     /// ```
     ///
     /// # Errors
-    /// `config` for another object, a mode, a match field, a list or a field that it does not have.
+    /// `config` for another object, a mode, a match field, a list or a field that it does not have, and for a mirror without a list
+    /// of an object with lists.
     pub fn accept(&self, target: &Target) -> Result<()> {
         let own = &self.name;
         if target.object != *own {
@@ -128,6 +129,9 @@ impl TargetSchema {
         }
         if target.list.is_some() && !self.lists {
             return Err(Error::config(format!("`{own}` has no lists: remove `list`")));
+        }
+        if target.mode == WriteMode::Mirror && self.lists && target.list.is_none() {
+            return Err(Error::config(format!("a mirror needs a `list`: `{own}` is never deleted")));
         }
         let is_matched = |name: &String| self.match_fields.is_empty() || self.match_fields.contains(name);
         if let Some(name) = target.match_fields.iter().find(|name| !is_matched(name)) {

@@ -57,6 +57,7 @@ pub struct PartialFailure {
     prefix: &'static str,
     code: &'static str,
     field: Option<(&'static str, &'static str)>,
+    quoted: Option<(&'static str, &'static [&'static str])>,
     success: Success,
     transient: &'static [&'static str],
     id: Option<&'static str>,
@@ -65,8 +66,8 @@ pub struct PartialFailure {
 impl PartialFailure {
     /// The list at a pointer names rows; without more said, each entry is a failure.
     pub const fn at(list: &'static str, place: RowPlace) -> Self {
-        let (other_place, field, id) = (None, None, None);
-        Self { list, place, other_place, prefix: "row", code: "", field, success: Success::Never, transient: &[], id }
+        let (other_place, field, quoted, id) = (None, None, None, None);
+        Self { list, place, other_place, prefix: "row", code: "", field, quoted, success: Success::Never, transient: &[], id }
     }
 
     /// Another way that entries say it, for those that do not say it in the first.
@@ -91,6 +92,12 @@ impl PartialFailure {
     #[must_use]
     pub const fn field_after(self, pointer: &'static str, marker: &'static str) -> Self {
         Self { field: Some((pointer, marker)), ..self }
+    }
+
+    /// Where an entry names the field at fault in words, as `'email'`: only these names are told, since the words may quote values.
+    #[must_use]
+    pub const fn field_in_words(self, pointer: &'static str, names: &'static [&'static str]) -> Self {
+        Self { quoted: Some((pointer, names)), ..self }
     }
 
     /// Entries whose value at a pointer is this word or JSON literal are successes: `("/success", "true")`.
@@ -219,6 +226,9 @@ impl PartialFailure {
     }
 
     fn field_of<'a>(&self, entry: &'a Value) -> Option<&'a str> {
+        if let Some((pointer, names)) = self.quoted {
+            return json::text(entry, pointer).split('\'').find(|word| names.contains(word));
+        }
         let (pointer, marker) = self.field?;
         let path = json::text(entry, pointer);
         let field = match path.rsplit_once(marker) {

@@ -118,6 +118,17 @@ fn a_failure_is_found_by_the_second_way_and_that_of_a_single_row_is_its_own() {
 }
 
 #[test]
+fn a_field_in_words_is_told_only_by_a_known_name() {
+    let failure = PartialFailure::at("/errors", RowPlace::Index("/index")).field_in_words("/type", &["email", "phone"]);
+    let answer =
+        json!({ "errors": [{ "index": 0, "type": "'ada' is no 'email'" }, { "index": 1, "type": "'phone number' of 'ada'" }] });
+
+    let report = read(failure, &answer).unwrap();
+
+    assert_eq!(report.failed.iter().map(|error| error.field.as_deref()).collect::<Vec<_>>(), [Some("email"), None]);
+}
+
+#[test]
 fn failures_that_are_counted_are_untold_only_when_too_few_are_named() {
     let failure = PartialFailure::at("", RowPlace::Index("/index")).code("x", "/code");
     let entries = [json!({ "index": 1, "code": "bad" }), json!({ "code": "bad" })];

@@ -43,13 +43,14 @@ pub struct Since {
     until: Option<&'static str>,
     format: TimeFormat,
     window_us: Option<i64>,
+    beginning_us: Option<i64>,
     is_sorted: bool,
 }
 
 impl Since {
     /// A query parameter holds the earliest change, in RFC 3339.
     pub const fn parameter(name: &'static str) -> Self {
-        Self { from: name, until: None, format: TimeFormat::Rfc3339, window_us: None, is_sorted: false }
+        Self { from: name, until: None, format: TimeFormat::Rfc3339, window_us: None, beginning_us: None, is_sorted: false }
     }
 
     /// Another form of instants.
@@ -71,6 +72,12 @@ impl Since {
         Self { window_us: Some(days as i64 * 86_400_000_000), ..self }
     }
 
+    /// Where everything begins, in microseconds since the epoch, for services that must be told a beginning.
+    #[must_use]
+    pub const fn beginning(self, us: i64) -> Self {
+        Self { beginning_us: Some(us), ..self }
+    }
+
     /// The list is in the order of changes, oldest first: the high-water mark moves with every page.
     #[must_use]
     pub const fn sorted(self) -> Self {
@@ -88,6 +95,7 @@ pub struct List {
     pub(super) paging: Paging,
     pub(super) size: Option<(&'static str, u32)>,
     pub(super) more: Option<&'static str>,
+    pub(super) is_short_last: bool,
     pub(super) since: Option<Since>,
     pub(super) rows: fn() -> Result<Box<dyn Rows>>,
 }
@@ -107,6 +115,7 @@ impl List {
             paging: Paging::Single,
             size: None,
             more: None,
+            is_short_last: false,
             since: None,
             rows: || Ok(Box::new(RowsBuilder::<T>::new()?)),
         })
@@ -154,6 +163,13 @@ impl List {
         self
     }
 
+    /// A page with fewer records than [`List::size`] asks for is the last one, as the service promises.
+    #[must_use]
+    pub fn short_page_is_last(mut self) -> Self {
+        self.is_short_last = true;
+        self
+    }
+
     /// A query parameter of every request.
     #[must_use]
     pub fn parameter(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -182,6 +198,11 @@ impl List {
         let since = self.since.filter(|since| since.until.is_some())?;
         let window_end = from_us.zip(since.window_us).map(|(from_us, window_us)| from_us.saturating_add(window_us));
         Some(window_end.map_or(now_us, |end_us| end_us.min(now_us)))
+    }
+
+    /// Where a read begins; `None` for everything, or where the list cannot be asked for less.
+    pub(super) fn begin_us(&self, wanted_us: Option<i64>) -> Option<i64> {
+        self.since.and_then(|since| wanted_us.max(since.beginning_us))
     }
 
     pub(super) fn is_sorted(&self) -> bool {

@@ -93,7 +93,7 @@ impl<P: Rest> Source for RestSource<P> {
 
 impl<P: Rest> RestSource<P> {
     fn begin(&self) -> Place {
-        let from_us = self.progress.begin_us(&self.spec).filter(|_| self.list.since.is_some());
+        let from_us = self.list.begin_us(self.progress.begin_us(&self.spec));
         let now_us = runtime::now_us();
         let until_us = self.list.until_us(from_us, now_us);
         Place { from_us, until_us, end_us: until_us.map(|_| now_us), ..Place::default() }
@@ -150,6 +150,9 @@ impl<P: Rest> RestSource<P> {
     }
 
     fn next_page(&self, place: &Place, answer: &Response, outline: &Outline<'_>, found: usize) -> Result<Option<String>> {
+        if self.list.is_short_last && self.list.size.is_some_and(|(_, wanted)| found < wanted as usize) {
+            return Ok(None);
+        }
         let more = self.list.more.and_then(|pointer| outline.raw_at(pointer)).map(RawValue::get);
         let look = |pointer: &str| outline.raw_at(pointer);
         let next = self.list.paging.next_by(place.page.as_deref(), answer, &look, found)?;

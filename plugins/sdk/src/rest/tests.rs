@@ -63,6 +63,11 @@ impl Rest for Service {
             list("sorted")?.paging(PAGINGS[1]).size("limit", 2).since("at", Since::parameter("from").sorted()),
             list("windows")?.since("at", windows),
             list("told")?.paging(PAGINGS[0]).more("/more"),
+            list("short")?
+                .paging(Paging::Offset { parameter: "offset" })
+                .size("limit", 2)
+                .short_page_is_last()
+                .since("at", Since::parameter("from").format(TimeFormat::Date).beginning(86_400_000_000)),
         ])
     }
 }
@@ -240,6 +245,24 @@ fn a_sorted_list_moves_its_mark_with_every_page_and_an_unsorted_one_at_its_end()
     let read = testing::read_all::<Items>(config(9), "sorted").unwrap();
 
     assert_eq!(mark(&read.pages[0]), json!(2 * 86_400_000_000_i64));
+}
+
+#[test]
+fn a_list_that_must_be_told_a_beginning_is_told_one_and_ends_with_a_short_page() {
+    let asked = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&asked);
+    on_url(move |url| {
+        let place = |name| parameter(url, name).unwrap_or_default().to_owned();
+        seen.borrow_mut().push((place("from"), place("offset")));
+        let is_first = place("offset") == "0";
+        let item = |id: u32| json!({ "id": id, "at": "1970-01-05T00:00:00Z" });
+        json!({ "data": if is_first { vec![item(1), item(2)] } else { vec![item(3)] } })
+    });
+
+    let read = testing::read_all::<Items>(config(9), "short").unwrap();
+
+    assert_eq!(read.rows("short"), 3);
+    assert_eq!(*asked.borrow(), [("1970-01-02", "0"), ("1970-01-02", "2")].map(|(from, at)| (from.to_owned(), at.to_owned())));
 }
 
 #[test]

@@ -176,7 +176,7 @@ fn what_cannot_be_written_is_not_offered_and_is_refused() {
     assert_eq!(offered.iter().map(|target| target.name.as_str()).collect::<Vec<_>>(), ["people"]);
     for (target, told) in [
         (target("deals", WriteMode::Upsert, None, &["email"]), "there is no object `deals`: write people, firms, secrets"),
-        (target("people", WriteMode::Mirror, None, &["email"]), "a mirror needs a `list`: `people` are never deleted"),
+        (target("people", WriteMode::Mirror, None, &["email"]), "a mirror needs a `list`: `people` is never deleted"),
         (
             Target { match_fields: Vec::new(), ..target("people", WriteMode::Upsert, None, &["email"]) },
             "`people` is matched by one field: use email",
