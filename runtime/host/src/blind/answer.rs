@@ -1,5 +1,5 @@
 //! Clears answers of the personal values that were sent: each is replaced by its token, so that a plugin can still tell
-//! which row an answer is about. JSON is read string by string, other texts word by word, whole or in pieces.
+//! which row an answer is about. JSON is read string by string, other texts word by word, whole or in pieces; in CSV a doubled quote is one.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use memchr::{memchr, memchr2};
 use super::columns::last_word;
 use super::scrub::{Rule, ScrubIndex, is_word};
 use super::values::BatchValues;
-use super::view::View;
+use super::view::{Escapes, View};
 
 /// Bytes of a JSON string that are held until its end comes; a longer one is read as text.
 const STRING_BYTES_MAX: usize = 1 << 20;
@@ -19,7 +19,7 @@ const NUMBER_DIGITS_MIN: usize = 7;
 pub(crate) struct AnswerScrubber {
     values: Arc<BatchValues>,
     /// `None` until the first byte tells.
-    is_json: Option<bool>,
+    escapes: Option<Escapes>,
     /// What came and cannot be judged yet.
     held: Vec<u8>,
     /// The last key of an object.
@@ -31,16 +31,19 @@ pub(crate) struct AnswerScrubber {
 /// A text to be searched.
 struct Piece<'a> {
     text: &'a [u8],
-    /// It is the inside of a JSON string.
-    is_json: bool,
+    escapes: Escapes,
     /// Values that begin from here on are left for later.
     limit: usize,
 }
 
 impl AnswerScrubber {
     pub(crate) fn new(values: Arc<BatchValues>, content_type: Option<&str>) -> Self {
-        let is_json = content_type.filter(|media| media.contains("json")).map(|_| true);
-        Self { values, is_json, held: Vec::new(), key: String::new(), inside_word: false }
+        let escapes = content_type.and_then(|media| match media {
+            _ if media.contains("json") => Some(Escapes::Json),
+            _ if media.contains("csv") => Some(Escapes::Csv),
+            _ => None,
+        });
+        Self { values, escapes, held: Vec::new(), key: String::new(), inside_word: false }
     }
 
     /// What may be shown now that `piece` came.
@@ -55,15 +58,17 @@ impl AnswerScrubber {
 
     fn take(&mut self, piece: Vec<u8>, is_last: bool) -> Vec<u8> {
         let text = if self.held.is_empty() { piece } else { [std::mem::take(&mut self.held), piece].concat() };
-        if self.is_json.is_none() {
-            self.is_json = text.iter().find(|byte| !byte.is_ascii_whitespace()).map(|byte| matches!(byte, b'{' | b'['));
+        if self.escapes.is_none() {
+            let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+            self.escapes = first.map(|byte| if matches!(byte, b'{' | b'[') { Escapes::Json } else { Escapes::No });
         }
+        let escapes = self.escapes.unwrap_or(Escapes::No);
         let mut out = Vec::with_capacity(text.len());
         let values = Arc::clone(&self.values);
-        let index = values.index_for(&View::new(&text, self.is_json == Some(true)));
-        let read = if self.is_json == Some(true) { self.read_json(&text, is_last, &index, &mut out) } else { 0 };
+        let index = values.index_for(&View::new(&text, escapes));
+        let read = if escapes == Escapes::Json { self.read_json(&text, is_last, &index, &mut out) } else { 0 };
         let rest = text.get(read..).unwrap_or_default();
-        let read_on = if self.is_json == Some(true) { 0 } else { self.read_text(rest, is_last, &index, &mut out) };
+        let read_on = if self.escapes == Some(Escapes::Json) { 0 } else { self.read_text(rest, is_last, &index, &mut out) };
         self.held = rest.get(read_on..).unwrap_or_default().to_vec();
         out
     }
@@ -88,7 +93,7 @@ impl AnswerScrubber {
                 self.between(before, index, out);
                 if string.len() > STRING_BYTES_MAX || is_last {
                     // Nobody's JSON: the rest is read as text.
-                    self.is_json = Some(false);
+                    self.escapes = Some(Escapes::No);
                 }
                 return at + open;
             };
@@ -97,9 +102,14 @@ impl AnswerScrubber {
             out.push(b'"');
             if next == Some(&b':') {
                 self.key = last_word(&String::from_utf8_lossy(string));
-                self.scrub(Piece { text: string, is_json: true, limit: string.len() }, Rule::Key, index, out);
+                self.scrub(Piece { text: string, escapes: Escapes::Json, limit: string.len() }, Rule::Key, index, out);
             } else {
-                self.scrub(Piece { text: string, is_json: true, limit: string.len() }, Rule::Whole(&self.key), index, out);
+                self.scrub(
+                    Piece { text: string, escapes: Escapes::Json, limit: string.len() },
+                    Rule::Whole(&self.key),
+                    index,
+                    out,
+                );
             }
             out.push(b'"');
             at += open + end + 2;
@@ -116,7 +126,7 @@ impl AnswerScrubber {
             out.extend_from_slice(before);
             let mut cleared = Vec::new();
             if number.len() >= NUMBER_DIGITS_MIN {
-                self.scrub(Piece { text: number, is_json: false, limit: number.len() }, Rule::Text, index, &mut cleared);
+                self.scrub(Piece { text: number, escapes: Escapes::No, limit: number.len() }, Rule::Text, index, &mut cleared);
             }
             if cleared.is_empty() || cleared == number {
                 out.extend_from_slice(number);
@@ -133,7 +143,8 @@ impl AnswerScrubber {
         let hold = if is_last { 0 } else { self.values.longest().max(64) * 3 + 2 };
         let limit = text.len().saturating_sub(hold);
         let before = out.len();
-        let read = self.scrub(Piece { text, is_json: false, limit }, Rule::Text, index, out);
+        let escapes = self.escapes.unwrap_or(Escapes::No);
+        let read = self.scrub(Piece { text, escapes, limit }, Rule::Text, index, out);
         if out.len() > before {
             self.inside_word = out.last().is_some_and(|byte| is_word(*byte));
         }
@@ -142,8 +153,8 @@ impl AnswerScrubber {
 
     /// Appends a piece with tokens in place of values that begin before its limit; returns how much was read.
     fn scrub(&self, piece: Piece<'_>, rule: Rule<'_>, index: &ScrubIndex, out: &mut Vec<u8>) -> usize {
-        let Piece { text, is_json, limit } = piece;
-        let view = View::new(text, is_json);
+        let Piece { text, escapes, limit } = piece;
+        let view = View::new(text, escapes);
         let bytes = view.bytes();
         let (mut written, mut at) = (0, 0);
         let mut inside = matches!(rule, Rule::Text) && self.inside_word;
@@ -173,8 +184,8 @@ pub(crate) fn clean_text(values: &Arc<BatchValues>, text: &str) -> String {
     }
     let scrubber = AnswerScrubber::new(Arc::clone(values), None);
     let mut out = Vec::with_capacity(text.len());
-    let index = values.index_for(&View::new(text.as_bytes(), false));
-    let piece = Piece { text: text.as_bytes(), is_json: false, limit: text.len() };
+    let index = values.index_for(&View::new(text.as_bytes(), Escapes::No));
+    let piece = Piece { text: text.as_bytes(), escapes: Escapes::No, limit: text.len() };
     scrubber.scrub(piece, Rule::Text, &index, &mut out);
     String::from_utf8_lossy(&out).into_owned()
 }

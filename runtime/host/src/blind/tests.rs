@@ -194,6 +194,23 @@ fn words_of_an_api_stay_although_a_person_is_called_so() {
 }
 
 #[test]
+fn csv_is_cleared_of_values_with_quotes_and_line_breaks_wherever_it_is_cut() {
+    let (values, tokens) =
+        held(&[(PiiClass::Name, "name", "O'Neil \"Bob\" the\n100%40"), (PiiClass::Email, "email", "bob@x.test")]);
+    let text = "id,name,email\n7,\"O'Neil \"\"Bob\"\" the\n100%40\",bob@x.test\n8,\"\",\"\"\n";
+
+    let expected = format!("id,name,email\n7,\"{}\",{}\n8,\"\",\"\"\n", tokens[0], tokens[1]);
+
+    for cut in 0..text.len() {
+        let mut scrubber = AnswerScrubber::new(Arc::clone(&values), Some("text/csv; charset=utf-8"));
+        let mut clean = scrubber.push(text.as_bytes()[..cut].to_vec());
+        clean.extend(scrubber.push(text.as_bytes()[cut..].to_vec()));
+        clean.extend(scrubber.finish());
+        assert_eq!(String::from_utf8(clean).unwrap(), expected, "cut at {cut}");
+    }
+}
+
+#[test]
 fn a_text_that_is_no_json_is_cleared_too() {
     let (values, tokens) = held(&[(PiiClass::Email, "email", "ann@x.test"), (PiiClass::Name, "name", "Ann Lee")]);
     let text = "ANN@X.TEST by Ann Lee, ann+lee and Joann Leeds; q=Ann+Lee&e=ann%40x.test";

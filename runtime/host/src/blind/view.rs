@@ -1,6 +1,17 @@
-//! A piece of an answer as it reads: JSON escapes and percent-encoding undone, with the place of every byte in the piece.
+//! A piece of an answer as it reads: escapes of JSON or CSV and percent-encoding undone, with the place of every byte in the
+//! piece.
 
 use std::borrow::Cow;
+
+/// How a text says what would end it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Escapes {
+    No,
+    /// The inside of strings, by backslashes.
+    Json,
+    /// Quotes in cells, by doubling them (RFC 4180); nothing else is escaped there.
+    Csv,
+}
 
 /// A text and where its bytes come from.
 pub(super) struct View<'a> {
@@ -10,8 +21,13 @@ pub(super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(piece: &'a [u8], is_json: bool) -> Self {
-        let is_coded = |byte: &u8| *byte == b'%' || (is_json && *byte == b'\\');
+    pub(super) fn new(piece: &'a [u8], escapes: Escapes) -> Self {
+        let is_coded = |byte: &u8| match byte {
+            b'%' => escapes != Escapes::Csv,
+            b'\\' => escapes == Escapes::Json,
+            b'"' => escapes == Escapes::Csv,
+            _ => false,
+        };
         if !piece.iter().any(is_coded) {
             return Self { bytes: Cow::Borrowed(piece), places: None };
         }
@@ -19,7 +35,12 @@ impl<'a> View<'a> {
         let mut at = 0;
         while let Some(byte) = piece.get(at) {
             let rest = piece.get(at..).unwrap_or_default();
-            let decoded = if is_json && *byte == b'\\' { unescape(rest) } else { None }.or_else(|| percent(rest));
+            let decoded = match (escapes, rest) {
+                (Escapes::Json, [b'\\', ..]) => unescape(rest),
+                (Escapes::Csv, [b'"', b'"', ..]) => Some((vec![b'"'], 2)),
+                (Escapes::Csv, _) => None,
+                _ => percent(rest),
+            };
             let (character, length) = decoded.unwrap_or_else(|| (vec![*byte], 1));
             places.extend(std::iter::repeat_n(at, character.len()));
             bytes.extend(character);
