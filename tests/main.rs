@@ -31,6 +31,7 @@ mod provenance;
 mod purchases;
 mod quickstart;
 mod resolve;
+mod salesforce;
 mod sealed_rules;
 mod segments;
 mod sendgrid;
@@ -76,6 +77,7 @@ fn main() {
     trials.extend(hubspot::trials());
     trials.extend(sendgrid::trials());
     trials.extend(braze::trials());
+    trials.extend(salesforce::trials());
     trials.extend(contract::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -21,6 +21,7 @@ fn examples_pass() -> Result<(), Failed> {
         ("lifecycle", 1),
         ("consent", 2),
         ("hubspot", 2),
+        ("salesforce", 2),
         ("sendgrid", 2),
         ("braze", 2),
     ] {

@@ -44,6 +44,7 @@
 //! # Ok::<(), affluent_sdk::Error>(())
 //! ```
 
+mod job;
 mod rows;
 mod source;
 #[cfg(test)]
@@ -58,6 +59,7 @@ use crate::records::{Column, fields};
 use crate::stream::{Field, FieldType, StreamSchema};
 use crate::{json, values};
 
+pub use job::{Job, JobPart};
 pub use source::ChangesSource;
 
 /// The primary key of every stream.
@@ -80,9 +82,12 @@ const ALIASES: Child = Child {
 pub struct Objects {
     stream: &'static str,
     changed: &'static str,
+    id: &'static str,
+    is_any_case: bool,
     values: &'static str,
     lag_ms: u64,
     replaced: Option<&'static str>,
+    gone: Option<&'static str>,
     aliases: Option<&'static str>,
     children: &'static [Child],
 }
@@ -108,10 +113,40 @@ impl Objects {
     /// A stream and the timestamp field that says when a record changed. Records hold `id` and the values of their fields, until
     /// more is said.
     pub const fn new(stream: &'static str, changed: &'static str) -> Self {
-        Self { stream, changed, values: "", lag_ms: 0, replaced: None, aliases: None, children: &[] }
+        Self {
+            stream,
+            changed,
+            id: "/id",
+            is_any_case: false,
+            values: "",
+            lag_ms: 0,
+            replaced: None,
+            gone: None,
+            aliases: None,
+            children: &[],
+        }
     }
 
-    /// Where a record holds its fields (RFC 6901); `id` stands in the record itself.
+    /// The same for a stream that the configuration names; see [`Changes::objects`]. The name is kept for as long as the instance
+    /// lives: a configuration names few.
+    #[must_use]
+    pub fn named(self, stream: &str) -> Self {
+        Self { stream: String::from(stream).leak(), ..self }
+    }
+
+    /// Where a record holds its id (RFC 6901), `/id` unless it is said.
+    #[must_use]
+    pub const fn id_at(self, pointer: &'static str) -> Self {
+        Self { id: pointer, ..self }
+    }
+
+    /// Names of the service are the same in every case; those of the stream and its fields are in lower case then, as all streams'.
+    #[must_use]
+    pub const fn any_case(self) -> Self {
+        Self { is_any_case: true, ..self }
+    }
+
+    /// Where a record holds its fields (RFC 6901); its id stands in the record itself.
     #[must_use]
     pub const fn values(self, pointer: &'static str) -> Self {
         Self { values: pointer, ..self }
@@ -130,6 +165,12 @@ impl Objects {
         Self { replaced: Some(pointer), ..self }
     }
 
+    /// Where `true` says that a record is gone (RFC 6901), for a search that finds those that were deleted, too.
+    #[must_use]
+    pub const fn gone_where(self, pointer: &'static str) -> Self {
+        Self { gone: Some(pointer), ..self }
+    }
+
     /// A child stream with a row for each id that was taken in, `id`, and the `record_id` of who has it now: both are the same
     /// person's. Needs [`Objects::replaces`].
     #[must_use]
@@ -143,7 +184,7 @@ impl Objects {
         Self { children, ..self }
     }
 
-    /// The stream's name.
+    /// Its name at the service, which is the stream's but for the case.
     pub const fn name(&self) -> &'static str {
         self.stream
     }
@@ -153,16 +194,27 @@ impl Objects {
         self.changed
     }
 
+    fn cased(&self, name: &str) -> String {
+        if self.is_any_case { name.to_lowercase() } else { name.to_owned() }
+    }
+
+    /// A value of a record by the name of its field.
+    fn value<'a>(&self, values: &'a Value, name: &str) -> Option<&'a Value> {
+        let in_any_case = || values.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        values.get(name).or_else(|| in_any_case().filter(|_| self.is_any_case))
+    }
+
     /// The stream with its children.
     fn schemas(&self, own: Vec<Field>) -> Vec<StreamSchema> {
         let id = Field::new(ID, FieldType::Text).required();
         let firsts = self.firsts().map(|(_, name)| Field::new(name, FieldType::Text));
-        let stream = StreamSchema::new(self.stream, std::iter::once(id).chain(own).chain(firsts).collect());
+        let own = own.into_iter().map(|field| Field { name: self.cased(&field.name), ..field });
+        let stream = StreamSchema::new(self.cased(self.stream), std::iter::once(id).chain(own).chain(firsts).collect());
         let child = |child: &Child| {
             let stream = StreamSchema::new(child.stream, fields(child.columns)).primary_key(child.primary_key.iter().copied());
-            stream.incremental(None).child_of(self.stream, child.parent)
+            stream.incremental(None).child_of(self.cased(self.stream), child.parent)
         };
-        let stream = stream.primary_key([ID]).incremental(Some(self.changed));
+        let stream = stream.primary_key([ID]).incremental(Some(&self.cased(self.changed)));
         std::iter::once(stream).chain(self.all_children().map(|of| child(&of))).collect()
     }
 
@@ -182,6 +234,14 @@ impl Objects {
         let listed = json::list(found, "").iter().filter_map(Value::as_str);
         let written = found.as_str().unwrap_or_default().split(';').map(str::trim).filter(|id| !id.is_empty());
         listed.chain(written).collect()
+    }
+
+    fn id_of(&self, record: &Value) -> Result<String> {
+        json::required_text(record, self.id)
+    }
+
+    fn is_gone(&self, record: &Value) -> bool {
+        self.gone.and_then(|pointer| record.pointer(pointer)).and_then(Value::as_bool).unwrap_or(false)
     }
 
     /// When a record changed, as it says.
@@ -227,8 +287,13 @@ impl Found {
 
 /// A service whose objects are listed, and searched by when they changed.
 pub trait Changes: Account {
-    /// The kinds of objects.
-    const OBJECTS: &'static [Objects];
+    /// The kinds of objects that every account has.
+    const OBJECTS: &'static [Objects] = &[];
+
+    /// The kinds of objects of this account, where its configuration names them.
+    fn objects(&self) -> Vec<Objects> {
+        Self::OBJECTS.to_vec()
+    }
 
     /// The fields that objects of a kind have, beside `id`, [`Objects::changed`] among them.
     ///
@@ -241,6 +306,23 @@ pub trait Changes: Account {
     /// # Errors
     /// Any kind; see [`crate::Source::next`].
     fn all(&self, objects: &Objects, fields: &[&str], after: Option<&str>) -> Result<Found>;
+
+    /// Begins a job that gives all objects, with these fields, in any order; `None` where they are few, or there are no jobs. It is
+    /// kept in the stream's state before anything is asked of it, so that a later run goes on with it.
+    ///
+    /// # Errors
+    /// As [`Changes::all`].
+    fn start_job(&self, _objects: &Objects, _fields: &[&str]) -> Result<Option<Job>> {
+        Ok(None)
+    }
+
+    /// A part of what a job gives: the first one, or the one that [`Found::next`] of another leads to.
+    ///
+    /// # Errors
+    /// As [`Changes::all`]; `not_found` where the job or its result is not there any more.
+    fn job_part(&self, _job: &Job, _after: Option<&str>) -> Result<JobPart> {
+        Ok(JobPart::Lost)
+    }
 
     /// A page of what a span holds.
     ///

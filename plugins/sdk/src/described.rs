@@ -32,6 +32,20 @@ pub struct Described {
     personal: &'static [(&'static str, &'static [&'static str], PiiClass)],
 }
 
+/// What words for types usually mean, for services that use no others.
+pub const USUAL_TYPES: &[(&str, FieldType)] = &[
+    ("boolean", FieldType::Boolean),
+    ("int", FieldType::Integer),
+    ("integer", FieldType::Integer),
+    ("float", FieldType::Float),
+    ("double", FieldType::Float),
+    ("percent", FieldType::Float),
+    ("currency", FieldType::Decimal),
+    ("decimal", FieldType::Decimal),
+    ("date", FieldType::Date),
+    ("datetime", FieldType::Timestamp),
+    ("timestamp", FieldType::Timestamp),
+];
 /// Points nowhere.
 const NOWHERE: &str = "/-";
 

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host::http as host;
 use crate::json;
 
-pub use service::Service;
+pub use service::{Allowance, Service};
 pub use types::HttpError;
 
 /// A request being built.

@@ -17,6 +17,7 @@ pub mod bindings;
 pub mod changes;
 pub mod columns;
 pub mod crypto;
+pub mod csv;
 pub mod date_format;
 pub mod described;
 mod error;

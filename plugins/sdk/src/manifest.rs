@@ -122,6 +122,14 @@ impl Manifest {
         self
     }
 
+    /// As [`Manifest::secret`], for one that only some configurations need.
+    #[must_use]
+    pub fn optional_secret(mut self, name: &str, description: &str, scopes: &[&str]) -> Self {
+        self = self.secret(name, description, scopes);
+        self.secrets.iter_mut().filter(|secret| secret.name == name).for_each(|secret| secret.optional = true);
+        self
+    }
+
     /// Adds a limit of the vendor.
     #[must_use]
     pub fn rate_limit(mut self, limit: RateLimit) -> Self {

@@ -236,6 +236,21 @@ pub fn timestamp_text(us: i64) -> String {
     text_of(|out| write_timestamp(us, out))
 }
 
+/// The same to the millisecond, rounded up, for services that do not read smaller parts: from such an instant on nothing that
+/// happened before it is found again.
+///
+/// ```
+/// use affluent_sdk::values::timestamp_text_ms;
+///
+/// assert_eq!(timestamp_text_ms(1_500_001), "1970-01-01T00:00:01.501Z");
+/// assert_eq!(timestamp_text_ms(2_000_000), "1970-01-01T00:00:02Z");
+/// ```
+pub fn timestamp_text_ms(us: i64) -> String {
+    let text = timestamp_text(us.saturating_add(999).div_euclid(1_000).saturating_mul(1_000));
+    let digits = text.split_once('.').map(|(whole, part)| format!("{whole}.{}Z", part.get(..3).unwrap_or_default()));
+    digits.unwrap_or(text)
+}
+
 /// A date as [`write_date`] writes it.
 pub fn date_text(days: i32) -> String {
     text_of(|out| write_date(days, out))

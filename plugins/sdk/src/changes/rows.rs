@@ -17,6 +17,7 @@ const PLACES_MAX: usize = 6;
 /// Records of a stream and of its wanted children on their way into a page.
 pub(super) struct PageRows {
     objects: Objects,
+    stream: String,
     fields: Vec<Field>,
     own: ColumnsBuilder,
     gone: ColumnsBuilder,
@@ -30,6 +31,7 @@ impl PageRows {
         let wanted = objects.all_children().filter(is_wanted);
         Self {
             objects,
+            stream: spec.stream.name.clone(),
             fields: spec.stream.fields.clone(),
             own: ColumnsBuilder::new(&spec.stream.fields),
             gone: ColumnsBuilder::new(&[Field::new(ID, FieldType::Text).required()]),
@@ -46,7 +48,8 @@ impl PageRows {
             let first = self.objects.firsts().find(|(_, name)| *name == field.name);
             let value = match first {
                 Some((list, name)) => json::list(record, list).first().and_then(|entry| entry.get(name)),
-                None => values.and_then(|values| values.get(&field.name)).or_else(|| record.get(&field.name)),
+                None if field.name == ID => record.pointer(self.objects.id),
+                None => values.and_then(|values| self.objects.value(values, &field.name)).or_else(|| record.get(&field.name)),
             };
             set(&mut self.own, field, value.unwrap_or(&Value::Null))
         });
@@ -56,13 +59,13 @@ impl PageRows {
                 self.own.undo_row();
                 let place = format!("record {} of the page", self.len() + 1);
                 let raw = record.to_string().into_bytes();
-                self.rejected.push(RejectedRow::new(self.objects.stream, place, &error, &raw));
+                self.rejected.push(RejectedRow::new(&self.stream, place, &error, &raw));
             }
         }
         let replaced = self.objects.replaced(record);
         for (child, rows) in &mut self.children {
             if self.objects.aliases == Some(child.stream) {
-                let alias = |id: &&str| serde_json::json!({ "id": id, "record_id": json::text(record, "/id") });
+                let alias = |id: &&str| serde_json::json!({ "id": id, "record_id": json::text(record, self.objects.id) });
                 replaced.iter().map(alias).for_each(|alias| _ = rows.push(&alias));
             } else {
                 json::list(record, child.list).iter().for_each(|entry| _ = rows.push(entry));
@@ -93,11 +96,11 @@ impl PageRows {
     pub(super) fn finish(mut self) -> (Vec<Part>, Vec<RejectedRow>) {
         let (mut parts, mut rejected) = (Vec::new(), self.rejected);
         if !self.own.is_empty() {
-            parts.push(Part::upsert(self.objects.stream, self.own.finish()));
+            parts.push(Part::upsert(&self.stream, self.own.finish()));
         }
         self.children.into_iter().for_each(|(_, rows)| rows.finish(&mut parts, &mut rejected));
         if !self.gone.is_empty() {
-            parts.push(Part::delete(self.objects.stream, self.gone.finish()));
+            parts.push(Part::delete(&self.stream, self.gone.finish()));
         }
         (parts, rejected)
     }
@@ -127,6 +130,11 @@ pub(super) fn set(row: &mut ColumnsBuilder, field: &Field, value: &Value) -> Res
         (_, FieldType::Date) if milliseconds(text).is_some() => {
             let days = milliseconds(text).unwrap_or_default().div_euclid(86_400_000);
             row.set(&field.name, crate::Value::Date(i32::try_from(days).unwrap_or(i32::MAX)))
+        }
+        (_, FieldType::Decimal) if text.contains(['e', 'E']) && text.parse::<f64>().is_ok() => {
+            // As Java writes floats of ten million and more; the shortest digits of that float are the number.
+            let digits = text.parse::<f64>().unwrap_or_default().to_string();
+            set(row, field, &Value::String(digits))
         }
         (_, FieldType::Decimal) if !is_exact(text) => {
             Err(Error::invalid_data(format!("field `{}` has a number that is not kept exactly", field.name)).code("value_type"))

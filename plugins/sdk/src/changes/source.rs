@@ -4,9 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::rows::PageRows;
-use super::{Changes, Found, ID, Objects, Span};
+use super::{Changes, Found, ID, Job, JobPart, Objects, Span};
 use crate::error::{Error, ErrorKind, Result};
-use crate::json;
 use crate::paging::{LoopGuard, Progress};
 use crate::plugin::{Limits, Page, Position, Source};
 use crate::runtime;
@@ -18,6 +17,8 @@ use crate::stream::{StreamSchema, StreamSpec};
 enum Place {
     /// The list of everything, which began at a time of the service's clock.
     All { after: Option<String>, begun_us: Option<i64>, skip: usize },
+    /// The same by a job.
+    Job { job: Job, after: Option<String>, skip: usize },
     /// The search; what it began from.
     Changed { from_us: i64, after_id: Option<String>, since_us: i64, skip: usize },
     /// What was deleted since the search before the last one.
@@ -39,7 +40,7 @@ impl Place {
 
     fn skip(&mut self) -> &mut usize {
         match self {
-            Self::All { skip, .. } | Self::Changed { skip, .. } | Self::Deleted { skip, .. } => skip,
+            Self::All { skip, .. } | Self::Job { skip, .. } | Self::Changed { skip, .. } | Self::Deleted { skip, .. } => skip,
         }
     }
 }
@@ -72,8 +73,8 @@ impl<S: Changes> Source for ChangesSource<S> {
     fn discover(config: &S::Config) -> Result<Vec<StreamSchema>> {
         let service = S::connect(config);
         let mut streams = Vec::new();
-        for objects in S::OBJECTS {
-            match service.fields(objects) {
+        for objects in service.objects() {
+            match service.fields(&objects) {
                 Err(error) if error.kind == ErrorKind::Permission => {
                     runtime::warn(&format!("`{}` cannot be read: {}", objects.stream, error.message));
                 }
@@ -88,9 +89,10 @@ impl<S: Changes> Source for ChangesSource<S> {
 
     fn open(config: S::Config, spec: StreamSpec, state: Option<Vec<u8>>) -> Result<Self> {
         let name = &spec.stream.name;
-        let objects = S::OBJECTS.iter().find(|objects| objects.stream == name).copied();
+        let service = S::connect(&config);
+        let objects = service.objects().into_iter().find(|objects| objects.cased(objects.stream) == *name);
         let objects = objects.ok_or_else(|| Error::config(format!("stream `{name}` is not read by itself")))?;
-        let (service, progress) = (S::connect(&config), Progress::resume(state.as_deref())?);
+        let progress = Progress::resume(state.as_deref())?;
         Ok(Self { service, objects, spec, progress, guard: LoopGuard::default(), pending: None, is_done: false })
     }
 
@@ -99,7 +101,13 @@ impl<S: Changes> Source for ChangesSource<S> {
             return Ok(Page { parts: Vec::new(), rejected: Vec::new(), state: None, position: Position::End });
         }
         let mut place = self.progress.place.clone().unwrap_or_else(|| self.begin());
-        let found = self.pending.take().map_or_else(|| self.ask(&place), Ok)?;
+        let found = match self.pending.take().map_or_else(|| self.ask(&place), |found| Ok(Asked::Found(found)))? {
+            Asked::Found(found) => found,
+            Asked::Later(then) => {
+                self.progress.place = Some(then);
+                return self.page(PageRows::new(self.objects, &self.spec));
+            }
+        };
         if let Place::All { begun_us, .. } = &mut place {
             *begun_us = begun_us.or(found.at_us).or_else(|| Some(runtime::now_us()));
         }
@@ -120,13 +128,23 @@ impl<S: Changes> Source for ChangesSource<S> {
         } else {
             self.go_on(place, then)?;
         }
+        self.page(rows)
+    }
+}
+
+/// What asking came to: records, or where to ask on.
+enum Asked {
+    Found(Found),
+    Later(Place),
+}
+
+impl<S: Changes> ChangesSource<S> {
+    fn page(&self, rows: PageRows) -> Result<Page> {
         let (parts, rejected) = rows.finish();
         let position = if self.is_done { Position::End } else { Position::More };
         Ok(Page { parts, rejected, state: Some(self.progress.encode()?), position })
     }
-}
 
-impl<S: Changes> ChangesSource<S> {
     fn begin(&self) -> Place {
         match self.progress.begin_us(&self.spec) {
             None => Place::all(None, None),
@@ -138,16 +156,37 @@ impl<S: Changes> ChangesSource<S> {
         }
     }
 
-    fn ask(&self, place: &Place) -> Result<Found> {
+    fn ask(&self, place: &Place) -> Result<Asked> {
         let own = self.spec.stream.fields.iter().map(|field| field.name.as_str());
         let is_told = |name: &&str| *name != ID && self.objects.firsts().all(|(_, first)| first != *name);
         let fields: Vec<&str> = own.filter(is_told).collect();
-        match place {
+        let found = match place {
+            Place::All { after: None, begun_us: None, .. } => match self.service.start_job(&self.objects, &fields)? {
+                Some(job) => return Ok(Asked::Later(Place::Job { job, after: None, skip: 0 })),
+                None => self.service.all(&self.objects, &fields, None),
+            },
             Place::All { after, .. } => self.service.all(&self.objects, &fields, after.as_deref()),
+            Place::Job { job, after, .. } => return self.ask_job(job, after.as_deref()),
             Place::Deleted { after, since_us, .. } => self.service.deleted(&self.objects, *since_us, after.as_deref()),
             Place::Changed { from_us, after_id, .. } => {
                 let span = Span { from_us: *from_us, after_id: after_id.as_deref() };
                 self.service.changed(&self.objects, &fields, span)
+            }
+        };
+        found.map(Asked::Found)
+    }
+
+    fn ask_job(&self, job: &Job, after: Option<&str>) -> Result<Asked> {
+        match self.service.job_part(job, after) {
+            Ok(JobPart::Ready(found)) => Ok(Asked::Found(found)),
+            Ok(JobPart::Running) => {
+                let after = after.map(str::to_owned);
+                Ok(Asked::Later(Place::Job { job: job.clone().wait(), after, skip: 0 }))
+            }
+            Err(error) if error.kind != ErrorKind::NotFound => Err(error),
+            Ok(JobPart::Lost) | Err(_) => {
+                runtime::warn("the job has no result: everything is listed instead");
+                Ok(Asked::Later(Place::all(None, Some(job.begun_us))))
             }
         }
     }
@@ -159,6 +198,7 @@ impl<S: Changes> ChangesSource<S> {
             let next = found.next.clone();
             let then = next.map(|next| match place {
                 Place::All { begun_us, .. } => Place::all(Some(next), *begun_us),
+                Place::Job { job, .. } => Place::Job { job: job.clone(), after: Some(next), skip: 0 },
                 Place::Deleted { since_us, .. } | Place::Changed { since_us, .. } => Place::deleted(Some(next), *since_us),
             });
             return Ok((all, then));
@@ -168,7 +208,7 @@ impl<S: Changes> ChangesSource<S> {
             (None, None) => (all, Some(Place::deleted(None, *since_us))),
             // All that changed at this instant was read by id.
             (None, Some(_)) => (all, Some(Place::changed(from_us.saturating_add(1), None, *since_us))),
-            (Some(last), Some(_)) => (all, Some(Place::changed(*from_us, Some(json::required_text(last, "/id")?), *since_us))),
+            (Some(last), Some(_)) => (all, Some(Place::changed(*from_us, Some(self.objects.id_of(last)?), *since_us))),
             (Some(last), None) => {
                 let no_time = || Error::transient("a record does not say when it changed").code("changes.no_time");
                 let last_us = self.objects.changed_us(last).ok_or_else(no_time)?;
@@ -183,21 +223,21 @@ impl<S: Changes> ChangesSource<S> {
 
     fn push(&mut self, rows: &mut PageRows, place: &Place, record: &Value) -> Result<()> {
         match place {
-            Place::Deleted { .. } => rows.push_gone(&json::required_text(record, "/id")?),
-            Place::All { .. } => rows.push(record, false),
+            Place::Deleted { .. } => rows.push_gone(&self.objects.id_of(record)?),
+            Place::All { .. } | Place::Job { .. } => rows.push(record, false),
             Place::Changed { .. } => {
                 self.progress.reach(self.objects.changed_us(record));
-                rows.push(record, true)
+                if self.objects.is_gone(record) { rows.push_gone(&self.objects.id_of(record)?) } else { rows.push(record, true) }
             }
         }
     }
 
     /// Goes to the next page, or the end.
     fn go_on(&mut self, place: Place, then: Option<Place>) -> Result<()> {
-        if let Place::All { begun_us, .. } = place
-            && then.is_none()
-        {
-            self.progress.reach(begun_us);
+        match place {
+            Place::All { begun_us, .. } if then.is_none() => self.progress.reach(begun_us),
+            Place::Job { job, .. } if then.is_none() => self.progress.reach(Some(job.begun_us)),
+            _ => {}
         }
         if let Some(then) = &then {
             self.guard.enter(&format!("{then:?}"))?;

@@ -1,5 +1,7 @@
 //! What all requests to one service share.
 
+use std::cell::Cell;
+
 use serde_json::Value;
 
 use super::{Meaning, Reasons, Request, Response};
@@ -30,6 +32,32 @@ pub struct Service {
     headers: Vec<(&'static str, String)>,
     meanings: &'static [Meaning],
     reasons: Option<Reasons>,
+    share: Option<(Allowance, u32)>,
+    /// An answer said that the share is used up.
+    is_spent: Cell<bool>,
+}
+
+/// What an account may ask in a day, of which each answer tells how much is used by everybody.
+#[derive(Debug, Clone, Copy)]
+pub struct Allowance {
+    /// The header of answers that tells it.
+    pub header: &'static str,
+    /// What stands in it before how much is used and of how much, as in `api-usage=18/5000`.
+    pub before: &'static str,
+    /// Code and message of the error once a share is used up.
+    pub code: &'static str,
+    /// For operators.
+    pub message: &'static str,
+    /// When to look again, in milliseconds.
+    pub wait_ms: u64,
+}
+
+impl Allowance {
+    fn read(&self, told: &str) -> Option<(u64, u64)> {
+        let (used, of) = told.split_once(self.before)?.1.split_once('/')?;
+        let digits = of.split(|letter: char| !letter.is_ascii_digit()).next()?;
+        Some((used.trim().parse().ok()?, digits.parse().ok()?))
+    }
 }
 
 impl Service {
@@ -37,7 +65,8 @@ impl Service {
     /// Bodies are `application/json`, statuses have their usual meaning, until more is said.
     pub fn new(base_url: &str, auth: &'static str) -> Self {
         let base_url = base_url.trim_end_matches('/').to_owned();
-        Self { base_url, auth, media_type: "application/json", headers: Vec::new(), meanings: &[], reasons: None }
+        let (headers, share, is_spent) = (Vec::new(), None, Cell::new(false));
+        Self { base_url, auth, media_type: "application/json", headers, meanings: &[], reasons: None, share, is_spent }
     }
 
     /// A header of every request.
@@ -65,6 +94,35 @@ impl Service {
     #[must_use]
     pub fn reasons(mut self, reasons: Reasons) -> Self {
         self.reasons = Some(reasons);
+        self
+    }
+
+    /// Leaves the rest of an allowance to others: from so many percent on nothing more is asked, and the run ends as paused. What
+    /// the answer that told it holds is not lost.
+    ///
+    /// ```
+    /// use affluent_sdk::http::{Allowance, Service};
+    /// use affluent_sdk::testing;
+    ///
+    /// const DAILY: Allowance = Allowance {
+    ///     header: "x-used",
+    ///     before: "",
+    ///     code: "shop.share",
+    ///     message: "the connection's share of the day's requests is used up",
+    ///     wait_ms: 3_600_000,
+    /// };
+    /// testing::on_http(|_| {
+    ///     let mut answer = testing::response(200, "{}");
+    ///     answer.headers.push(("X-Used".to_owned(), "50/100".to_owned()));
+    ///     Ok(answer)
+    /// });
+    /// let service = Service::new("https://api.shop.test", "token").share(DAILY, 50);
+    /// assert!(service.ask(service.get("/a")).is_ok());
+    /// assert_eq!(service.ask(service.get("/a")).expect_err("it is spent").code, "shop.share");
+    /// ```
+    #[must_use]
+    pub fn share(mut self, of: Allowance, percent: u32) -> Self {
+        self.share = Some((of, percent));
         self
     }
 
@@ -122,9 +180,18 @@ impl Service {
     }
 
     fn send_as_it_is(&self, request: Request) -> Result<Response> {
+        if let (true, Some((of, _))) = (self.is_spent.get(), self.share) {
+            let error = Error::new(ErrorKind::RateLimited, of.code, of.message);
+            return Err(Error { retry_after_ms: Some(of.wait_ms), ..error });
+        }
         let headers = self.headers.iter();
         let request = headers.fold(request.auth(self.auth), |request, (name, value)| request.header(name, value));
         let answer = request.send()?;
+        if let Some((of, percent)) = self.share
+            && let Some((used, all)) = answer.header(of.header).and_then(|told| of.read(told))
+        {
+            self.is_spent.set(used.saturating_mul(100) >= all.saturating_mul(u64::from(percent)));
+        }
         match self.reasons {
             Some(reasons) => answer.error_telling(self.meanings, reasons),
             None => answer.error_by(self.meanings),

@@ -1,6 +1,7 @@
 //! Rows that are about the same record, for services that refuse a request which names a record twice.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use serde_json::Value;
 
@@ -106,13 +107,27 @@ impl KeyedRows {
     /// # Errors
     /// As [`PartialFailure::read`].
     pub fn finish(mut self, answer: &Value, refused: &PartialFailure, taken: &PartialFailure) -> Result<Report> {
-        let marks = self.keys.iter().map(|(row, _)| Self::mark(*row));
-        let sent = Sent::of(self.keys.iter().map(|(row, _)| *row)).keys(marks);
-        let sent = sent.keys(self.keys.iter().map(|(_, key)| key.clone()));
+        self.read(0..self.keys.len(), answer, refused, taken)?;
+        Ok(self.report())
+    }
+
+    /// As [`KeyedRows::finish`], from the answer to a request that sent some of the rows, by their places in [`KeyedRows::sent`].
+    ///
+    /// # Errors
+    /// As [`PartialFailure::read`].
+    pub fn read(&mut self, some: Range<usize>, answer: &Value, refused: &PartialFailure, taken: &PartialFailure) -> Result<()> {
+        let keys = self.keys.get(some).unwrap_or_default();
+        let marks = keys.iter().map(|(row, _)| Self::mark(*row));
+        let sent = Sent::of(keys.iter().map(|(row, _)| *row)).keys(marks);
+        let sent = sent.keys(keys.iter().map(|(_, key)| key.clone()));
         refused.read(answer, &sent, &mut self.report)?;
-        taken.read(answer, &sent, &mut self.report)?;
+        taken.read(answer, &sent, &mut self.report)
+    }
+
+    /// The report of all answers that were read: rows that none of them refused were accepted.
+    pub fn report(mut self) -> Report {
         self.fold.share(&mut self.report);
-        Ok(self.report.counted(self.rows))
+        self.report.counted(self.rows)
     }
 }
 

@@ -37,6 +37,18 @@ pub struct JobStatus {
     pub prefix: &'static str,
 }
 
+impl JobStatus {
+    /// Waits up to two minutes for a job that is over soon; what `ask` told of it last.
+    ///
+    /// # Errors
+    /// Those of `ask`; `transient` (`PREFIX.running`) for one that is not over then.
+    pub fn wait_over(&self, ask: impl Fn() -> Result<Value>) -> Result<Value> {
+        let is_over = || Ok(Some(ask()?).filter(|job| !self.running.contains(&json::text(job, self.pointer))));
+        let running = || Error::transient("the job is not over yet").code(format!("{}.running", self.prefix));
+        super::wait_for(120, WAIT_MS, is_over)?.ok_or_else(running)
+    }
+}
+
 /// A batch that a service works on, as the token of a pending outcome: all that a later process needs to ask after it, and
 /// nothing personal. Rows that were not sent are kept by number, whom the others are about only as keyed hashes.
 ///
@@ -106,6 +118,12 @@ impl Ticket {
     pub fn keys(mut self, keys: Vec<String>) -> Self {
         self.keys = keys;
         self
+    }
+
+    /// The rows that were sent, each with the key of whom it is about.
+    pub(crate) fn keyed(&self) -> Vec<(u32, &str)> {
+        let is_sent = |row: &u32| self.unfit.iter().all(|bits| !bits.has(*row));
+        (0..self.rows).filter(is_sent).zip(self.keys.iter().map(String::as_str)).collect()
     }
 
     /// The outcome of the batch now that the service works on it under an id; the host polls soon, then each second.

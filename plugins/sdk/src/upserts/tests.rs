@@ -3,17 +3,18 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::{Membership, Upsert, UpsertDestination, Upserts};
+use super::{JobRow, Jobs, Membership, Upsert, UpsertDestination, Upserts};
 use crate::columns::Payload;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::Identifiers;
 use crate::manifest::{Target, TargetList, TargetSchema, WriteMode};
-use crate::outcomes::{PartialFailure, RowPlace};
+use crate::outcomes::{JobStatus, PartialFailure, RowPlace};
 use crate::plugin::{Account, Batch, Destination, Outcome, Report, RowOp};
 use crate::stream::{Field, FieldType, PiiClass};
 use crate::{ColumnsBuilder, testing};
 
 thread_local! {
+    static STATE: RefCell<&'static str> = const { RefCell::new("busy") };
     static DONE: Rc<RefCell<Vec<String>>> = Rc::default();
 }
 
@@ -40,7 +41,7 @@ impl Account for Crm {
 
 impl Upserts for Crm {
     const OBJECTS: &'static [&'static str] = &["people", "firms", "secrets"];
-    const ROWS_MAX: u32 = 10;
+    const ROWS_MAX: u32 = 3;
     const IDENTIFIERS: Identifiers = Identifiers::new(&["email"], "key").any_case(&["email"]);
     const REFUSED: PartialFailure = PartialFailure::at("/errors", RowPlace::Key("/mark")).code("crm", "/code");
     const TAKEN: PartialFailure = PartialFailure::at("/taken", RowPlace::Key("/mark")).success_without("/code").id("/id");
@@ -70,6 +71,27 @@ impl Upserts for Crm {
             }
         }
         Ok(json!({ "taken": taken, "errors": errors }))
+    }
+
+    fn jobs(&self) -> Option<Jobs> {
+        let status = JobStatus { pointer: "/is", running: &["busy"], complete: &["done"], lost: &["stopped"], prefix: "crm.job" };
+        Some(Jobs { from_rows: 8, rows_max: 25, status })
+    }
+
+    fn start_job(&self, object: &str, by: &str, rows: &[Upsert]) -> Result<String> {
+        note(format!("job {object} {by} {}", rows.len()));
+        Ok("j1".to_owned())
+    }
+
+    fn job(&self, id: &str) -> Result<Value> {
+        note(format!("ask {id}"));
+        Ok(json!({ "is": STATE.with(|state| *state.borrow()) }))
+    }
+
+    fn job_rows(&self, _: &str, _: &str) -> Result<Vec<JobRow>> {
+        let row = |key: &str, outcome| JobRow { key: key.to_owned(), outcome, field: None };
+        let bad = Error::invalid_data("it is bad").code("crm.bad");
+        Ok(vec![row("P1@x", Err(bad)), row("p0@x", Ok("id-p0".to_owned())), row("stranger", Ok("id".to_owned()))])
     }
 
     fn find(&self, _: &str, by: &str, values: &[&str]) -> Result<Vec<Value>> {
@@ -126,7 +148,7 @@ fn each_record_is_sent_once_and_every_row_has_its_outcome_and_the_list_its_membe
     testing::reset();
     let (mut writer, info) =
         Writer::open(true, target("people", WriteMode::Mirror, Some("VIP"), &["email", "city", "age"])).unwrap();
-    assert_eq!((info.max_rows, info.removes, info.forms.contains_key("email")), (Some(10), true, true));
+    assert_eq!((info.max_rows, info.removes, info.forms.contains_key("email")), (Some(25), true, true));
     assert_eq!(done(), ["create people.age"]);
 
     let rows = [[Some("ada@x"), Some("Lyon")], [None, None], [Some("bad@x"), None], [Some("ADA@x"), None], [Some("bad@x"), None]];
@@ -142,6 +164,46 @@ fn each_record_is_sent_once_and_every_row_has_its_outcome_and_the_list_its_membe
     let gone = batch(RowOp::Delete, &[[Some("ada@x"), None], [Some("nobody@x"), None]]);
     assert_eq!(report(writer.write(gone).unwrap()).accepted, 2);
     assert_eq!(done(), ["Remove 7 id-ada"]);
+}
+
+#[test]
+fn a_large_batch_is_a_job_and_rows_that_it_does_not_tell_are_sent_again() {
+    testing::reset();
+    testing::on_hmac(|_, data| Ok(data.iter().rev().copied().cycle().take(32).collect()));
+    let open = || Writer::open(true, target("people", WriteMode::Upsert, None, &["email", "city"])).unwrap().0;
+    let emails: Vec<String> = (0..8).map(|number| format!("p{number}@x")).chain(["P0@x".to_owned()]).collect();
+    let rows: Vec<[Option<&str>; 2]> = emails.iter().map(|email| [Some(email.as_str()), None]).chain([[None, None]]).collect();
+
+    let Outcome::Pending((token, _)) = open().write(batch(RowOp::Upsert, &rows)).unwrap() else { panic!("pending") };
+
+    assert_eq!(done(), ["job people email 8"]);
+    let mut later = open();
+    let waits: Vec<u32> = (0..12)
+        .map(|_| match later.poll(&token).unwrap() {
+            Outcome::Pending((_, wait_ms)) => wait_ms,
+            Outcome::Done(_) => 0,
+        })
+        .collect();
+    assert_eq!(waits, [1_000, 1_000, 1_000, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000, 30_000]);
+    STATE.with(|state| *state.borrow_mut() = "done");
+    let told = report(later.poll(&token).unwrap());
+    let failed: Vec<(u32, &str)> = told.failed.iter().map(|error| (error.row, error.code.as_str())).collect();
+    assert_eq!(failed, [(9, "row.no_key"), (1, "crm.bad")]);
+    assert!(told.retryable.len() == 6 && told.retryable.iter().all(|error| error.code == "job.untold"));
+    assert_eq!((told.accepted, told.remote_ids), (2, vec![(8, "id-p0".to_owned()), (0, "id-p0".to_owned())]));
+    done();
+}
+
+#[test]
+fn a_batch_below_a_job_goes_in_several_requests() {
+    testing::reset();
+    let emails: Vec<String> = (0..7).map(|number| format!("p{number}@x")).collect();
+    let rows: Vec<[Option<&str>; 2]> = emails.iter().map(|email| [Some(email.as_str()), None]).collect();
+    let mut writer = Writer::open(true, target("people", WriteMode::Upsert, None, &["email", "city"])).unwrap().0;
+
+    let told = report(writer.write(batch(RowOp::Upsert, &rows)).unwrap());
+
+    assert_eq!((told.accepted, told.remote_ids.len(), done().len()), (7, 7, 7));
 }
 
 #[test]

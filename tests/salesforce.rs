@@ -1,0 +1,465 @@
+//! Salesforce against its stand-in, which keeps what an org keeps: what is read is what is there, after every kind of trouble.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use libtest_mimic::{Failed, Trial};
+use serde_json::{Value, json};
+
+use crate::quickstart::report_of;
+use crate::support::{Ended, Project, holds, rule, same, shared};
+use crate::vendors::{Judge, judged};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let is_absent = shared().is_none();
+    let trials = vec![
+        rule(
+            "salesforce: pages and then changes are what the org holds, rows with line breaks and quotes whole",
+            pages_and_changes,
+        ),
+        rule(
+            "salesforce: a job, or the pages that replace a failed one, give what the org holds, also on a bad day and killed at any moment",
+            killed_on_a_bad_day,
+        ),
+        rule("salesforce: a used-up day or share of it ends the run as paused, and a session that ends is renewed", limits),
+        rule("salesforce: it keeps the contract both ways, and a name that no field has is a mistake", rules_and_names),
+        rule("salesforce: every row arrives or is told, by request or job, though the plugin sees tokens", blind_upserts),
+        rule("salesforce: a base of two sources is written back, opt-outs stay out, and an erased person is deleted", two_way),
+    ];
+    trials.into_iter().map(|trial| trial.with_ignored_flag(is_absent)).collect()
+}
+
+const FIELDS: [&str; 7] = ["FirstName", "LastName", "Email", "HasOptedOutOfEmail", "AccountId", "CreatedDate", "SystemModstamp"];
+
+/// A connection to the stand-in, with more of its configuration.
+fn connection(port: u16, name: &str, more: &str) -> String {
+    format!(
+        "version: 1
+connection: {name}
+plugin: salesforce
+config: {{ base_url: \"http://127.0.0.1:{port}\", objects: [Contact], {more} }}
+secrets: {{ client_id: {{ env: SALESFORCE_ID_OF_THE_TEST }}, client_secret: {{ env: SALESFORCE_SECRET_OF_THE_TEST }} }}
+egress: {{ private: [\"127.0.0.1:{port}\"], http: true }}
+"
+    )
+}
+
+/// Contacts into files, one for each run.
+fn contacts_out(port: u16, more: &str) -> Project {
+    let project = Project::new();
+    project.write("affluent.yaml", "version: 1\nproject: crm\n").write("connections/crm.yaml", &connection(port, "crm", more));
+    let map: Vec<String> = FIELDS.iter().map(|field| format!("{field}: {}", field.to_lowercase())).collect();
+    let map = map.join(", ");
+    project.write(
+        "pipelines/contacts_out.yaml",
+        &format!(
+            "version: 1
+pipeline: contacts_out
+source: {{ connection: crm, streams: {{ contact: {{ sync: incremental }} }} }}
+destination:
+  connection: {{ plugin: jsonl, files: {{ write: [out] }}, config: {{ path: \"out/{{run}}.jsonl\" }} }}
+  object: file
+  mode: append
+  map: {{ id: id, {map} }}
+  grants: [firstname, lastname, email]
+"
+        ),
+    );
+    project
+}
+
+fn command(project: &Project, arguments: &[&str]) -> std::process::Command {
+    let mut command = project.command(arguments);
+    command.current_dir(project.path()).env("SALESFORCE_ID_OF_THE_TEST", "cid").env("SALESFORCE_SECRET_OF_THE_TEST", "csecret");
+    command
+}
+
+fn run(project: &Project) -> Result<Value, Failed> {
+    let ended = Ended::of(command(project, &["run", "--output", "json", "--quiet"]).output()?).expect(0)?;
+    Ok(serde_json::from_str(&ended.stdout)?)
+}
+
+fn read_count(reports: &Value) -> Result<Option<u64>, Failed> {
+    Ok(report_of(reports, "contacts_out")?["streams"][0]["read"].as_u64())
+}
+
+/// The fields of a record; an instant in one form.
+fn fields_of(record: &Value) -> Vec<Value> {
+    let steady = |name: &&str| match record[*name]
+        .as_str()
+        .filter(|_| !name.ends_with("Name") && name.contains("Date") || name.contains("stamp"))
+    {
+        Some(text) => json!(text.get(..19)),
+        None => record[*name].clone(),
+    };
+    FIELDS.iter().map(steady).collect()
+}
+
+/// What was written of each contact last, by id.
+fn written(project: &Project) -> BTreeMap<String, Vec<Value>> {
+    let mut newest: BTreeMap<String, Value> = BTreeMap::new();
+    for line in project.lines_below("out") {
+        let record: Value = serde_json::from_str(&line).unwrap_or(Value::Null);
+        let changed =
+            |record: &Value| record["SystemModstamp"].as_str().unwrap_or_default().get(..19).unwrap_or_default().to_owned();
+        let known = newest.entry(record["id"].as_str().unwrap_or_default().to_owned()).or_insert_with(|| record.clone());
+        if changed(&record) > changed(known) {
+            *known = record;
+        }
+    }
+    newest.into_iter().map(|(id, record)| (id, fields_of(&record))).collect()
+}
+
+/// Contacts of the org that were not deleted.
+fn contacts(judge: &Judge) -> Result<Vec<Value>, Failed> {
+    let truth = judge.get("/__judge/truth?full=1")?;
+    let rows = truth["rows"].as_array().cloned().unwrap_or_default();
+    Ok(rows.into_iter().filter(|row| row["IsDeleted"] == false).collect())
+}
+
+fn is_the_truth(project: &Project, judge: &Judge) -> Result<(), Failed> {
+    let truth: BTreeMap<String, Vec<Value>> =
+        contacts(judge)?.iter().map(|record| (record["Id"].as_str().unwrap_or_default().to_owned(), fields_of(record))).collect();
+    let found = written(project);
+    same("contacts", found.len(), truth.len())?;
+    let differing: Vec<_> = truth.iter().filter(|(id, record)| found.get(*id) != Some(*record)).take(3).collect();
+    holds(
+        differing.is_empty(),
+        format!("these are not as they are there: {differing:?}, but {:?}", differing.first().map(|(id, _)| &found[*id])),
+    )
+}
+
+/// Nothing refused for its shape, no consent given.
+fn is_well_formed(judge: &Judge) -> Result<(), Failed> {
+    let mut summary = judge.get("/__judge/summary")?;
+    summary["unknownFields"] = json!(0);
+    judged(judge, &summary)
+}
+
+fn pages_and_changes() -> Result<(), Failed> {
+    let judge = Judge::start("salesforce", &[])?;
+    let project = contacts_out(judge.port, "bulk_read_from: 0");
+    same("read at first", read_count(&run(&project)?)?, Some(5_146))?;
+    is_the_truth(&project, &judge)?;
+    for place in [101, 900, 5_101] {
+        judge.request("POST", &format!("/__judge/touch?i={place}&lastName=Touched"))?;
+    }
+    same("read after three changes", read_count(&run(&project)?)?, Some(3))?;
+    is_the_truth(&project, &judge)?;
+    is_well_formed(&judge)
+}
+
+/// Stands between the program and the stand-in, which has no query jobs that work: plays them, and lets some answers come late.
+struct Relay {
+    port: u16,
+    jobs: Arc<Jobs>,
+}
+
+/// Query jobs over the contacts of the stand-in, on a bad day.
+struct Jobs {
+    judge: u16,
+    lines: Vec<String>,
+    requests: AtomicUsize,
+    started: AtomicUsize,
+    parts: AtomicUsize,
+    is_failing: AtomicBool,
+}
+
+const HEADER: &str = "Id,SystemModstamp,FirstName,LastName,Email,HasOptedOutOfEmail,AccountId,CreatedDate";
+
+impl Relay {
+    fn start(judge: &Judge) -> Result<Self, Failed> {
+        let cell = |value: &Value| match value {
+            Value::Null => String::new(),
+            Value::String(text) => format!("\"{}\"", text.replace('"', "\"\"")),
+            other => other.to_string(),
+        };
+        let line = |record: &Value| HEADER.split(',').map(|name| cell(&record[name])).collect::<Vec<_>>().join(",");
+        let lines = contacts(judge)?.iter().map(line).collect();
+        let zero = || AtomicUsize::new(0);
+        let (requests, started, parts) = (zero(), zero(), zero());
+        let jobs = Arc::new(Jobs { judge: judge.port, lines, requests, started, parts, is_failing: AtomicBool::new(false) });
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let (port, shared) = (listener.local_addr()?.port(), Arc::clone(&jobs));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let jobs = Arc::clone(&shared);
+                std::thread::spawn(move || jobs.answer(stream));
+            }
+        });
+        Ok(Self { port, jobs })
+    }
+}
+
+impl Jobs {
+    fn answer(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        let (mut request, mut piece) = (Vec::new(), [0u8; 4096]);
+        let (head, length) = loop {
+            let text = String::from_utf8_lossy(&request).into_owned();
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let lines = head.lines().filter_map(|line| line.split_once(':'));
+                let told =
+                    lines.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).map(|(_, value)| value.trim().parse());
+                if body.len() >= told.flatten().next().unwrap_or(0) {
+                    break (head.to_owned(), head.len());
+                }
+            }
+            let read = stream.read(&mut piece)?;
+            request.extend(&piece[..read]);
+            if read == 0 {
+                return Ok(());
+            }
+        };
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(if number % 5 == 4 { 300 } else { 0 }));
+        let asked = head.lines().next().unwrap_or_default().to_owned();
+        if asked.contains("/jobs/query") {
+            return match number % 6 {
+                1 => Ok(()),
+                3 => stream.write_all(b"HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"),
+                _ => stream.write_all(self.of_job(&asked).as_bytes()),
+            };
+        }
+        let kept = head.lines().filter(|line| !line.to_lowercase().starts_with("connection:"));
+        let head: String = kept.map(|line| format!("{line}\r\n")).collect();
+        let mut judge = TcpStream::connect(("127.0.0.1", self.judge))?;
+        judge.write_all(format!("{head}connection: close").as_bytes())?;
+        judge.write_all(&request[length..])?;
+        std::io::copy(&mut judge, &mut stream).map(drop)
+    }
+
+    fn of_job(&self, asked: &str) -> String {
+        let mut headers = String::new();
+        let body = if asked.starts_with("POST") {
+            self.started.fetch_add(1, Ordering::Relaxed);
+            json!({ "id": "750R", "state": "UploadComplete" }).to_string()
+        } else if !asked.contains("/results") {
+            let state = if self.is_failing.load(Ordering::Relaxed) { "Failed" } else { "JobComplete" };
+            json!({ "id": "750R", "state": state }).to_string()
+        } else {
+            self.parts.fetch_add(1, Ordering::Relaxed);
+            let from = asked.split("locator=").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()).unwrap_or(0);
+            let part = &self.lines[from..self.lines.len().min(from + 5_000)];
+            let next = from + part.len();
+            let locator = if next < self.lines.len() { next.to_string() } else { "null".to_owned() };
+            let _ = write!(headers, "sforce-locator: {locator}\r\nsforce-numberofrecords: {}\r\n", part.len());
+            format!("{HEADER}\n{}\n", part.join("\n"))
+        };
+        let length = body.len();
+        let date = "date: Thu, 01 Jan 2026 00:00:00 GMT";
+        format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{date}\r\n{headers}content-length: {length}\r\n\r\n{body}")
+    }
+}
+
+/// Answers of an org on a bad day.
+const STUMBLES: [&str; 3] = [
+    r#"{"match":"GET /services/data/v66.0/query","status":503,"times":2}"#,
+    r#"{"match":"GET /services/data/v66.0/query","drop":true,"times":2}"#,
+    r#"{"match":"GET /services/data/v66.0/query","status":200,"times":1,"body":"<html>maintenance</html>"}"#,
+];
+
+/// By a job first; then by pages, because a job failed.
+fn killed_on_a_bad_day() -> Result<(), Failed> {
+    let judge = Judge::start("salesforce", &["--contacts", "12000"])?;
+    let relay = Relay::start(&judge)?;
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64 ^ u64::from(std::process::id());
+    for is_failing in [false, true] {
+        relay.jobs.is_failing.store(is_failing, Ordering::Relaxed);
+        let project = contacts_out(relay.port, "bulk_read_from: 1000");
+        for stumble in STUMBLES {
+            judge.request_with("POST", "/__judge/fault", stumble)?;
+            let mut child = command(&project, &["run", "--quiet"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            std::thread::sleep(Duration::from_millis(300 + (seed >> 33) % 900));
+            child.kill()?;
+            child.wait()?;
+        }
+        run(&project)?;
+        is_the_truth(&project, &judge)?;
+        holds(relay.jobs.started.swap(0, Ordering::Relaxed) > 0, "no job was started")?;
+        same("its result was read", relay.jobs.parts.swap(0, Ordering::Relaxed) >= 3, !is_failing)?;
+    }
+    Ok(())
+}
+
+fn limits() -> Result<(), Failed> {
+    let poor = Judge::start("salesforce", &["--daily", "20", "--contacts", "24000"])?;
+    let project = contacts_out(poor.port, "bulk_read_from: 0");
+    let paused = |says: &str| -> Result<(), Failed> {
+        let ended = Ended::of(command(&project, &["run", "--output", "json", "--quiet"]).output()?);
+        let report = report_of(&serde_json::from_str(&ended.stdout)?, "contacts_out")?.clone();
+        same("outcome", report["outcome"].as_str(), Some("paused"))?;
+        holds(report["error"].as_str().unwrap_or_default().contains(says), format!("{report}"))
+    };
+    paused("api_share")?;
+    same("used", poor.get("/__judge/summary")?["used"].as_u64(), Some(10))?;
+    project.write("connections/crm.yaml", &connection(poor.port, "crm", "bulk_read_from: 0, api_share: 100"));
+    paused("requests")?;
+    drop(poor);
+    let brief = Judge::start("salesforce", &["--expire-after", "3", "--contacts", "24000"])?;
+    project.write("connections/crm.yaml", &connection(brief.port, "crm", "bulk_read_from: 0"));
+    run(&project)?;
+    is_the_truth(&project, &brief)?;
+    holds(brief.get("/__judge/summary")?["tokens"].as_u64() > Some(1), "no session ended")
+}
+
+fn rules_and_names() -> Result<(), Failed> {
+    let judge = Judge::start("salesforce", &["--contacts", "700", "--daily", "1000000"])?;
+    let project = contacts_out(judge.port, "bulk_read_from: 0");
+    let text = project.read("pipelines/contacts_out.yaml");
+    project.write("pipelines/contacts_out.yaml", &text.replace("FirstName: firstname", "FirstName: firstnam"));
+    let ended = Ended::of(command(&project, &["validate"]).output()?).expect(2)?.says("firstname")?;
+    holds(ended.stderr.contains("^^^^"), format!("nothing is underlined:\n{}", ended.stderr))?;
+
+    let port = judge.port;
+    let contract = format!(
+        "config: {{ base_url: \"http://127.0.0.1:{port}\", objects: [Contact], bulk_read_from: 0 }}
+secrets: {{ client_id: cid, client_secret: csecret }}
+streams: [contact]
+destination:
+  object: Contact
+  mode: upsert
+  match: [Cdp_Id__c]
+  fields: [{{ name: Cdp_Id__c, type: text }}, {{ name: Email, type: text, pii: email }}, {{ name: LastName, type: text, pii: name }}]
+  rows: [{{ Cdp_Id__c: c1, Email: ann.test@people.example, LastName: Ann }}, {{ Cdp_Id__c: c2, Email: bo.test@people.example, LastName: Bo }}]
+"
+    );
+    project.write("contract.yaml", &contract);
+    let file = project.path().join("contract.yaml").display().to_string();
+    let (ended, report) = project.json(&["plugin", "test", "salesforce", "--config", &file]);
+    let rules = report["rules"].as_array().cloned().unwrap_or_default();
+    let broken: Vec<&Value> = rules.iter().filter(|rule| rule["verdict"] == "failed").collect();
+    holds(ended.code == 0, format!("exit code {}: {broken:?}\n{}", ended.code, ended.stderr))?;
+    for wanted in [
+        "check.credential",
+        "check.secrecy",
+        "read.resume",
+        "read.throttled",
+        "read.server_error",
+        "read.truncated",
+        "write.outcomes",
+        "write.same_key",
+        "write.throttled",
+        "write.server_error",
+    ] {
+        let verdict = rules.iter().find(|rule| rule["rule"] == wanted).and_then(|rule| rule["verdict"].as_str());
+        same(wanted, verdict, Some("passed"))?;
+    }
+    Ok(())
+}
+
+/// Values that an escaping can go wrong with.
+const AWKWARD: [&str; 4] = ["O'Neil \"Bob\" \\ back", "Zoë\nsecond line", "</script>&amp; 名前", "100%40 +a=b&c;d"];
+
+fn by_key(judge: &Judge) -> Result<BTreeMap<String, Value>, Failed> {
+    let keyed = contacts(judge)?.into_iter().filter_map(|one| Some((one["Cdp_Id__c"].as_str()?.to_owned(), one)));
+    Ok(keyed.collect())
+}
+
+/// By requests first, then by a job.
+fn blind_upserts() -> Result<(), Failed> {
+    for (more, job) in [("bulk_write_from: 0", false), ("bulk_write_from: 100", true)] {
+        let judge = Judge::start("salesforce", &["--contacts", "3"])?;
+        upsert_blindly(&judge, more).map_err(|failed| format!("{more}: {}", failed.message().unwrap_or_default()))?;
+        let log = judge.get("/__judge/log")?;
+        let jobs = log.as_array().into_iter().flatten().filter(|entry| entry["key"].to_string().contains("/jobs/ingest"));
+        same("jobs", jobs.count() > 0, job)?;
+    }
+    Ok(())
+}
+
+fn upsert_blindly(judge: &Judge, more: &str) -> Result<(), Failed> {
+    let project = Project::new();
+    project
+        .write("affluent.yaml", "version: 1\nproject: blind\n")
+        .write("connections/crm.yaml", &connection(judge.port, "crm", more));
+    let email = |place: usize| if place == 70 { "nonsense".to_owned() } else { format!("Per.Son+{place}@people.example") };
+    let person = |place: usize| json!({ "id": format!("c{place}"), "email": email(place), "name": AWKWARD[place % AWKWARD.len()], "spent": 1.5 });
+    let mut people: Vec<Value> = (0..250).map(person).collect();
+    people.push(json!({ "id": "C5", "email": "again@people.example", "name": "Later", "spent": null }));
+    let lines: String = people.iter().map(|person| format!("{person}\n")).collect();
+    project.write("in/people.jsonl", &lines).write(
+        "pipelines/people.yaml",
+        "version: 1
+pipeline: people
+source:
+  connection: { plugin: jsonl, files: { read: [\"in/*.jsonl\"] }, config: { streams: { people: { files: \"in/*.jsonl\" } } } }
+  streams: { people: { sync: full_refresh, pii: { email: email, name: name } } }
+destination:
+  connection: crm
+  object: Contact
+  match: { Cdp_Id__c: id }
+  mode: upsert
+  map: { Email: email, LastName: name, Lifetime_Value__c: spent }
+  grants: [email, name]
+",
+    );
+    judge.request_with("POST", "/__judge/fault", r#"{"match":"composite|jobs","status":503,"times":2}"#)?;
+    judge.request_with("POST", "/__judge/fault", r#"{"match":"composite|jobs","drop":true,"times":1}"#)?;
+    let ended = Ended::of(command(&project, &["run", "--output", "json", "--quiet", "--record", "recording"]).output()?);
+    let reports: Value = serde_json::from_str(&ended.stdout).map_err(|_| ended.stderr.clone())?;
+
+    let known = by_key(judge)?;
+    let is_there = |place: usize| known.contains_key(&format!("c{place}")) || (place == 5 && known.contains_key("C5"));
+    same("contacts", (0..250).filter(|place| is_there(*place)).count(), 249)?;
+    for place in (0..250).filter(|place| !matches!(place, 5 | 70)) {
+        let contact = known.get(&format!("c{place}")).ok_or("a row did not arrive")?;
+        same("name", contact["LastName"].as_str(), Some(AWKWARD[place % AWKWARD.len()]))?;
+        same("spent", contact["Lifetime_Value__c"].as_f64(), Some(1.5))?;
+    }
+    holds(reports.to_string().contains("\"rejected\":1"), format!("one row is refused: {reports}"))?;
+    let seen: String = crate::support::files_below(&project.path().join("recording"))
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap_or_default())
+        .collect();
+    holds(!seen.is_empty(), ended.stderr)?;
+    let plan = Ended::of(command(&project, &["plan"]).output()?).expect(0)?;
+    holds(plan.stdout.contains("its plugin does not see them: email, name"), plan.stdout)?;
+    for value in ["people.example", "O'Neil", "second line", "Later"] {
+        holds(!seen.contains(value), format!("the plugin saw `{value}`"))?;
+    }
+    let letters = Ended::of(command(&project, &["dead-letters", "list", "--output", "json"]).output()?).expect(0)?;
+    holds(letters.stdout.contains("INVALID_EMAIL_ADDRESS"), letters.stdout)?;
+    let replayed = Ended::of(command(&project, &["run", "--output", "json", "--quiet", "--replay", "recording"]).output()?);
+    let replayed: Value = serde_json::from_str(&replayed.stdout).map_err(|_| replayed.stderr.clone())?;
+    same("streams without the org", &replayed[0]["streams"], &reports[0]["streams"])
+}
+
+fn two_way() -> Result<(), Failed> {
+    let judge = Judge::start("salesforce", &["--contacts", "300", "--bulk-ms", "50"])?;
+    let project = Project::copy_of("salesforce");
+    project.write("connections/salesforce.yaml", &connection(judge.port, "salesforce", ""));
+    let customers: String =
+        (0..60).map(|place| format!("c{place},New{place}@Example.com,Ann,Name{place},true,2026-06-01T00:00:00Z\n")).collect();
+    let orders: String = (0..60).map(|place| format!("o{place},c{place},1{place}.50,EUR,2026-05-01T00:00:00Z\n")).collect();
+    project.write(
+        "exports/customers.csv",
+        &format!("customer_id,email,first_name,last_name,accepts_marketing,updated_at\n{customers}"),
+    );
+    project.write("exports/orders.csv", &format!("order_id,customer_id,total,currency,ordered_at\n{orders}"));
+    for place in 50..100 {
+        judge.request("POST", &format!("/__judge/optout?email=new{place}@example.com"))?;
+    }
+    let reports = run(&project)?;
+    same("sent", report_of(&reports, "buyers_to_salesforce")?["activation"]["accepted"].as_u64(), Some(60))?;
+    let known = by_key(&judge)?;
+    same("contacts", known.len(), 60)?;
+    same("spent", known["c7"]["Lifetime_Value__c"].as_f64(), Some(17.5))?;
+    let again = run(&project)?;
+    same("sent again", report_of(&again, "buyers_to_salesforce")?["activation"]["accepted"].as_u64(), Some(0))?;
+
+    let erased = Ended::of(
+        command(&project, &["profile", "erase", "email:new7@example.com", "--yes", "--output", "json", "--quiet"]).output()?,
+    );
+    let erased: Value = serde_json::from_str(&erased.expect(0)?.stdout)?;
+    holds(matches!(erased[0]["receipts"][0]["state"].as_str(), Some("accepted" | "verified")), format!("{erased}"))?;
+    run(&project)?;
+    holds(!by_key(&judge)?.contains_key("c7"), "the erased person is still there")?;
+    is_well_formed(&judge)
+}
