@@ -12,10 +12,11 @@ fn expect_code(result: Result<Page, Failure>, behaviour: &str, codes: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_uses_up_its_instance_is_stopped_with_its_cause() {
-    let (host, _) = host();
+    // Memory is given slowly on a busy machine: the deadline is not what stops it.
+    let test_host = TestHost::new().with_plugins(plugins_built()).with_call_timeout(Duration::from_secs(60));
+    let host = Host::new(test_host.split().0).unwrap();
     for (behaviour, code, cause) in [
         ("panic", "E0510", "panicked at `src/acts.rs:"),
-        ("loop_forever", "E0512", "computed for longer"),
         ("allocate_forever", "E0511", "256 MiB"),
         ("recurse_forever", "E0514", "stack"),
         ("exit", "E0515", "ended itself"),
@@ -26,17 +27,19 @@ async fn what_uses_up_its_instance_is_stopped_with_its_cause() {
         expect_code(result, behaviour, &[code]);
         let failure = failure.unwrap();
         assert_eq!(failure.kind, FailureKind::Trap, "{behaviour}");
-        assert!(failure.error.message.contains(cause) || code == "E0512", "{behaviour}: {failure}");
+        assert!(failure.error.message.contains(cause), "{behaviour}: {failure}");
     }
     assert!(first_page(&host, hostile(json!({}))).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sleeping_guest_is_given_up_at_its_deadline() {
+async fn a_guest_that_does_not_return_is_given_up_at_its_deadline() {
     let test_host = TestHost::new().with_plugins(plugins_built()).with_real_clock().with_call_timeout(Duration::from_millis(500));
     let host = Host::new(test_host.split().0).unwrap();
 
-    expect_code(first_page(&host, behaving("sleep_long")).await, "sleep_long", &["E0512"]);
+    for behaviour in ["sleep_long", "loop_forever"] {
+        expect_code(first_page(&host, behaving(behaviour)).await, behaviour, &["E0512"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
