@@ -140,6 +140,7 @@ impl destination::Guest for Hostile {
             modes: vec![WriteMode::Append, WriteMode::Upsert, WriteMode::Mirror],
             lists: true,
             plaintext: Vec::new(),
+            max_rows: None,
         };
         json(behave(Call::Discover)?, &[target])
     }

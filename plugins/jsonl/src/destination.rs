@@ -45,6 +45,7 @@ impl Destination for JsonlDestination {
             modes: vec![WriteMode::Append, WriteMode::Upsert, WriteMode::Mirror],
             lists: false,
             plaintext: Vec::new(),
+            max_rows: None,
         }])
     }
 

@@ -196,7 +196,7 @@ impl<S: Upserts> Destination for UpsertDestination<S> {
         for object in service.objects() {
             match service.target(&object) {
                 Err(error) if error.kind == ErrorKind::Permission => {}
-                target => targets.push(target?),
+                target => targets.push(target?.max_rows(S::ROWS_MAX)),
             }
         }
         // One that is matched by nothing cannot be upserted.

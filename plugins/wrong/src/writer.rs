@@ -44,6 +44,7 @@ impl Destination for Writer {
             modes: vec![WriteMode::Upsert, WriteMode::Mirror, WriteMode::Erase, WriteMode::VerifyErasure],
             lists: false,
             plaintext: Vec::new(),
+            max_rows: None,
         }])
     }
 

@@ -85,7 +85,7 @@ impl Engine {
         let mut counts = ActivationReport::default();
         match activate::preview(self, pipeline, &mut counts).await {
             Ok(moves) => {
-                let rows = plan.batch_rows_max.map_or(BATCH_ROWS, u64::from).max(1);
+                let rows = self.batch_rows(plan).await;
                 let batches = counts.upserts.div_ceil(rows) + counts.removes.div_ceil(rows);
                 let sample = moves.into_iter().take(SAMPLE_ROWS).map(|(kind, key)| (kind, key.to_string())).collect();
                 preview.sends = Some(ActivationPreview { counts, batches, sample });
@@ -94,6 +94,17 @@ impl Engine {
             Err(error) => return Err(error),
         }
         Ok(preview)
+    }
+
+    /// Rows of a full batch, as far as can be known before the destination is opened: what the pipeline asks for, at most what the
+    /// destination takes.
+    async fn batch_rows(&self, plan: &DestinationPlan) -> u64 {
+        let asked = plan.batch_rows_max.map_or(BATCH_ROWS, u64::from);
+        let Ok(connection) = connection_of(self, &plan.connection) else { return asked.max(1) };
+        // What cannot be asked now is told when it is run; the plan itself is none the worse.
+        let targets = self.connectors.discover_targets(connection).await.unwrap_or_default();
+        let most = targets.iter().find(|target| target.name == plan.object).and_then(|target| target.max_rows);
+        most.map_or(asked, |most| asked.min(u64::from(most))).max(1)
     }
 
     async fn preview_personal(&self, plan: &DestinationPlan) -> Result<Vec<PersonalPreview>> {

@@ -221,6 +221,9 @@ pub struct TargetSchema {
     /// Personal fields that the plugin cannot write blind: the pipeline must let it see them in the clear.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plaintext: Vec<String>,
+    /// Rows of a batch at most, whatever their fields; [`DestinationInfo::max_rows`] may be lower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rows: Option<u32>,
 }
 
 /// What a destination says when it is opened.

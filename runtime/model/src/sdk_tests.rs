@@ -96,6 +96,7 @@ fn the_host_reads_targets_and_promises_as_written() {
         modes: vec![WriteMode::Upsert, WriteMode::Mirror],
         lists: true,
         plaintext: vec!["email".to_owned()],
+        max_rows: Some(100),
     };
     let info = DestinationInfo::new(Durable::Write, Idempotence::ByKey).max_rows(1_000).form("phone", ValueForm::E164);
     let (target, info) = (serde_json::to_value(target).unwrap(), serde_json::to_value(info).unwrap());

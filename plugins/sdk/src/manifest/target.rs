@@ -32,6 +32,9 @@ pub struct TargetSchema {
     /// Personal fields that cannot be written blind: `validate` tells the author of a pipeline to grant them in the clear.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plaintext: Vec<String>,
+    /// Rows of a batch at most, whatever their fields: what a plan counts batches by before anything is opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rows: Option<u32>,
 }
 
 impl TargetSchema {
@@ -47,6 +50,7 @@ impl TargetSchema {
             modes: modes.into_iter().collect(),
             lists: false,
             plaintext: Vec::new(),
+            max_rows: None,
         }
     }
 
@@ -75,6 +79,13 @@ impl TargetSchema {
     #[must_use]
     pub fn with_lists(mut self) -> Self {
         self.lists = true;
+        self
+    }
+
+    /// Rows of a batch at most: see [`DestinationInfo::max_rows`].
+    #[must_use]
+    pub fn max_rows(mut self, rows: u32) -> Self {
+        self.max_rows = Some(rows);
         self
     }
 

@@ -1,0 +1,55 @@
+//! The accounts at the vendors' stand-ins that the catalogue is measured with: cases as data.
+
+/// One account.
+pub(super) struct Account {
+    pub(super) plugin: &'static str,
+    /// Flags and variables of its stand-in.
+    pub(super) flags: &'static [&'static str],
+    pub(super) variables: &'static [(&'static str, &'static str)],
+    /// What follows the stand-in's address in `base_url`.
+    pub(super) path: &'static str,
+    /// More of the connection's `config`, as YAML in one line: `, shop: judge`.
+    pub(super) config: &'static str,
+    /// Secrets and their values.
+    pub(super) secrets: &'static [(&'static str, &'static str)],
+    /// The stream whose first read is counted.
+    pub(super) reads: Option<&'static str>,
+    pub(super) writes: Option<Writes>,
+}
+
+/// The write of 1,000 people that is counted.
+pub(super) struct Writes {
+    pub(super) object: &'static str,
+    pub(super) match_field: &'static str,
+    /// The field of a first name.
+    pub(super) name_field: &'static str,
+}
+
+const PLAIN: Account =
+    Account { plugin: "", flags: &[], variables: &[], path: "", config: "", secrets: &[], reads: None, writes: None };
+
+pub(super) const ACCOUNTS: &[Account] = &[
+    Account {
+        plugin: "hubspot",
+        flags: &["--contacts", "1000"],
+        secrets: &[("access_token", "pat-test")],
+        reads: Some("contacts"),
+        writes: Some(Writes { object: "contacts", match_field: "email", name_field: "firstname" }),
+        ..PLAIN
+    },
+    Account {
+        plugin: "klaviyo",
+        variables: &[("JUDGE_JOB_MS", "1")],
+        path: "/api",
+        secrets: &[("api_key", "pk_test")],
+        writes: Some(Writes { object: "profile", match_field: "email", name_field: "first_name" }),
+        ..PLAIN
+    },
+    Account {
+        plugin: "shopify",
+        config: ", shop: judge, api_version: \"2026-10\"",
+        secrets: &[("access_token", "shpat_test")],
+        reads: Some("customers"),
+        ..PLAIN
+    },
+];
