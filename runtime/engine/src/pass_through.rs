@@ -9,12 +9,12 @@ use affluent_ledger::{EpochCommit, Lease, NewDeadLetter, Stage};
 use affluent_model::batch::{DeliveryReport, OutgoingBatch, Page, Position, Rejected, RowError, RowOperation};
 use affluent_model::connector::{DestinationRequest, PageLimits, SourceRequest};
 use affluent_model::limits::{EPOCH_AGE_MS_MAX, EPOCH_ROWS_MAX, PAGE_BYTES_MAX, PAGE_ROWS_MAX};
-use affluent_model::manifest::Durable as DurableWhen;
+use affluent_model::manifest::{DestinationInfo, Durable as DurableWhen};
 use affluent_model::plan::{DestinationPlan, Expression, Pipeline};
 use affluent_model::report::StreamReport;
 use affluent_model::schema::{Field, SyncMode};
 use affluent_model::{Error, Result};
-use arrow::array::RecordBatch;
+use arrow::array::{Array as _, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
 use crate::attempts::{Attempts, Verdict};
@@ -54,6 +54,7 @@ struct Passage<'a> {
     transforms: Transforms,
     mapping: Option<RowProgram>,
     sender: Option<Sender<'a>>,
+    limits: BatchLimits,
     sealer: RunSealer<'a>,
     breaker: Breaker,
     report: StreamReport,
@@ -115,6 +116,7 @@ impl<'a> Passage<'a> {
             gate,
             transforms,
             mapping,
+            limits: BatchLimits::of(sender.info(), plan.batch_rows_max),
             sender: Some(sender),
             sealer: RunSealer::new(engine, lease),
             breaker: Breaker::new(pipeline.errors),
@@ -234,10 +236,11 @@ impl<'a> Passage<'a> {
         Ok(())
     }
 
-    /// Sends the rows, halving a batch that is refused as a whole; returns how many rows were refused for good.
+    /// Sends the rows in batches that the destination takes, halving one that is refused as a whole; returns how many rows were
+    /// refused for good.
     async fn send(&mut self, records: RecordBatch, operation: RowOperation, sent: &mut Sent) -> Result<u64> {
         let mut refused = 0;
-        let mut waiting = vec![records];
+        let mut waiting = self.limits.split(&records);
         while let Some(records) = waiting.pop() {
             let rows = records.num_rows();
             if rows == 0 {
@@ -325,6 +328,32 @@ impl<'a> Passage<'a> {
     }
 }
 
+/// What a destination takes at once.
+struct BatchLimits {
+    rows_max: usize,
+    bytes_max: usize,
+}
+
+impl BatchLimits {
+    /// The lower of what the destination says and the pipeline asks for.
+    fn of(info: &DestinationInfo, asked_rows_max: Option<u32>) -> Self {
+        let most = |limit: Option<u64>| limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX).max(1);
+        let rows_max = most(info.max_rows.map(u64::from)).min(most(asked_rows_max.map(u64::from)));
+        Self { rows_max, bytes_max: most(info.max_bytes) }
+    }
+
+    /// Batches to be sent from the last to the first. Bytes are reckoned by the mean row: a batch that is too large all the same is
+    /// halved where the destination refuses it.
+    fn split(&self, records: &RecordBatch) -> Vec<RecordBatch> {
+        let rows = records.num_rows();
+        let sizes = records.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0));
+        let row_bytes = sizes.sum::<usize>().div_ceil(rows.max(1)).max(1);
+        let rows_max = self.rows_max.min(self.bytes_max / row_bytes).max(1);
+        let starts = (0..rows).step_by(rows_max);
+        starts.rev().map(|start| records.slice(start, rows_max.min(rows - start))).collect()
+    }
+}
+
 impl Sent {
     fn is_full(&self, report: &StreamReport) -> bool {
         let rows = usize::try_from(report.read - self.before.read).unwrap_or(usize::MAX);
@@ -377,4 +406,56 @@ fn mapping_of(engine: &Engine, plan: &DestinationPlan, schema: &SchemaRef) -> Re
     let program = engine.expressions.compile(Arc::clone(schema), steps)?;
     let schema = program.output_schema();
     Ok((Some(program), schema))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use affluent_model::manifest::Idempotence;
+    use arrow::array::{ArrayRef, Int64Array};
+
+    use super::*;
+
+    #[test]
+    fn batches_are_as_large_as_the_destination_takes() {
+        // Rows of eight bytes: most rows, most bytes, batches.
+        let cases: [(usize, usize, &[usize]); 5] = [
+            (usize::MAX, usize::MAX, &[10]),
+            (4, usize::MAX, &[4, 4, 2]),
+            (usize::MAX, 24, &[3, 3, 3, 1]),
+            (2, 24, &[2, 2, 2, 2, 2]),
+            (usize::MAX, 1, &[1; 10]),
+        ];
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..10));
+        let records = RecordBatch::try_from_iter([("number", numbers)]).unwrap();
+        for (rows_max, bytes_max, expected) in cases {
+            let mut batches = BatchLimits { rows_max, bytes_max }.split(&records);
+            batches.reverse();
+
+            assert_eq!(
+                batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(),
+                expected,
+                "{rows_max} rows, {bytes_max} bytes"
+            );
+            assert_eq!(arrow::compute::concat_batches(&records.schema(), &batches).unwrap(), records);
+        }
+    }
+
+    #[test]
+    fn the_lower_limit_of_destination_and_pipeline_holds() {
+        let info = |max_rows| DestinationInfo {
+            durable: DurableWhen::Write,
+            idempotent: Idempotence::ByKey,
+            max_rows,
+            max_bytes: None,
+            forms: BTreeMap::new(),
+            removes: false,
+        };
+        for (of_destination, of_pipeline, expected) in
+            [(Some(100), None, 100), (Some(100), Some(20), 20), (Some(100), Some(500), 100), (None, Some(20), 20)]
+        {
+            assert_eq!(BatchLimits::of(&info(of_destination), of_pipeline).rows_max, expected);
+        }
+    }
 }
