@@ -12,6 +12,8 @@ pub(super) struct Account {
     pub(super) config: &'static str,
     /// Secrets and their values.
     pub(super) secrets: &'static [(&'static str, &'static str)],
+    /// What the stand-in answers to requests, `METHOD /path` → body, instead of the example in the description.
+    pub(super) answers: &'static [(&'static str, &'static str)],
     /// The stream whose first read is counted.
     pub(super) reads: Option<&'static str>,
     pub(super) writes: Option<Writes>,
@@ -25,10 +27,26 @@ pub(super) struct Writes {
     pub(super) name_field: &'static str,
 }
 
-const PLAIN: Account =
-    Account { plugin: "", flags: &[], variables: &[], path: "", config: "", secrets: &[], reads: None, writes: None };
+const PLAIN: Account = Account {
+    plugin: "",
+    flags: &[],
+    variables: &[],
+    path: "",
+    config: "",
+    secrets: &[],
+    answers: &[],
+    reads: None,
+    writes: None,
+};
 
 pub(super) const ACCOUNTS: &[Account] = &[
+    Account {
+        plugin: "braze",
+        config: ", instance: fra-01.braze.eu",
+        secrets: &[("api_key", "key-test")],
+        writes: Some(Writes { object: "user", match_field: "external_id", name_field: "first_name" }),
+        ..PLAIN
+    },
     Account {
         plugin: "hubspot",
         flags: &["--contacts", "1000"],
@@ -43,6 +61,16 @@ pub(super) const ACCOUNTS: &[Account] = &[
         path: "/api",
         secrets: &[("api_key", "pk_test")],
         writes: Some(Writes { object: "profile", match_field: "email", name_field: "first_name" }),
+        ..PLAIN
+    },
+    Account {
+        plugin: "sendgrid",
+        secrets: &[("api_key", "SG.test")],
+        answers: &[(
+            "GET /v3/marketing/contacts/imports/",
+            r#"{"id":"job","status":"completed","job_type":"upsert","results":{"errored_count":0}}"#,
+        )],
+        writes: Some(Writes { object: "contacts", match_field: "email", name_field: "first_name" }),
         ..PLAIN
     },
     Account {

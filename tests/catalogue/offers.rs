@@ -49,6 +49,10 @@ pub(super) fn kept(plugin: &str) -> Option<Offers> {
 /// Compares what an account offers and costs with what is kept, or keeps it.
 pub(super) fn measure(account: &Account, is_written: bool) -> Result<(), Failed> {
     let judge = Judge::start_with(account.plugin, account.flags, account.variables)?;
+    for (request, body) in account.answers {
+        let answer = json!({ "match": request, "status": 200, "times": 1_000_000, "body": serde_json::from_str::<Value>(body)? });
+        judge.request_with("POST", "/__judge/fault", &answer.to_string())?;
+    }
     let project = project(account, &judge);
     let offered = offered(account, &project)?;
     let limits = limits(account, &project)?;
