@@ -23,6 +23,8 @@ pub(super) struct Account {
 pub(super) struct Writes {
     pub(super) object: &'static str,
     pub(super) match_field: &'static str,
+    /// The field of an address, where rows are matched by another.
+    pub(super) email_field: Option<&'static str>,
     /// The field of a first name.
     pub(super) name_field: &'static str,
 }
@@ -44,7 +46,7 @@ pub(super) const ACCOUNTS: &[Account] = &[
         plugin: "braze",
         config: ", instance: fra-01.braze.eu",
         secrets: &[("api_key", "key-test")],
-        writes: Some(Writes { object: "user", match_field: "external_id", name_field: "first_name" }),
+        writes: Some(Writes { object: "user", match_field: "external_id", email_field: Some("email"), name_field: "first_name" }),
         ..PLAIN
     },
     Account {
@@ -52,7 +54,7 @@ pub(super) const ACCOUNTS: &[Account] = &[
         flags: &["--contacts", "1000"],
         secrets: &[("access_token", "pat-test")],
         reads: Some("contacts"),
-        writes: Some(Writes { object: "contacts", match_field: "email", name_field: "firstname" }),
+        writes: Some(Writes { object: "contacts", match_field: "email", email_field: None, name_field: "firstname" }),
         ..PLAIN
     },
     Account {
@@ -60,7 +62,16 @@ pub(super) const ACCOUNTS: &[Account] = &[
         variables: &[("JUDGE_JOB_MS", "1")],
         path: "/api",
         secrets: &[("api_key", "pk_test")],
-        writes: Some(Writes { object: "profile", match_field: "email", name_field: "first_name" }),
+        writes: Some(Writes { object: "profile", match_field: "email", email_field: None, name_field: "first_name" }),
+        ..PLAIN
+    },
+    Account {
+        plugin: "salesforce",
+        flags: &["--contacts", "1100"],
+        config: ", objects: [Contact]",
+        secrets: &[("client_id", "cid"), ("client_secret", "csecret")],
+        reads: Some("contact"),
+        writes: Some(Writes { object: "Contact", match_field: "Cdp_Id__c", email_field: Some("Email"), name_field: "LastName" }),
         ..PLAIN
     },
     Account {
@@ -70,7 +81,7 @@ pub(super) const ACCOUNTS: &[Account] = &[
             "GET /v3/marketing/contacts/imports/",
             r#"{"id":"job","status":"completed","job_type":"upsert","results":{"errored_count":0}}"#,
         )],
-        writes: Some(Writes { object: "contacts", match_field: "email", name_field: "first_name" }),
+        writes: Some(Writes { object: "contacts", match_field: "email", email_field: None, name_field: "first_name" }),
         ..PLAIN
     },
     Account {

@@ -121,9 +121,9 @@ destination:
 }
 
 fn writing(writes: &Writes) -> String {
-    let Writes { object, match_field, name_field } = writes;
-    let key = if *match_field == "email" { "email" } else { "id" };
-    let email = if key == "email" { "" } else { ", email: email" };
+    let Writes { object, match_field, email_field, name_field } = writes;
+    let key = if email_field.is_some() { "id" } else { "email" };
+    let email = email_field.map_or(String::new(), |field| format!(", {field}: email"));
     format!(
         "version: 1
 pipeline: write
