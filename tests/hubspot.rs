@@ -8,14 +8,14 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 
 use crate::quickstart::report_of;
-use crate::support::{Ended, Project, holds, rule, same, shared};
+use crate::support::{Ended, Project, Relay, Step, holds, rule, same, shared};
 use crate::vendors::{Judge, judged};
 
 pub(crate) fn trials() -> Vec<Trial> {
     let is_absent = shared().is_none();
     let trials = vec![
         rule("hubspot: a full read and the changes after it are what the account holds", read_and_changes),
-        rule("hubspot: read to its end on a bad day, and killed at any moment", read_through_trouble),
+        rule("hubspot: read to its end on a bad day, with late answers, and killed at any moment", read_through_trouble),
         rule("hubspot: the limit of a day ends the run as paused, and the next one goes on there", daily_limit),
         rule("hubspot: what the search shows late is not lost", late_search),
         rule("hubspot: a name that no property has is a mistake of the pipeline", wrong_name),
@@ -157,7 +157,11 @@ const STUMBLES: [&str; 4] = [
 
 fn read_through_trouble() -> Result<(), Failed> {
     let judge = Judge::start("hubspot", &["--contacts", "1200"])?;
+    let late = |number: usize, _: &str| Step::Forward(Duration::from_millis(if number % 5 == 4 { 700 } else { 0 }));
+    let relay = Relay::start(judge.port, late)?;
     let project = contacts_out(&judge);
+    let text = connection(&judge).replace(&judge.port.to_string(), &relay.port.to_string());
+    project.write("connections/crm.yaml", &text);
     let mut seed = 0x2545_f491_4f6c_dd1d_u64 ^ u64::from(std::process::id());
     for stumble in STUMBLES {
         judge.request_with("POST", "/__judge/fault", stumble)?;

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,7 +11,7 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 
 use crate::quickstart::report_of;
-use crate::support::{Ended, Project, holds, rule, same, shared};
+use crate::support::{Ended, Project, Relay, Step, holds, rule, same, shared};
 use crate::vendors::{Judge, judged};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -27,7 +25,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             "salesforce: a job, or the pages that replace a failed one, give what the org holds, also on a bad day and killed at any moment",
             killed_on_a_bad_day,
         ),
-        rule("salesforce: a used-up day or share of it ends the run as paused, and a session that ends is renewed", limits),
+        rule(
+            "salesforce: a used-up day or share of it ends the run as paused, and a session that ends is renewed, a person's too",
+            limits,
+        ),
         rule("salesforce: it keeps the contract both ways, and a name that no field has is a mistake", rules_and_names),
         rule("salesforce: every row arrives or is told, by request or job, though the plugin sees tokens", blind_upserts),
         rule("salesforce: a base of two sources is written back, opt-outs stay out, and an erased person is deleted", two_way),
@@ -155,17 +156,9 @@ fn pages_and_changes() -> Result<(), Failed> {
     is_well_formed(&judge)
 }
 
-/// Stands between the program and the stand-in, which has no query jobs that work: plays them, and lets some answers come late.
-struct Relay {
-    port: u16,
-    jobs: Arc<Jobs>,
-}
-
-/// Query jobs over the contacts of the stand-in, on a bad day.
+/// Query jobs over the contacts of the stand-in, whose own do not start.
 struct Jobs {
-    judge: u16,
     lines: Vec<String>,
-    requests: AtomicUsize,
     started: AtomicUsize,
     parts: AtomicUsize,
     is_failing: AtomicBool,
@@ -173,68 +166,30 @@ struct Jobs {
 
 const HEADER: &str = "Id,SystemModstamp,FirstName,LastName,Email,HasOptedOutOfEmail,AccountId,CreatedDate";
 
-impl Relay {
-    fn start(judge: &Judge) -> Result<Self, Failed> {
+impl Jobs {
+    fn of(judge: &Judge) -> Result<Arc<Self>, Failed> {
         let cell = |value: &Value| match value {
             Value::Null => String::new(),
             Value::String(text) => format!("\"{}\"", text.replace('"', "\"\"")),
             other => other.to_string(),
         };
         let line = |record: &Value| HEADER.split(',').map(|name| cell(&record[name])).collect::<Vec<_>>().join(",");
-        let lines = contacts(judge)?.iter().map(line).collect();
-        let zero = || AtomicUsize::new(0);
-        let (requests, started, parts) = (zero(), zero(), zero());
-        let jobs = Arc::new(Jobs { judge: judge.port, lines, requests, started, parts, is_failing: AtomicBool::new(false) });
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let (port, shared) = (listener.local_addr()?.port(), Arc::clone(&jobs));
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let jobs = Arc::clone(&shared);
-                std::thread::spawn(move || jobs.answer(stream));
-            }
-        });
-        Ok(Self { port, jobs })
+        let (lines, zero) = (contacts(judge)?.iter().map(line).collect(), || AtomicUsize::new(0));
+        Ok(Arc::new(Self { lines, started: zero(), parts: zero(), is_failing: AtomicBool::new(false) }))
     }
-}
 
-impl Jobs {
-    fn answer(&self, mut stream: TcpStream) -> std::io::Result<()> {
-        let (mut request, mut piece) = (Vec::new(), [0u8; 4096]);
-        let (head, length) = loop {
-            let text = String::from_utf8_lossy(&request).into_owned();
-            if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                let lines = head.lines().filter_map(|line| line.split_once(':'));
-                let told =
-                    lines.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).map(|(_, value)| value.trim().parse());
-                if body.len() >= told.flatten().next().unwrap_or(0) {
-                    break (head.to_owned(), head.len());
-                }
-            }
-            let read = stream.read(&mut piece)?;
-            request.extend(&piece[..read]);
-            if read == 0 {
-                return Ok(());
-            }
-        };
-        let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        std::thread::sleep(Duration::from_millis(if number % 5 == 4 { 300 } else { 0 }));
-        let asked = head.lines().next().unwrap_or_default().to_owned();
-        if asked.contains("/jobs/query") {
-            return match number % 6 {
-                1 => Ok(()),
-                3 => stream.write_all(b"HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"),
-                _ => stream.write_all(self.of_job(&asked).as_bytes()),
-            };
+    /// On a bad day: late, without an answer, busy.
+    fn step(&self, number: usize, asked: &str) -> Step {
+        let busy = "HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        match (asked.contains("/jobs/query"), number % 6) {
+            (false, at) => Step::Forward(Duration::from_millis(if at == 5 { 300 } else { 0 })),
+            (true, 1) => Step::Drop,
+            (true, 3) => Step::Answer(busy.to_owned()),
+            (true, _) => Step::Answer(self.answer(asked)),
         }
-        let kept = head.lines().filter(|line| !line.to_lowercase().starts_with("connection:"));
-        let head: String = kept.map(|line| format!("{line}\r\n")).collect();
-        let mut judge = TcpStream::connect(("127.0.0.1", self.judge))?;
-        judge.write_all(format!("{head}connection: close").as_bytes())?;
-        judge.write_all(&request[length..])?;
-        std::io::copy(&mut judge, &mut stream).map(drop)
     }
 
-    fn of_job(&self, asked: &str) -> String {
+    fn answer(&self, asked: &str) -> String {
         let mut headers = String::new();
         let body = if asked.starts_with("POST") {
             self.started.fetch_add(1, Ordering::Relaxed);
@@ -266,11 +221,13 @@ const STUMBLES: [&str; 3] = [
 
 /// By a job first; then by pages, because a job failed.
 fn killed_on_a_bad_day() -> Result<(), Failed> {
-    let judge = Judge::start("salesforce", &["--contacts", "12000"])?;
-    let relay = Relay::start(&judge)?;
+    let judge = Judge::start("salesforce", &["--contacts", "10300"])?;
+    let jobs = Jobs::of(&judge)?;
+    let played = Arc::clone(&jobs);
+    let relay = Relay::start(judge.port, move |number, asked| played.step(number, asked))?;
     let mut seed = 0x2545_f491_4f6c_dd1d_u64 ^ u64::from(std::process::id());
     for is_failing in [false, true] {
-        relay.jobs.is_failing.store(is_failing, Ordering::Relaxed);
+        jobs.is_failing.store(is_failing, Ordering::Relaxed);
         let project = contacts_out(relay.port, "bulk_read_from: 1000");
         for stumble in STUMBLES {
             judge.request_with("POST", "/__judge/fault", stumble)?;
@@ -282,14 +239,14 @@ fn killed_on_a_bad_day() -> Result<(), Failed> {
         }
         run(&project)?;
         is_the_truth(&project, &judge)?;
-        holds(relay.jobs.started.swap(0, Ordering::Relaxed) > 0, "no job was started")?;
-        same("its result was read", relay.jobs.parts.swap(0, Ordering::Relaxed) >= 3, !is_failing)?;
+        holds(jobs.started.swap(0, Ordering::Relaxed) > 0, "no job was started")?;
+        same("its result was read", jobs.parts.swap(0, Ordering::Relaxed) >= 3, !is_failing)?;
     }
     Ok(())
 }
 
 fn limits() -> Result<(), Failed> {
-    let poor = Judge::start("salesforce", &["--daily", "20", "--contacts", "24000"])?;
+    let poor = Judge::start("salesforce", &["--daily", "20", "--contacts", "2600", "--batch", "200"])?;
     let project = contacts_out(poor.port, "bulk_read_from: 0");
     let paused = |says: &str| -> Result<(), Failed> {
         let ended = Ended::of(command(&project, &["run", "--output", "json", "--quiet"]).output()?);
@@ -302,8 +259,10 @@ fn limits() -> Result<(), Failed> {
     project.write("connections/crm.yaml", &connection(poor.port, "crm", "bulk_read_from: 0, api_share: 100"));
     paused("requests")?;
     drop(poor);
-    let brief = Judge::start("salesforce", &["--expire-after", "3", "--contacts", "24000"])?;
-    project.write("connections/crm.yaml", &connection(brief.port, "crm", "bulk_read_from: 0"));
+    let brief = Judge::start("salesforce", &["--expire-after", "3", "--contacts", "2600", "--batch", "200"])?;
+    let person = connection(brief.port, "crm", "bulk_read_from: 0, refresh: true");
+    let granted = "{ refresh_token: { env: SALESFORCE_SECRET_OF_THE_TEST }, client_id";
+    project.write("connections/crm.yaml", &person.replace("{ client_id", granted));
     run(&project)?;
     is_the_truth(&project, &brief)?;
     holds(brief.get("/__judge/summary")?["tokens"].as_u64() > Some(1), "no session ended")

@@ -1,6 +1,7 @@
 //! Projects in temporary folders, and the binary run on them.
 
 mod killed;
+mod relay;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) use killed::{RESUME, killed, killed_while_erasing};
+pub(crate) use relay::{Relay, Step};
 
 /// A test by the sentence it shows.
 pub(crate) fn rule(name: &str, check: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {

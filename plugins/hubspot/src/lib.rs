@@ -44,8 +44,8 @@ pub struct Config {
 #[derive(Debug)]
 pub struct HubSpot;
 
-const SCOPES: &str = "crm.objects.contacts.read crm.objects.companies.read crm.objects.deals.read \
-    crm.objects.contacts.write crm.objects.companies.write crm.lists.read crm.lists.write crm.schemas.contacts.write";
+const SCOPES: &str = "crm.objects.contacts.read crm.objects.companies.read crm.objects.deals.read crm.objects.contacts.write \
+    crm.objects.companies.write crm.lists.read crm.lists.write crm.schemas.contacts.write crm.schemas.companies.write";
 
 impl Plugin for HubSpot {
     type Config = Config;

@@ -1,0 +1,80 @@
+//! What stands between the program and a stand-in: answers that come late, break off or are played, and all others as they are.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use libtest_mimic::Failed;
+
+/// What becomes of a request.
+pub(crate) enum Step {
+    /// It goes to the stand-in, so much later.
+    Forward(Duration),
+    /// The connection ends without an answer.
+    Drop,
+    /// This answer, whole.
+    Answer(String),
+}
+
+/// Listens as long as the tests run.
+pub(crate) struct Relay {
+    pub(crate) port: u16,
+}
+
+impl Relay {
+    /// In front of a port; `step` gets the number of the request and its first line.
+    pub(crate) fn start(behind: u16, step: impl Fn(usize, &str) -> Step + Send + Sync + 'static) -> Result<Self, Failed> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let port = listener.local_addr()?.port();
+        let (step, requests) = (Arc::new(step), Arc::new(AtomicUsize::new(0)));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (step, requests) = (Arc::clone(&step), Arc::clone(&requests));
+                std::thread::spawn(move || relay(stream, behind, |asked| step(requests.fetch_add(1, Ordering::Relaxed), asked)));
+            }
+        });
+        Ok(Self { port })
+    }
+}
+
+/// One request of a connection.
+fn relay(mut stream: TcpStream, behind: u16, step: impl Fn(&str) -> Step) -> std::io::Result<()> {
+    let (head, rest) = read(&mut stream)?;
+    match step(head.lines().next().unwrap_or_default()) {
+        Step::Drop => Ok(()),
+        Step::Answer(answer) => stream.write_all(answer.as_bytes()),
+        Step::Forward(later) => {
+            std::thread::sleep(later);
+            let kept = head.lines().filter(|line| !line.to_lowercase().starts_with("connection:"));
+            let head: String = kept.map(|line| format!("{line}\r\n")).collect();
+            let mut service = TcpStream::connect(("127.0.0.1", behind))?;
+            service.write_all(format!("{head}connection: close").as_bytes())?;
+            service.write_all(&rest)?;
+            std::io::copy(&mut service, &mut stream).map(drop)
+        }
+    }
+}
+
+/// The head of a request, and what follows from the empty line on.
+fn read(stream: &mut TcpStream) -> std::io::Result<(String, Vec<u8>)> {
+    let (mut request, mut piece) = (Vec::new(), [0u8; 4096]);
+    loop {
+        let text = String::from_utf8_lossy(&request).into_owned();
+        if let Some((head, _)) = text.split_once("\r\n\r\n") {
+            let headers = head.lines().filter_map(|line| line.split_once(':'));
+            let length =
+                headers.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).map(|(_, value)| value.trim().parse());
+            let rest = request.get(head.len()..).unwrap_or_default();
+            if rest.len() >= length.flatten().next().unwrap_or(0) + 4 {
+                return Ok((head.to_owned(), rest.to_vec()));
+            }
+        }
+        let count = stream.read(&mut piece)?;
+        if count == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        request.extend(piece.get(..count).unwrap_or_default());
+    }
+}
