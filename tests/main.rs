@@ -23,6 +23,7 @@ mod erasure_calls;
 mod erasure_files;
 mod hubspot;
 mod identifiers;
+mod intercom;
 mod keys;
 mod merges;
 mod pipeline_tests;
@@ -78,6 +79,7 @@ fn main() {
     trials.extend(sendgrid::trials());
     trials.extend(braze::trials());
     trials.extend(salesforce::trials());
+    trials.extend(intercom::trials());
     trials.extend(contract::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

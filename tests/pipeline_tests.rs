@@ -24,6 +24,7 @@ fn examples_pass() -> Result<(), Failed> {
         ("salesforce", 2),
         ("sendgrid", 2),
         ("braze", 2),
+        ("intercom", 2),
     ] {
         let project = Project::copy_of(example);
         let (ended, tested) = project.json(&["test", "--var", "shop=demo"]);

@@ -179,19 +179,27 @@ impl Service {
         self.send_as_it_is(request)
     }
 
-    fn send_as_it_is(&self, request: Request) -> Result<Response> {
+    /// The answer whatever its status, to a request with the credential and the headers of the service.
+    ///
+    /// # Errors
+    /// As [`Request::send`]; the share's where one is kept and used up.
+    pub fn answer(&self, request: Request) -> Result<Response> {
         if let (true, Some((of, _))) = (self.is_spent.get(), self.share) {
             let error = Error::new(ErrorKind::RateLimited, of.code, of.message);
             return Err(Error { retry_after_ms: Some(of.wait_ms), ..error });
         }
         let headers = self.headers.iter();
-        let request = headers.fold(request.auth(self.auth), |request, (name, value)| request.header(name, value));
-        let answer = request.send()?;
+        let answer = headers.fold(request.auth(self.auth), |request, (name, value)| request.header(name, value)).send()?;
         if let Some((of, percent)) = self.share
             && let Some((used, all)) = answer.header(of.header).and_then(|told| of.read(told))
         {
             self.is_spent.set(used.saturating_mul(100) >= all.saturating_mul(u64::from(percent)));
         }
+        Ok(answer)
+    }
+
+    fn send_as_it_is(&self, request: Request) -> Result<Response> {
+        let answer = self.answer(request)?;
         match self.reasons {
             Some(reasons) => answer.error_telling(self.meanings, reasons),
             None => answer.error_by(self.meanings),

@@ -1,0 +1,51 @@
+//! The reading: all contacts, page by page. Intercom searches for changes only by whole days of the workspace's zone, and never shows
+//! who was merged away, so that every read is a full one.
+
+use affluent_sdk::http::{self, Request, Response};
+use affluent_sdk::paging::Paging;
+use affluent_sdk::rest::{List, Rest};
+use affluent_sdk::rows::{self, Timestamp};
+use affluent_sdk::{PiiClass, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Config, Intercom, MEANINGS};
+
+/// A user or lead.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct Contact {
+    id: String,
+    role: Option<String>,
+    external_id: Option<String>,
+    #[schemars(extend("pii" = PiiClass::Email))]
+    email: Option<String>,
+    #[schemars(extend("pii" = PiiClass::Phone))]
+    phone: Option<String>,
+    #[schemars(extend("pii" = PiiClass::Name))]
+    name: Option<String>,
+    unsubscribed_from_emails: Option<bool>,
+    has_hard_bounced: Option<bool>,
+    marked_email_as_spam: Option<bool>,
+    #[serde(deserialize_with = "rows::seconds")]
+    updated_at: Timestamp,
+}
+
+impl Rest for Intercom {
+    fn base_url(config: &Config) -> String {
+        crate::base_url(config)
+    }
+
+    fn lists(_: &Config) -> Result<Vec<List>> {
+        let contacts = List::of::<Contact>("contacts", "/contacts")?.primary_key(["id"]).records_at("/data");
+        let paging = Paging::Cursor { pointer: "/pages/next/starting_after", parameter: "starting_after" };
+        Ok(vec![contacts.paging(paging).size("per_page", 150)])
+    }
+
+    fn request(config: &Config, url: &str) -> Request {
+        http::get(url).auth("token").header("intercom-version", crate::version(config))
+    }
+
+    fn accept(answer: Response) -> Result<Response> {
+        answer.error_by(MEANINGS)
+    }
+}
