@@ -8,6 +8,7 @@
     reason = "these are tests outside of `#[test]`: what is not there fails the test, as it should"
 )]
 
+mod activecampaign;
 mod assess;
 mod bad_input;
 mod braze;
@@ -80,6 +81,7 @@ fn main() {
     trials.extend(braze::trials());
     trials.extend(salesforce::trials());
     trials.extend(intercom::trials());
+    trials.extend(activecampaign::trials());
     trials.extend(contract::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

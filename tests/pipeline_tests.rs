@@ -23,6 +23,7 @@ fn examples_pass() -> Result<(), Failed> {
         ("hubspot", 2),
         ("salesforce", 2),
         ("sendgrid", 2),
+        ("activecampaign", 2),
         ("braze", 2),
         ("intercom", 2),
     ] {

@@ -43,6 +43,20 @@ const PLAIN: Account = Account {
 
 pub(super) const ACCOUNTS: &[Account] = &[
     Account {
+        plugin: "activecampaign",
+        path: "/api/3",
+        config: ", account: acme",
+        secrets: &[("api_key", "ac-test")],
+        // The description holds its examples as texts of JSON.
+        answers: &[
+            ("GET /fields", r#"{"fields":[{"id":"7","perstag":"ORDERS_COUNT","type":"text"}]}"#),
+            ("POST /import/bulk_import", r#"{"Success":1,"batchId":"b"}"#),
+            ("GET /import/info", r#"{"status":"completed","success":[],"failure":[]}"#),
+        ],
+        writes: Some(Writes { object: "contacts", match_field: "email", name_field: "first_name" }),
+        ..PLAIN
+    },
+    Account {
         plugin: "braze",
         config: ", instance: fra-01.braze.eu",
         secrets: &[("api_key", "key-test")],

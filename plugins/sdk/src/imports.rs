@@ -37,6 +37,8 @@ pub trait Imports: Account {
     const FOUND_MAX: usize;
     /// The forms that values of fields must have.
     const FORMS: &'static [(&'static str, ValueForm)];
+    /// Whether a job names whom it refused, so that the ticket keeps whom the rows are about: [`Ticket::with_refused_keys`].
+    const IS_KEYED: bool = false;
     /// Where an answer of [`Imports::job`] says how far the job is.
     const STATUS: JobStatus;
     /// Why rows are not sent.
@@ -214,7 +216,9 @@ impl<S: Imports> ImportDestination<S> {
         let body = self.service.body(&records, list.as_deref());
         let body = outcomes::body_within(body, S::SIZE.bytes, &format!("{}.too_large", S::STATUS.prefix))?;
         let job = self.service.start(body).map_err(|error| self.without_list(list.as_deref(), error))?;
-        ticket.pending(&job)
+        let keys = if S::IS_KEYED { sent.as_slice() } else { &[] };
+        let keys = keys.iter().map(|row| S::IDENTIFIERS.key_of_row(&self.by, rows, *row)).collect::<Result<_>>()?;
+        ticket.keys(keys).pending(&job)
     }
 
     /// A list that was deleted at the service is looked for, and made, at the next try.

@@ -162,6 +162,23 @@ fn a_ticket_tells_a_later_process_which_rows_were_sent_and_why_others_were_not()
 }
 
 #[test]
+fn who_is_refused_by_key_is_every_row_about_them_and_a_stranger_halves_the_batch() {
+    let mut ticket = Ticket::new(4);
+    ticket.leave_out(1, 0);
+    let ticket = ticket.keys(["a", "b", "a"].map(str::to_owned).to_vec());
+    let refused = |keys: &[&str]| {
+        let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        ticket.with_refused_keys(&keys, REASONS, "x.job")
+    };
+
+    let report = refused(&["a"]).unwrap();
+    let failed: Vec<_> = report.failed.iter().map(|error| (error.row, error.code.as_str())).collect();
+    assert_eq!((failed, report.accepted), (vec![(1, "x.nobody"), (0, "x.job.refused"), (3, "x.job.refused")], 1));
+    assert_eq!(refused(&[]).unwrap().accepted, 3);
+    assert_eq!(refused(&["a", "c"]).unwrap_err().code, "x.job.untold");
+}
+
+#[test]
 fn a_job_is_followed_by_the_word_it_stands_at() {
     let status = JobStatus { pointer: "/is", running: &["busy"], complete: &["done"], lost: &["stopped"], prefix: "x.job" };
     let follow = |answer| Ticket::new(2).follow(answer, &status, REASONS, |_| Ok(Report::accepted(2)));

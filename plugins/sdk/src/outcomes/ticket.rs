@@ -216,6 +216,22 @@ impl Ticket {
         Ok(report.counted(self.rows))
     }
 
+    /// The report of a job that names whom it refused, by their keys (see [`Ticket::keys`]). Codes are as in [`Ticket::with_refused`].
+    ///
+    /// # Errors
+    /// As [`Ticket::with_refused`], where somebody is named whom no key is of.
+    pub fn with_refused_keys(&self, refused: &[String], reasons: &[Unfit], prefix: &str) -> Result<Report> {
+        if refused.iter().any(|key| !self.keys.contains(key)) {
+            return self.with_refused(refused.len() as u64, reasons, prefix);
+        }
+        let (mut report, sent) = self.begin(reasons);
+        for (row, _) in sent.rows().iter().zip(&self.keys).filter(|(_, key)| refused.contains(key)) {
+            let error = Error::invalid_data("the service refused the row").code(format!("{prefix}.refused"));
+            report.refuse(error.at_row(*row, None));
+        }
+        Ok(report.counted(self.rows))
+    }
+
     /// Every row that was sent is refused with an error; `transient` makes the host send it again.
     pub fn again(&self, reasons: &[Unfit], error: &Error) -> Report {
         let (mut report, sent) = self.begin(reasons);
