@@ -53,7 +53,7 @@ pub(super) const ACCOUNTS: &[Account] = &[
             ("POST /import/bulk_import", r#"{"Success":1,"batchId":"b"}"#),
             ("GET /import/info", r#"{"status":"completed","success":[],"failure":[]}"#),
         ],
-        writes: Some(Writes { object: "contacts", match_field: "email", name_field: "first_name" }),
+        writes: Some(Writes { object: "contacts", match_field: "email", email_field: None, name_field: "first_name" }),
         ..PLAIN
     },
     Account {
