@@ -26,6 +26,7 @@ mod hubspot;
 mod identifiers;
 mod intercom;
 mod keys;
+mod mailchimp;
 mod merges;
 mod pipeline_tests;
 mod plugin_author;
@@ -82,6 +83,7 @@ fn main() {
     trials.extend(salesforce::trials());
     trials.extend(intercom::trials());
     trials.extend(activecampaign::trials());
+    trials.extend(mailchimp::trials());
     trials.extend(contract::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

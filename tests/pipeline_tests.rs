@@ -26,6 +26,7 @@ fn examples_pass() -> Result<(), Failed> {
         ("activecampaign", 2),
         ("braze", 2),
         ("intercom", 2),
+        ("mailchimp", 2),
     ] {
         let project = Project::copy_of(example);
         let (ended, tested) = project.json(&["test", "--var", "shop=demo"]);

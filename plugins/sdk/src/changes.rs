@@ -45,6 +45,7 @@
 //! ```
 
 mod job;
+mod offsets;
 mod rows;
 mod source;
 #[cfg(test)]
@@ -60,6 +61,7 @@ use crate::stream::{Field, FieldType, StreamSchema};
 use crate::{json, values};
 
 pub use job::{Job, JobPart};
+pub use offsets::Seconds;
 pub use source::ChangesSource;
 
 /// The primary key of every stream.
@@ -90,6 +92,7 @@ pub struct Objects {
     gone: Option<&'static str>,
     aliases: Option<&'static str>,
     children: &'static [Child],
+    is_only_searched: bool,
 }
 
 /// A list inside each record that is a stream of its own.
@@ -124,6 +127,7 @@ impl Objects {
             gone: None,
             aliases: None,
             children: &[],
+            is_only_searched: false,
         }
     }
 
@@ -182,6 +186,13 @@ impl Objects {
     #[must_use]
     pub const fn children(self, children: &'static [Child]) -> Self {
         Self { children, ..self }
+    }
+
+    /// The service lists them in no order that changes leave alone: everything is searched for from the beginning of time, and
+    /// [`Changes::all`] is never asked.
+    #[must_use]
+    pub const fn only_searched(self) -> Self {
+        Self { is_only_searched: true, ..self }
     }
 
     /// Its name at the service, which is the stream's but for the case.
@@ -301,11 +312,14 @@ pub trait Changes: Account {
     /// Any kind; `permission` where the credential does not reach them: then there is no such stream.
     fn fields(&self, objects: &Objects) -> Result<Vec<Field>>;
 
-    /// A page of all objects, with these fields, in an order that changes do not disturb (by id, by creation).
+    /// A page of all objects, with these fields, in an order that changes do not disturb (by id, by creation). A service that has
+    /// none says [`Objects::only_searched`].
     ///
     /// # Errors
     /// Any kind; see [`crate::Source::next`].
-    fn all(&self, objects: &Objects, fields: &[&str], after: Option<&str>) -> Result<Found>;
+    fn all(&self, objects: &Objects, _fields: &[&str], _after: Option<&str>) -> Result<Found> {
+        Err(Error::unsupported(format!("`{}` is not listed", objects.stream)))
+    }
 
     /// Begins a job that gives all objects, with these fields, in any order; `None` where they are few, or there are no jobs. It is
     /// kept in the stream's state before anything is asked of it, so that a later run goes on with it.

@@ -133,6 +133,11 @@ impl Identifiers {
         found.is_some_and(|found| self.comparable(name, found) == self.comparable(name, value))
     }
 
+    /// The id of a record, where it holds one.
+    pub fn id_of(&self, record: &Value) -> Option<String> {
+        json::id(record, self.id)
+    }
+
     fn object<'a>(&self, record: &'a Value) -> &'a Value {
         self.places.iter().find_map(|pointer| record.pointer(pointer)).unwrap_or(record)
     }

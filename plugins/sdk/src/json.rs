@@ -30,6 +30,20 @@ pub fn required_text(value: &Value, pointer: &str) -> Result<String> {
     found.ok_or_else(|| Error::transient(format!("the answer holds no text at `{pointer}`")).code("http.no_text"))
 }
 
+/// The id at a pointer, a text or a number; `None` where there is none.
+///
+/// ```
+/// let answer = serde_json::json!({ "id": 7, "name": "VIP" });
+/// assert_eq!(affluent_sdk::json::id(&answer, "/id").as_deref(), Some("7"));
+/// ```
+pub fn id(value: &Value, pointer: &str) -> Option<String> {
+    match value.pointer(pointer)? {
+        Value::String(id) => Some(id.clone()).filter(|id| !id.is_empty()),
+        Value::Number(id) => Some(id.to_string()),
+        _ => None,
+    }
+}
+
 /// The list at a pointer, empty where there is none.
 pub fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)

@@ -39,6 +39,7 @@ pub mod manifest;
 pub mod outcomes;
 pub mod paging;
 mod plugin;
+pub mod puts;
 pub mod records;
 pub mod rest;
 pub mod rows;

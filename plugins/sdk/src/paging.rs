@@ -32,6 +32,13 @@ pub enum Paging {
         /// Name of the parameter.
         parameter: &'static str,
     },
+    /// As `Offset`, where a page of fewer records than asked for is the last one.
+    OffsetUntilShort {
+        /// Name of the parameter.
+        parameter: &'static str,
+        /// Records of a full page.
+        records: usize,
+    },
     /// A text or number in the answer becomes a query parameter of the next request; the list ends where it is null, empty or
     /// absent.
     Cursor {
@@ -68,7 +75,9 @@ impl Paging {
             (Self::PageNumber { parameter, first: number }, next) => {
                 Ok(first.query(parameter, next.map_or(number.to_string().as_str(), |next| next)))
             }
-            (Self::Offset { parameter }, next) => Ok(first.query(parameter, next.unwrap_or("0"))),
+            (Self::Offset { parameter } | Self::OffsetUntilShort { parameter, .. }, next) => {
+                Ok(first.query(parameter, next.unwrap_or("0")))
+            }
             (Self::Cursor { parameter, .. } | Self::CursorInLink { parameter, .. }, Some(next)) => {
                 Ok(first.query(parameter, next))
             }
@@ -100,7 +109,8 @@ impl Paging {
             Self::Single => None,
             Self::PageNumber { .. } | Self::Offset { .. } if found == 0 => None,
             Self::PageNumber { first, .. } => Some((count(place, first)? + 1).to_string()),
-            Self::Offset { .. } => Some((count(place, 0)? + found as u64).to_string()),
+            Self::OffsetUntilShort { records, .. } if found < records => None,
+            Self::Offset { .. } | Self::OffsetUntilShort { .. } => Some((count(place, 0)? + found as u64).to_string()),
             Self::Cursor { pointer, .. } | Self::NextLink { pointer } => look(pointer).and_then(scalar),
             Self::CursorInLink { pointer, parameter } => {
                 look(pointer).and_then(scalar).and_then(|link| query_parameter(&link, parameter))

@@ -31,6 +31,17 @@ pub fn in_form(text: &str, forms: &[&str]) -> Option<String> {
     is_token(text).then(|| forms.iter().fold(text.to_owned(), |token, form| format!("{token}.{form}")))
 }
 
+/// A text for JSON that stands inside a text or a URL: of a token that form, any other as it is, since it is escaped with the JSON.
+///
+/// ```
+/// assert_eq!(affluent_sdk::token::in_json("pii0zqaaaaaaaaaaaaaaaaaaaaaaaa"), "pii0zqaaaaaaaaaaaaaaaaaaaaaaaa.json");
+/// assert_eq!(affluent_sdk::token::in_json("7"), "7");
+/// ```
+#[must_use]
+pub fn in_json(text: &str) -> String {
+    in_form(text, &["json"]).unwrap_or_else(|| text.to_owned())
+}
+
 /// A JSON list of texts, for a filter inside a URL or another text: tokens are asked for in that form.
 ///
 /// ```
@@ -38,7 +49,6 @@ pub fn in_form(text: &str, forms: &[&str]) -> Option<String> {
 /// ```
 #[must_use]
 pub fn json_list(texts: &[&str]) -> String {
-    let in_json = |text: &&str| in_form(text, &["json"]).unwrap_or_else(|| (*text).to_owned());
-    let texts: Vec<String> = texts.iter().map(in_json).collect();
+    let texts: Vec<String> = texts.iter().map(|text| in_json(text)).collect();
     serde_json::json!(texts).to_string()
 }

@@ -147,6 +147,7 @@ impl<S: Changes> ChangesSource<S> {
 
     fn begin(&self) -> Place {
         match self.progress.begin_us(&self.spec) {
+            None if self.objects.is_only_searched => Place::changed(0, None, 0),
             None => Place::all(None, None),
             Some(us) => {
                 let lag_us = i64::try_from(self.objects.lag_ms).unwrap_or(i64::MAX).saturating_mul(1_000);

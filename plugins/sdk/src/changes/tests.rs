@@ -125,8 +125,8 @@ impl Changes for Crm {
                     found.sort_by_key(|place| (place.1, place.0 % 7));
                 }
                 Some(after) => {
-                    let after: u32 = after.parse().unwrap_or(0);
-                    found.retain(|place| at(place) == span.from_us && place.0 > after);
+                    let after: Option<u32> = after.parse().ok();
+                    found.retain(|place| at(place) == span.from_us && after.is_none_or(|after| place.0 > after));
                 }
             }
             Ok(page(found.into_iter()))

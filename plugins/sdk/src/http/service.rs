@@ -188,8 +188,7 @@ impl Service {
             let error = Error::new(ErrorKind::RateLimited, of.code, of.message);
             return Err(Error { retry_after_ms: Some(of.wait_ms), ..error });
         }
-        let headers = self.headers.iter();
-        let answer = headers.fold(request.auth(self.auth), |request, (name, value)| request.header(name, value)).send()?;
+        let answer = self.complete(request).send()?;
         if let Some((of, percent)) = self.share
             && let Some((used, all)) = answer.header(of.header).and_then(|told| of.read(told))
         {
@@ -200,6 +199,24 @@ impl Service {
 
     fn send_as_it_is(&self, request: Request) -> Result<Response> {
         let answer = self.answer(request)?;
+        self.judged(answer)
+    }
+
+    /// Sends requests with the credential and the headers of the service, at most `in_flight_max` of them at once; their answers,
+    /// whatever their status, in the order of the requests. What one means says [`Service::judged`]; no share of an allowance is kept.
+    pub fn send_each(&self, requests: Vec<Request>, in_flight_max: u8) -> Vec<Result<Response>> {
+        super::send_all(requests.into_iter().map(|request| self.complete(request)).collect(), in_flight_max)
+    }
+
+    fn complete(&self, request: Request) -> Request {
+        self.headers.iter().fold(request.auth(self.auth), |request, (name, value)| request.header(name, value))
+    }
+
+    /// An answer of the service, when its status is good.
+    ///
+    /// # Errors
+    /// By status as [`Response::error_by`] and [`Response::error_telling`].
+    pub fn judged(&self, answer: Response) -> Result<Response> {
         match self.reasons {
             Some(reasons) => answer.error_telling(self.meanings, reasons),
             None => answer.error_by(self.meanings),
@@ -295,12 +312,18 @@ impl Service {
         self.ask_all(request, paging, records).map_err(|error| naming(error, scopes))
     }
 
-    /// The records of all pages of a list that is small enough to hold; see [`Paging::read_all`].
+    /// The records of all pages of a list that is small enough to hold; see [`Paging::read_all`]. Read once more where an answer
+    /// breaks off.
     ///
     /// # Errors
     /// As [`Service::send`] and [`Paging::read_all`].
     pub fn ask_all(&self, request: Request, paging: Paging, records: &str) -> Result<Vec<Value>> {
-        paging.read_all(request, records, |request| self.send(request))
+        let again = request.0.retry_safe.then(|| request.clone());
+        let read = |request| paging.read_all(request, records, |request| self.send(request));
+        match (read(request), again) {
+            (Err(error), Some(again)) if error.code == "page.no_list" => read(again),
+            (all, _) => all,
+        }
     }
 }
 
@@ -360,6 +383,20 @@ mod tests {
             assert_eq!((error.code.as_str(), error.retry_after_ms), (code, Some(wait_ms)));
             assert_eq!(*seen.borrow(), repeats);
         }
+    }
+
+    #[test]
+    fn each_of_several_requests_is_complete_and_has_its_own_answer() {
+        testing::on_http(|request| {
+            assert_eq!((request.auth.as_deref(), request.headers.len()), (Some("key"), 1));
+            Ok(testing::response(if request.url.ends_with("/b") { 423 } else { 200 }, "{}"))
+        });
+        let service = service();
+
+        let answers = service.send_each(["/a", "/b", "/c"].map(|path| service.get(path)).into(), 2);
+
+        let codes = answers.into_iter().map(|answer| service.judged(answer.unwrap()).err().map(|error| error.code));
+        assert_eq!(codes.collect::<Vec<_>>(), [None, Some("shop.frozen".to_owned()), None]);
     }
 
     #[test]

@@ -207,11 +207,7 @@ impl PartialFailure {
 
     /// The record's id, a text or a number.
     fn id_of(&self, entry: &Value) -> Option<String> {
-        match entry.pointer(self.id?)? {
-            Value::String(id) => Some(id.clone()).filter(|id| !id.is_empty()),
-            Value::Number(id) => Some(id.to_string()),
-            _ => None,
-        }
+        json::id(entry, self.id?)
     }
 
     fn error(&self, entry: &Value) -> Error {
