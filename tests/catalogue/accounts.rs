@@ -72,11 +72,31 @@ pub(super) const ACCOUNTS: &[Account] = &[
         ..PLAIN
     },
     Account {
+        plugin: "intercom",
+        secrets: &[("access_token", "token-test")],
+        writes: Some(Writes { object: "contact", match_field: "email", email_field: None, name_field: "name" }),
+        ..PLAIN
+    },
+    Account {
         plugin: "klaviyo",
         variables: &[("JUDGE_JOB_MS", "1")],
         path: "/api",
         secrets: &[("api_key", "pk_test")],
         writes: Some(Writes { object: "profile", match_field: "email", email_field: None, name_field: "first_name" }),
+        ..PLAIN
+    },
+    Account {
+        plugin: "mailchimp",
+        variables: &[("JUDGE_JOB_MS", "1")],
+        path: "/3.0",
+        config: ", audience: a1",
+        secrets: &[("api_key", "key-us21")],
+        writes: Some(Writes {
+            object: "members",
+            match_field: "email_address",
+            email_field: None,
+            name_field: "merge_fields.string",
+        }),
         ..PLAIN
     },
     Account {
