@@ -43,6 +43,7 @@ mod support;
 mod survivorship;
 mod tokens;
 mod touched;
+mod two_way;
 mod vendors;
 
 use libtest_mimic::{Arguments, Trial};
@@ -76,6 +77,7 @@ fn main() {
     trials.extend(purchases::trials());
     trials.extend(tokens::trials());
     trials.extend(touched::trials());
+    trials.extend(two_way::trials());
     trials.extend(vendors::trials());
     trials.extend(hubspot::trials());
     trials.extend(sendgrid::trials());
