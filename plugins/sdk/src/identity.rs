@@ -30,6 +30,7 @@ const REMOTE_ID: &str = "_remote_id";
 pub struct Identifiers {
     names: &'static [&'static str],
     any_case: &'static [&'static str],
+    is_any_case: bool,
     secret: &'static str,
     places: &'static [&'static str],
     id: &'static str,
@@ -39,7 +40,7 @@ impl Identifiers {
     /// Identifiers by name, as columns and answers have them; keys are made under a secret of the manifest. Answers hold them
     /// in the record itself and its id as `/id`, until more is said.
     pub const fn new(names: &'static [&'static str], secret: &'static str) -> Self {
-        Self { names, any_case: &[], secret, places: &[], id: "/id" }
+        Self { names, any_case: &[], is_any_case: false, secret, places: &[], id: "/id" }
     }
 
     /// Where records of answers hold an object with the identifiers (RFC 6901): the first place that is there counts.
@@ -60,6 +61,12 @@ impl Identifiers {
         Self { any_case: names, ..self }
     }
 
+    /// All fields that records are matched by are the same in every case.
+    #[must_use]
+    pub const fn all_any_case(self) -> Self {
+        Self { is_any_case: true, ..self }
+    }
+
     /// Their names.
     pub const fn names(&self) -> &'static [&'static str] {
         self.names
@@ -78,7 +85,8 @@ impl Identifiers {
 
     /// The form in which two values of an identifier are the same.
     pub fn comparable(&self, name: &str, value: &str) -> String {
-        if self.any_case.contains(&name) { value.trim().to_lowercase() } else { value.trim().to_owned() }
+        let is_any_case = self.is_any_case || self.any_case.contains(&name);
+        if is_any_case { value.trim().to_lowercase() } else { value.trim().to_owned() }
     }
 
     /// What an identifier becomes in a token: part of an HMAC, in hexadecimal.

@@ -237,7 +237,7 @@ impl<S: Upserts> Destination for UpsertDestination<S> {
             return Ok(Report::accepted(rows.rows()).into());
         }
         let by = self.by.first().map_or("", String::as_str);
-        let mut keyed = KeyedRows::by(by, &rows, NO_KEY)?;
+        let mut keyed = KeyedRows::by(&S::IDENTIFIERS, by, &rows, NO_KEY)?;
         let upsert = |(row, key): &(u32, String)| {
             let mut values = rows.record(*row)?;
             values.remove(by);

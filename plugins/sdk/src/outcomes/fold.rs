@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{PartialFailure, Sent, Unfit};
 use crate::error::{Error, Result};
+use crate::identity::Identifiers;
 use crate::json_columns::JsonRows;
 use crate::plugin::Report;
 
@@ -74,11 +75,11 @@ pub struct KeyedRows {
 }
 
 impl KeyedRows {
-    /// The rows by a field whose values are the same in every case. A row that has none is refused with `unfit`.
+    /// The rows by a field, whose values are told apart as `identifiers` says. A row that has none is refused with `unfit`.
     ///
     /// # Errors
     /// `invalid_data` when a value cannot be read.
-    pub fn by(name: &str, rows: &JsonRows<'_>, unfit: Unfit) -> Result<Self> {
+    pub fn by(identifiers: &Identifiers, name: &str, rows: &JsonRows<'_>, unfit: Unfit) -> Result<Self> {
         let (mut keys, mut report) = (Vec::new(), Report::accepted(0));
         for row in 0..rows.rows() {
             match rows.text(name, row)? {
@@ -86,7 +87,7 @@ impl KeyedRows {
                 None => report.refuse(Error::invalid_data(unfit.message).code(unfit.code).at_row(row, Some(name))),
             }
         }
-        let fold = Fold::of(keys.iter().map(|(row, key)| (*row, key.trim().to_lowercase())));
+        let fold = Fold::of(keys.iter().map(|(row, key)| (*row, identifiers.comparable(name, key))));
         keys.retain(|(row, _)| fold.rows().binary_search(row).is_ok());
         Ok(Self { fold, keys, report, rows: rows.rows() })
     }
@@ -161,7 +162,11 @@ mod tests {
         let columns = builder.finish();
 
         let unfit = Unfit { code: "x.nobody", message: "no email" };
-        let rows = KeyedRows::by("email", &JsonRows::of(&columns).unwrap(), unfit).unwrap();
+        let by =
+            |identifiers: Identifiers| KeyedRows::by(&identifiers, "email", &JsonRows::of(&columns).unwrap(), unfit).unwrap();
+        let told_apart = by(Identifiers::new(&["email"], "key"));
+        assert_eq!(told_apart.sent().iter().map(|(row, _)| *row).collect::<Vec<_>>(), [0, 2, 3, 4]);
+        let rows = by(Identifiers::new(&["email"], "key").any_case(&["email"]));
 
         assert_eq!(rows.sent().iter().map(|(row, _)| *row).collect::<Vec<_>>(), [2, 3, 4]);
         let answer = serde_json::json!({ "errors": [{ "mark": "row 3", "code": "bad" }, { "id": "b@x" }],

@@ -43,7 +43,7 @@ impl<S: Upserts> UpsertDestination<S> {
     pub(super) fn start_job(&self, rows: &JsonRows<'_>, upserts: &[Upsert]) -> Result<Outcome> {
         let by = self.by.first().map_or("", String::as_str);
         let (ticket, _, keys) = Ticket::of_rows(rows.rows(), |row| Ok(rows.text(by, row)?.ok_or(0)))?;
-        let keys = keys.iter().map(|key| S::IDENTIFIERS.key(by, &key.to_lowercase())).collect::<Result<_>>()?;
+        let keys = keys.iter().map(|key| S::IDENTIFIERS.key(by, key)).collect::<Result<_>>()?;
         ticket.keys(keys).pending(&self.service.start_job(&self.object, by, upserts)?)
     }
 
@@ -65,7 +65,7 @@ impl<S: Upserts> UpsertDestination<S> {
         let keyed = ticket.keyed();
         let mut untold: HashMap<&str, u32> = keyed.iter().map(|(row, key)| (*key, *row)).collect();
         for told in self.service.job_rows(ticket.job(), by)? {
-            let key = S::IDENTIFIERS.key(by, &told.key.to_lowercase())?;
+            let key = S::IDENTIFIERS.key(by, &told.key)?;
             match (untold.remove(key.as_str()), told.outcome) {
                 (None, _) => {}
                 (Some(row), Ok(id)) => report.remote_ids.push((row, id)),
