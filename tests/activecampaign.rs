@@ -12,7 +12,7 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 
 use crate::quickstart::report_of;
-use crate::support::{Ended, Project, files_below, holds, rule, same, shared};
+use crate::support::{Ended, Project, files_below, holds, keeps_the_contract, rule, same, shared};
 use crate::vendors::{Judge, judged};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -282,8 +282,6 @@ fn both_keep_the_rules() -> Result<(), Failed> {
     let judge = Judge::start_with("activecampaign", &[], &[("JUDGE_LIMITS", "off")])?;
     job(&judge, ALWAYS, &json!("completed"), &[])?;
     answers(&judge, "GET /contacts$", ALWAYS, &json!({ "contacts": [] }))?;
-    let project = Project::new();
-    project.write("affluent.yaml", "version: 1\nproject: test\n");
     let contract = format!(
         "config: {{ account: acme, base_url: \"http://127.0.0.1:{}/api/3\" }}
 secrets: {{ api_key: actest }}
@@ -298,28 +296,22 @@ destination:
 ",
         front(&judge)?
     );
-    project.write("contract.yaml", &contract);
-    let file = project.path().join("contract.yaml").display().to_string();
-    let (ended, report) = project.json(&["plugin", "test", "activecampaign", "--config", &file]);
-    let rules = report["rules"].as_array().cloned().unwrap_or_default();
-    let broken: Vec<&Value> = rules.iter().filter(|rule| rule["verdict"] == "failed").collect();
-    holds(ended.code == 0, format!("exit code {}: {broken:?}\n{}", ended.code, ended.stderr))?;
-    for wanted in [
-        "check.credential",
-        "check.secrecy",
-        "read.throttled",
-        "read.server_error",
-        "read.truncated",
-        "write.outcomes",
-        "write.same_key",
-        "write.throttled",
-        "write.server_error",
-        "write.deletes",
-        "erase.accepts",
-        "erase.verifies",
-    ] {
-        let verdict = rules.iter().find(|rule| rule["rule"] == wanted).and_then(|rule| rule["verdict"].as_str());
-        same(wanted, verdict, Some("passed"))?;
-    }
-    Ok(())
+    keeps_the_contract(
+        "activecampaign",
+        &contract,
+        &[
+            "check.credential",
+            "check.secrecy",
+            "read.throttled",
+            "read.server_error",
+            "read.truncated",
+            "write.outcomes",
+            "write.same_key",
+            "write.throttled",
+            "write.server_error",
+            "write.deletes",
+            "erase.accepts",
+            "erase.verifies",
+        ],
+    )
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::quickstart::report_of;
-use crate::support::{Ended, Project, files_below, holds, rule, same, shared};
+use crate::support::{Ended, Project, files_below, holds, keeps_the_contract, rule, same, shared};
 use crate::vendors::{Judge, judged};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -212,8 +212,6 @@ destination:
 }
 
 fn keeps_the_rules(judge: &Judge) -> Result<(), Failed> {
-    let project = Project::new();
-    project.write("affluent.yaml", "version: 1\nproject: test\n");
     let port = judge.port;
     let contract = format!(
         "config: {{ instance: fra-01.braze.eu, base_url: \"http://127.0.0.1:{port}\", send_unchanged: true }}
@@ -228,23 +226,17 @@ destination:
   rows: [{{ external_id: a, first_name: Ann }}, {{ external_id: b, first_name: Bo }}]
 "
     );
-    project.write("contract.yaml", &contract);
-    let file = project.path().join("contract.yaml").display().to_string();
-    let (ended, report) = project.json(&["plugin", "test", "braze", "--config", &file]);
-    let rules = report["rules"].as_array().cloned().unwrap_or_default();
-    let broken: Vec<&Value> = rules.iter().filter(|rule| rule["verdict"] == "failed").collect();
-    holds(ended.code == 0, format!("exit code {}: {broken:?}\n{}", ended.code, ended.stderr))?;
-    for wanted in [
-        "check.credential",
-        "check.secrecy",
-        "read.throttled",
-        "write.outcomes",
-        "write.same_key",
-        "write.throttled",
-        "write.server_error",
-    ] {
-        let verdict = rules.iter().find(|rule| rule["rule"] == wanted).and_then(|rule| rule["verdict"].as_str());
-        same(wanted, verdict, Some("passed"))?;
-    }
-    Ok(())
+    keeps_the_contract(
+        "braze",
+        &contract,
+        &[
+            "check.credential",
+            "check.secrecy",
+            "read.throttled",
+            "write.outcomes",
+            "write.same_key",
+            "write.throttled",
+            "write.server_error",
+        ],
+    )
 }

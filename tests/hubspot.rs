@@ -8,7 +8,7 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 
 use crate::quickstart::report_of;
-use crate::support::{Ended, Project, Relay, Step, holds, rule, same, shared};
+use crate::support::{Ended, Project, Relay, Step, holds, keeps_the_contract, rule, same, shared};
 use crate::vendors::{Judge, judged};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -244,8 +244,6 @@ fn wrong_name() -> Result<(), Failed> {
 
 fn both_keep_the_rules() -> Result<(), Failed> {
     let judge = Judge::start("hubspot", &["--contacts", "250", "--per10s", "100000", "--search-rps", "1000"])?;
-    let project = Project::new();
-    project.write("affluent.yaml", "version: 1\nproject: test\n");
     let port = judge.port;
     let contract = format!(
         "config: {{ base_url: \"http://127.0.0.1:{port}\" }}
@@ -259,28 +257,22 @@ destination:
   rows: [{{ email: ann.test@people.example, firstname: Ann }}, {{ email: bo.test@people.example, firstname: Bo }}]
 "
     );
-    project.write("contract.yaml", &contract);
-    let file = project.path().join("contract.yaml").display().to_string();
-    let (ended, report) = project.json(&["plugin", "test", "hubspot", "--config", &file]);
-    let rules = report["rules"].as_array().cloned().unwrap_or_default();
-    let broken: Vec<&Value> = rules.iter().filter(|rule| rule["verdict"] == "failed").collect();
-    holds(ended.code == 0, format!("exit code {}: {broken:?}\n{}", ended.code, ended.stderr))?;
-    for wanted in [
-        "check.credential",
-        "check.secrecy",
-        "read.resume",
-        "read.throttled",
-        "read.server_error",
-        "read.truncated",
-        "write.outcomes",
-        "write.same_key",
-        "write.throttled",
-        "write.server_error",
-    ] {
-        let verdict = rules.iter().find(|rule| rule["rule"] == wanted).and_then(|rule| rule["verdict"].as_str());
-        same(wanted, verdict, Some("passed"))?;
-    }
-    Ok(())
+    keeps_the_contract(
+        "hubspot",
+        &contract,
+        &[
+            "check.credential",
+            "check.secrecy",
+            "read.resume",
+            "read.throttled",
+            "read.server_error",
+            "read.truncated",
+            "write.outcomes",
+            "write.same_key",
+            "write.throttled",
+            "write.server_error",
+        ],
+    )
 }
 
 /// Values that an escaping can go wrong with.

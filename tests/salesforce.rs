@@ -11,7 +11,7 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 
 use crate::quickstart::report_of;
-use crate::support::{Ended, Project, Relay, Step, holds, rule, same, shared};
+use crate::support::{Ended, Project, Relay, Step, holds, keeps_the_contract, rule, same, shared};
 use crate::vendors::{Judge, judged};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -289,28 +289,22 @@ destination:
   rows: [{{ Cdp_Id__c: c1, Email: ann.test@people.example, LastName: Ann }}, {{ Cdp_Id__c: c2, Email: bo.test@people.example, LastName: Bo }}]
 "
     );
-    project.write("contract.yaml", &contract);
-    let file = project.path().join("contract.yaml").display().to_string();
-    let (ended, report) = project.json(&["plugin", "test", "salesforce", "--config", &file]);
-    let rules = report["rules"].as_array().cloned().unwrap_or_default();
-    let broken: Vec<&Value> = rules.iter().filter(|rule| rule["verdict"] == "failed").collect();
-    holds(ended.code == 0, format!("exit code {}: {broken:?}\n{}", ended.code, ended.stderr))?;
-    for wanted in [
-        "check.credential",
-        "check.secrecy",
-        "read.resume",
-        "read.throttled",
-        "read.server_error",
-        "read.truncated",
-        "write.outcomes",
-        "write.same_key",
-        "write.throttled",
-        "write.server_error",
-    ] {
-        let verdict = rules.iter().find(|rule| rule["rule"] == wanted).and_then(|rule| rule["verdict"].as_str());
-        same(wanted, verdict, Some("passed"))?;
-    }
-    Ok(())
+    keeps_the_contract(
+        "salesforce",
+        &contract,
+        &[
+            "check.credential",
+            "check.secrecy",
+            "read.resume",
+            "read.throttled",
+            "read.server_error",
+            "read.truncated",
+            "write.outcomes",
+            "write.same_key",
+            "write.throttled",
+            "write.server_error",
+        ],
+    )
 }
 
 /// Values that an escaping can go wrong with.

@@ -9,7 +9,7 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 
 use crate::quickstart::report_of;
-use crate::support::{Ended, Project, files_below, holds, rule, same, shared};
+use crate::support::{Ended, Project, files_below, holds, keeps_the_contract, rule, same, shared};
 use crate::vendors::{Judge, judged};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -231,8 +231,6 @@ fn blind(judge: &Judge) -> Result<(), Failed> {
 fn both_keep_the_rules() -> Result<(), Failed> {
     let judge = Judge::start_with("sendgrid", &[], &[("JUDGE_LIMITS", "off")])?;
     job(&judge, ALWAYS, "completed", 0)?;
-    let project = Project::new();
-    project.write("affluent.yaml", "version: 1\nproject: test\n");
     let contract = format!(
         "config: {{ base_url: \"http://127.0.0.1:{}\" }}
 secrets: {{ api_key: SG.test }}
@@ -247,28 +245,22 @@ destination:
 ",
         judge.port
     );
-    project.write("contract.yaml", &contract);
-    let file = project.path().join("contract.yaml").display().to_string();
-    let (ended, report) = project.json(&["plugin", "test", "sendgrid", "--config", &file]);
-    let rules = report["rules"].as_array().cloned().unwrap_or_default();
-    let broken: Vec<&Value> = rules.iter().filter(|rule| rule["verdict"] == "failed").collect();
-    holds(ended.code == 0, format!("exit code {}: {broken:?}\n{}", ended.code, ended.stderr))?;
-    for wanted in [
-        "check.credential",
-        "check.secrecy",
-        "read.throttled",
-        "read.server_error",
-        "read.truncated",
-        "write.outcomes",
-        "write.same_key",
-        "write.throttled",
-        "write.server_error",
-        "write.deletes",
-        "erase.accepts",
-        "erase.verifies",
-    ] {
-        let verdict = rules.iter().find(|rule| rule["rule"] == wanted).and_then(|rule| rule["verdict"].as_str());
-        same(wanted, verdict, Some("passed"))?;
-    }
-    Ok(())
+    keeps_the_contract(
+        "sendgrid",
+        &contract,
+        &[
+            "check.credential",
+            "check.secrecy",
+            "read.throttled",
+            "read.server_error",
+            "read.truncated",
+            "write.outcomes",
+            "write.same_key",
+            "write.throttled",
+            "write.server_error",
+            "write.deletes",
+            "erase.accepts",
+            "erase.verifies",
+        ],
+    )
 }
