@@ -86,9 +86,7 @@ impl Upserts for Api {
         let known = self.find(object, by, &keys)?;
         let (mut taken, mut errors) = (Vec::new(), Vec::new());
         for (number, row) in rows.iter().enumerate() {
-            let key = |value: &str| IDENTIFIERS.comparable(by, value);
-            let is_it = |contact: &&Value| key(text(contact, &format!("/{by}"))) == key(&row.key);
-            let id = known.iter().find(is_it).map(|contact| text(contact, "/id"));
+            let id = known.iter().find(|contact| IDENTIFIERS.is_of(by, &row.key, contact)).map(|contact| text(contact, "/id"));
             match self.put(id, &self.contact(by, row)) {
                 Ok(id) => taken.push(json!({ "mark": row.mark, "id": id })),
                 Err(error) if matches!(error.kind, InvalidData | NotFound) => {
@@ -117,9 +115,10 @@ impl Upserts for Api {
         Ok(found)
     }
 
+    /// Only who holds the very value is deleted, whatever the search found.
     fn erase(&self, object: &str, by: &str, value: &str) -> Result<()> {
         let found = if by == "id" { vec![json!({ "id": value })] } else { self.find(object, by, &[value])? };
-        for contact in &found {
+        for contact in found.iter().filter(|contact| IDENTIFIERS.is_of(by, value, contact)) {
             self.service.ask_if_there(self.service.delete_at(&format!("/contacts/{}", text(contact, "/id"))), WRITE)?;
         }
         Ok(())
