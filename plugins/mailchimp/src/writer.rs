@@ -12,7 +12,7 @@ use affluent_sdk::manifest::{TargetSchema, WriteMode};
 use affluent_sdk::outcomes::{JobStatus, Unfit};
 use affluent_sdk::puts::{Jobs, Puts, UnfitIf};
 use affluent_sdk::upserts::{Membership, Upsert};
-use affluent_sdk::{Field, Result, token, values};
+use affluent_sdk::{Error, Field, Result, token, values};
 use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
 
@@ -93,7 +93,7 @@ impl Puts for Api {
 
     fn make_list(&self, name: &str) -> Result<String> {
         let body = json!({ "name": name, "static_segment": [] }).to_string();
-        Ok(id(&self.service.ask(self.service.post("/segments", body))?, "/id").unwrap_or_default())
+        id(&self.service.ask(self.service.post("/segments", body))?, "/id").ok_or_else(|| Error::transient("the tag has no id"))
     }
 
     fn change_members(&self, tag: &str, change: Membership, keys: &[&str]) -> Result<Vec<String>> {
