@@ -1,6 +1,6 @@
 //! The records of some profiles, read into memory: whatever is asked of them then costs what they are, not what there is.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use affluent_lake::{LakeQuery, Lookup};
@@ -65,7 +65,7 @@ struct Sharers {
 }
 
 /// One of so many are few.
-const FEW_OF: usize = 32;
+const FEW_OF: usize = 32; //X
 
 /// Values of a kind that rows at hand carry, as blind indexes, and whether one of these is of a record that is new and says
 /// something.
@@ -198,14 +198,25 @@ fn asked_columns(engine: &Engine, tables: &[ProfileTable], one: &ProfileTable) -
         Measure::Rfm { .. } | Measure::Predict(_) => None,
     });
     let texts = traits.chain(engine.plan.segments.iter().map(|segment| &segment.condition.text));
-    let said = texts.map(|text| text.to_lowercase()).collect::<Vec<_>>().join("\n");
+    let texts = texts.map(|text| text.to_lowercase()).collect::<Vec<_>>();
+    let said: HashSet<&str> = texts.iter().flat_map(|text| words(text)).collect();
     let names = one.table.schema.fields().iter().map(|field| field.name().clone());
     names.filter(|name| is_asked(tables, one, &said, name)).collect()
 }
 
+/// The words of an expression or of a name.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !letter.is_alphanumeric() && letter != '_').filter(|word| !word.is_empty())
+}
+
+fn is_named(said: &HashSet<&str>, name: &str) -> bool {
+    words(&name.to_lowercase()).all(|word| said.contains(word))
+}
+
 /// Of the stream's columns those whose name stands anywhere in what expressions say, which give an attribute, lead to the parent or
-/// are usual for revenue; of those of the system all but what tells records apart where nothing does.
-fn is_asked(tables: &[ProfileTable], one: &ProfileTable, said: &str, name: &str) -> bool {
+/// are usual for revenue, which an order has by itself; of those of the system all but what tells records apart, or dates them,
+/// where nothing does.
+fn is_asked(tables: &[ProfileTable], one: &ProfileTable, said: &HashSet<&str>, name: &str) -> bool {
     let source = &one.source;
     let is_parent = tables.iter().any(|other| other.source.parent.as_ref().is_some_and(|link| link.table == source.table));
     let is_linked = is_parent || source.parent.is_some();
@@ -213,14 +224,15 @@ fn is_asked(tables: &[ProfileTable], one: &ProfileTable, said: &str, name: &str)
         is_linked || !source.attributes.is_empty() || !source.identifiers.is_empty() || !source.consent.is_empty();
     match name {
         "_pk" | "_epoch" => is_told_apart,
+        "_at" => is_told_apart || !source.has_order,
         "_order_id" => is_linked || said.contains("id"),
         _ => {
             name.starts_with('_')
                 || name.contains('"')
-                || said.contains(&name.to_lowercase())
+                || is_named(said, name)
                 || source.attributes.iter().any(|attribute| attribute.column == name)
                 || source.parent.as_ref().is_some_and(|link| link.field == name)
-                || REVENUE_NAMES.contains(&name)
+                || (REVENUE_NAMES.contains(&name) && !source.has_order)
         }
     }
 }
@@ -279,5 +291,21 @@ impl People {
     fn with(&self, more: Vec<(NodeId, ProfileId)>) -> Result<Self> {
         let known = self.nodes().filter_map(|(node, number)| Some((node, *self.ids.get(usize::try_from(number).ok()?)?)));
         Self::of(known.chain(more).collect(), self.ids.to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_is_named_where_all_its_words_are_said() {
+        let said = ["sum(net) filter (where \"odd-name 2\" > 1)", "did('orders', '30d') >= 1"];
+        let said: HashSet<&str> = said.iter().flat_map(|text| words(text)).collect();
+
+        let cases = [("Net", true), ("odd-name 2", true), ("%", true), ("id", false), ("order", false), ("odd-name 3", false)];
+        for (name, expected) in cases {
+            assert_eq!(is_named(&said, name), expected, "{name}");
+        }
     }
 }

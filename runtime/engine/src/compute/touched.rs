@@ -3,8 +3,9 @@
 //! profiles are computed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use affluent_lake::{LakeQuery, LakeTable};
+use affluent_lake::{LakeQuery, LakeTable, Lookup};
 use affluent_model::Result;
 use affluent_model::identity::NodeId;
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
@@ -20,6 +21,8 @@ use crate::key_set::{Hashes, KeySet, short_hash};
 use crate::rows;
 use crate::tables::{ProfileTable, profile_tables};
 
+/// The function that says whether a key is one of the wanted ones.
+const IS_WANTED: &str = "is_wanted";
 /// Of a hundred: beyond this share of rows or profiles, computing all costs no more.
 const TOUCHED_PERCENT_MAX: u64 = 20;
 /// Profiles that are computed at once by themselves: their records are held in memory.
@@ -77,7 +80,7 @@ impl Before {
             let new = LakeTable { files, ..table.clone() };
             let query = select(engine, &new, "\"_pk\"");
             engine.lake.stream(query, &mut |batch| each_key(&batch, |_, key| wanted.extend([short_hash(key)]))).await?;
-            let wanted = KeySet::of(wanted);
+            let wanted = Arc::new(KeySet::of(wanted));
             if wanted.is_empty() {
                 continue;
             }
@@ -86,6 +89,10 @@ impl Before {
                 Found { wanted: &wanted, field, nodes: &mut news.nodes, parents: Hashes::default(), versions: Vec::new() };
             let parent = field.map_or_else(String::new, |field| format!(", CAST({} AS VARCHAR) AS \"_parent\"", quoted(field)));
             let query = select(engine, table, &format!("\"_pk\", \"_node\", \"_seq\", \"_deleted\"{parent}"));
+            let sql = format!("{} WHERE {IS_WANTED}(\"_pk\") IS NOT NULL", query.sql);
+            let keys = Arc::clone(&wanted);
+            let lookups = vec![Lookup::texts(IS_WANTED, Arc::new(move |key| keys.has(key).then_some(1)))];
+            let query = LakeQuery { sql, lookups, is_selective: true, ..query };
             engine.lake.stream(query, &mut |batch| found.take(&batch)).await?;
             let Found { parents, mut versions, .. } = found;
             if let Some(link) = &source.parent {
