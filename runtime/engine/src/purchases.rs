@@ -20,7 +20,7 @@ use affluent_profiles::purchases::predict::{Predicted, Prediction, Settings, Ter
 use affluent_profiles::purchases::rfm::{RfmFit, rfm};
 use affluent_profiles::snapshot::{GIVEN, trait_column};
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Field, Int64Type};
+use arrow::datatypes::{DataType, Decimal128Type, Field, Int64Type};
 use serde::{Deserialize, Serialize};
 
 use crate::compute::normalised;
@@ -77,20 +77,20 @@ pub(crate) struct Reader<'a> {
 impl Reader<'_> {
     fn take(&mut self, batch: &RecordBatch) -> Result<()> {
         let owners = rows::cast_to(rows::column(batch, "_owner")?, &DataType::Int64)?;
-        let days = rows::cast_to(rows::column(batch, "day")?, &DataType::Date32)?;
+        let times = rows::cast_to(rows::column(batch, "at")?, &DataType::Int64)?;
         let nets = rows::cast_to(rows::column(batch, "net")?, &FieldType::Decimal.to_arrow())?;
         let currencies = rows::as_text(rows::column(batch, "currency")?)?;
-        let (owners, days) = (owners.as_primitive::<Int64Type>(), days.as_primitive::<Date32Type>());
+        let (owners, times) = (owners.as_primitive::<Int64Type>(), times.as_primitive::<Int64Type>());
         let (nets, currencies) = (nets.as_primitive::<Decimal128Type>(), currencies.as_string::<i32>());
         for row in 0..batch.num_rows() {
-            if owners.is_null(row) || days.is_null(row) || nets.is_null(row) {
+            if owners.is_null(row) || times.is_null(row) || nets.is_null(row) {
                 continue;
             }
             let Some(customer) = self.people.number_of(NodeId(owners.value(row))) else { continue };
             let net = nets.value(row);
             let net_micros = i64::try_from(net).unwrap_or(if net < 0 { i64::MIN } else { i64::MAX });
             let currency = self.currency(if currencies.is_null(row) { "" } else { currencies.value(row) });
-            self.orders.push((Order { customer, day: days.value(row), net_micros }, currency));
+            self.orders.push((Order { customer, day: day_of_instant(times.value(row)), net_micros }, currency));
         }
         Ok(())
     }

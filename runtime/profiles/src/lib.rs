@@ -5,6 +5,7 @@
 
 pub mod assess;
 mod attributes;
+mod by_number;
 pub mod call_table;
 mod computed_traits;
 pub mod consent;

@@ -10,7 +10,7 @@ use crate::sql::{cast, literal, null, quoted, union_all};
 
 /// The query of all completed orders, over all sources with an order mapping; `None` when no source has one.
 ///
-/// Columns: `_owner` (identity node), `day` (date), `net` (decimal), `currency` (text, may be null). An order without a
+/// Columns: `_owner` (identity node), `at` (microseconds UTC), `net` (decimal), `currency` (text, may be null). An order without a
 /// time or a net value is left out.
 ///
 /// # Errors
@@ -20,11 +20,11 @@ pub fn orders_query(sources: &[TableSource]) -> Result<Option<String>> {
     let branches = sources.iter().filter(|source| source.has_order).map(|source| {
         let column = |name: &str, kind: FieldType| cast(&format!("n.\"{name}\""), kind);
         let (at, net) = (column("_order_at", FieldType::Timestamp), column("_order_net", FieldType::Decimal));
-        let day = cast(&at, FieldType::Date);
+        let at = cast(&at, FieldType::Integer);
         let (currency, status) = (column("_order_currency", FieldType::Text), column("_order_status", FieldType::Text));
         let records = source.records(sources)?;
         Ok(format!(
-            "SELECT n.\"_owner\" AS \"_owner\", {day} AS \"day\", {net} AS \"net\", {currency} AS \"currency\" FROM ({records}) AS n \
+            "SELECT n.\"_owner\" AS \"_owner\", {at} AS \"at\", {net} AS \"net\", {currency} AS \"currency\" FROM ({records}) AS n \
              WHERE n.\"_order_at\" IS NOT NULL AND n.\"_order_net\" IS NOT NULL \
              AND ({status} IS NULL OR lower(trim({status})) NOT IN ({}))",
             states.join(", ")

@@ -12,6 +12,7 @@ use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
 use foldhash::fast::FixedState;
 
+use crate::by_number::by_number;
 use crate::snapshot::{PassRows, TraitPass};
 
 /// The table of a pass: row n is about profile n, null where the pass has nothing for it.
@@ -165,9 +166,13 @@ impl Frequencies {
         }
         let parser = self.converter.parser();
         let values = self.converter.convert_rows(sorted.iter().map(|(value, _)| parser.parse(value)))?;
-        self.records.sort_unstable_by_key(|(record, _)| *record);
+        let profile_of = |record: &(u64, i64)| u32::try_from(record.0 >> 32).unwrap_or(u32::MAX);
+        let mut records = by_number(std::mem::take(&mut self.records), profile_of);
+        for of_profile in records.chunk_by_mut(|one, other| profile_of(one) == profile_of(other)) {
+            of_profile.sort_unstable_by_key(|(record, _)| *record);
+        }
         let mut best: Vec<Option<Best>> = vec![None; profiles];
-        for run in self.records.chunk_by(|one, other| one.0 == other.0) {
+        for run in records.chunk_by(|one, other| one.0 == other.0) {
             let Some((record, _)) = run.first() else { continue };
             let place = usize::try_from(record >> 32).ok().and_then(|profile| best.get_mut(profile));
             let number = usize::try_from(record & u64::from(u32::MAX)).ok();

@@ -68,7 +68,10 @@ fn purchases_are_the_completed_orders_of_all_streams() {
 
     let query = orders_query(&sources(&cases)).unwrap().unwrap();
 
-    assert_eq!(run(&query, &cases), ["1|1970-01-11|5.000000|EUR", "3|1970-03-22|9.000000|-", "4|1970-02-20|-3.000000|USD"]);
+    assert_eq!(
+        run(&query, &cases),
+        ["1|864000000000|5.000000|EUR", "3|6912000000000|9.000000|-", "4|4320000000000|-3.000000|USD"]
+    );
     assert_eq!(orders_query(&sources(&cases[2..])).unwrap(), None);
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::by_number::by_number;
+
 /// Millionths in one unit of a currency.
 pub const MICROS: f64 = 1_000_000.0;
 
@@ -74,8 +76,11 @@ impl History {
     /// The history of completed orders. A negative one is a refund: it lowers the value of the customer's last visit until
     /// then and no count, and is left out when there was none. A visit of one order that is paid back whole is left out.
     #[must_use]
-    pub fn new(mut orders: Vec<Order>, free: FreeOrders) -> Self {
-        orders.sort_unstable_by_key(|order| (order.customer, order.day, order.net_micros < 0, order.net_micros));
+    pub fn new(orders: Vec<Order>, free: FreeOrders) -> Self {
+        let mut orders = by_number(orders, |order| order.customer);
+        for of_customer in orders.chunk_by_mut(|one, other| one.customer == other.customer) {
+            of_customer.sort_unstable_by_key(|order| (order.day, order.net_micros < 0, order.net_micros));
+        }
         let mut visits: Vec<Visit> = Vec::new();
         let mut paid_back = false;
         for order in orders {
