@@ -172,7 +172,7 @@ pub(crate) async fn decide_segments(
         let mut before = engine.ledger.members(&segment.name)?;
         let members_before = before.len();
         if let Some(only) = only {
-            before.retain(|profile| only.ids.binary_search(profile).is_ok());
+            before.retain(among(&only.ids));
         }
         let (entered, left) = difference(&before, &now);
         let mut counts = SegmentReport {
@@ -195,8 +195,20 @@ fn number(count: usize) -> u64 {
 
 /// Who is in `now` alone and who is in `before` alone; both lists are sorted.
 fn difference(before: &[ProfileId], now: &[ProfileId]) -> (Vec<ProfileId>, Vec<ProfileId>) {
-    let only = |of: &[ProfileId], other: &[ProfileId]| of.iter().filter(|id| other.binary_search(id).is_err()).copied().collect();
+    let only = |of: &[ProfileId], other: &[ProfileId]| {
+        let mut is_in_other = among(other);
+        of.iter().filter(|id| !is_in_other(id)).copied().collect()
+    };
     (only(now, before), only(before, now))
+}
+
+/// Whether profiles that are asked for in their order are in a sorted list.
+fn among(sorted: &[ProfileId]) -> impl FnMut(&ProfileId) -> bool {
+    let mut left = sorted.iter().peekable();
+    move |id| {
+        while left.next_if(|other| *other < id).is_some() {}
+        left.peek().is_some_and(|other| *other == id)
+    }
 }
 
 /// A segment that had no members yet cannot change too much.

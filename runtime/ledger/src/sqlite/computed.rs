@@ -152,14 +152,18 @@ fn add_files(connection: &Connection, files: &[NewFile]) -> StoreResult<()> {
 fn leave_segments(connection: &Connection, left: &[(String, ProfileId)], now_us: i64) -> StoreResult<()> {
     let sql = "DELETE FROM membership WHERE segment = ?1 AND profile = ?2 RETURNING entered_at_us";
     let mut remove = connection.prepare_cached(sql)?;
-    let sql = "INSERT OR REPLACE INTO membership_past (segment, profile, entered_at_us, left_at_us) VALUES (?1, ?2, ?3, ?4)";
-    let mut remember = connection.prepare_cached(sql)?;
+    let mut ended = Vec::with_capacity(left.len());
     for (segment, profile) in in_key_order(connection, left)? {
         let entered_at_us: Option<i64> = remove.query_row(params![segment, profile], |row| row.get(0)).optional()?;
-        if let Some(entered_at_us) = entered_at_us.filter(|entered_at_us| *entered_at_us < now_us) {
-            remember.execute(params![segment, profile, entered_at_us, now_us])?;
-        }
+        ended.extend(entered_at_us.filter(|at_us| *at_us < now_us).map(|at_us| (segment, profile, at_us)));
     }
+    let into = "INSERT OR REPLACE INTO membership_past (segment, profile, entered_at_us, left_at_us)";
+    bulk::insert(connection, &Insert { into, columns: 4, then: "" }, &ended, |(segment, profile, entered_at_us), row| {
+        row.put(segment)?;
+        row.put(profile)?;
+        row.put(entered_at_us)?;
+        Ok(row.put(now_us)?)
+    })?;
     Ok(())
 }
 
