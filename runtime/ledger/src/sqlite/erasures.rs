@@ -5,6 +5,7 @@ use affluent_model::{Error, Result};
 use rusqlite::{Connection, params};
 
 use super::computed::{profile_bytes, profile_of};
+use super::levels::{ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE};
 use super::{SqliteLedger, collect, decisions, require_lease, signed, word_number};
 use crate::contract::erasures::{ErasureRow, Erasures, NewErasure, ReceiptRow, ReceiptState, SentRow};
 use crate::contract::ingest::NewFile;
@@ -52,12 +53,12 @@ impl Erasures for SqliteLedger {
                 "DELETE FROM refusal WHERE key = ?1",
                 "DELETE FROM membership WHERE profile = ?1",
                 "DELETE FROM membership_past WHERE profile = ?1",
-                "DELETE FROM assignment_by_profile WHERE profile = ?1",
                 "DELETE FROM profile WHERE profile = ?1",
             ];
             for sql in statements {
                 transaction.prepare_cached(sql)?.execute([profile])?;
             }
+            ASSIGNMENT_BY_PROFILE.delete(transaction, "profile = ?1", [profile])?;
             Ok(())
         })
     }
@@ -144,9 +145,12 @@ impl Erasures for SqliteLedger {
 
 fn forget_nodes(connection: &Connection, nodes: &[NodeId]) -> StoreResult<()> {
     // The edges of the other direction first: the node's own say which they are.
+    for node in nodes {
+        let carried = "node = ?1 AND (kind, value) IN (SELECT kind, value FROM edge WHERE node = ?1)";
+        EDGE_BY_VALUE.delete(connection, carried, [node.0])?;
+    }
     let statements = [
         "DELETE FROM withdrawal WHERE (kind, value) IN (SELECT kind, value FROM edge WHERE node = ?1)",
-        "DELETE FROM edge_by_value WHERE node = ?1 AND (kind, value) IN (SELECT kind, value FROM edge WHERE node = ?1)",
         "DELETE FROM edge WHERE node = ?1",
         "DELETE FROM link WHERE node_a = ?1",
         "DELETE FROM link WHERE node_b = ?1",

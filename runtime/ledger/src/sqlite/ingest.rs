@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::bulk::{self, Insert};
 use super::dead_letters::insert_dead_letters;
+use super::levels::{Level, NODE_BY_KEY};
 use super::{SqliteLedger, advance_counter, collect, count_at, signed, word_number};
 use crate::contract::identity::FoundNode;
 use crate::contract::ingest::{Checkpoint, EpochCommit, FileRow, Ingest, NewFile, NewNode};
@@ -205,12 +206,24 @@ fn insert_nodes(connection: &Connection, nodes: &[NewNode]) -> StoreResult<()> {
         Ok(row.put(&new.wrapped_key)?)
     })?;
     rows.sort_unstable_by_key(|(new, _)| new.key);
-    let insert = Insert { into: "INSERT OR IGNORE INTO node_by_key (key, node)", columns: 2, then: "" };
-    let inserted = bulk::insert(connection, &insert, &rows, |(new, _), row| {
+    let (inserted, level) = NODE_BY_KEY.insert(connection, &rows, |(new, _), row| {
         row.put(new.key)?;
         Ok(row.put(new.node.0)?)
     })?;
-    if inserted == rows.len() { Ok(()) } else { Err(node_conflict().into()) }
+    if inserted < rows.len() || level == Level::Recent && is_any_in_base(connection, &rows)? {
+        return Err(node_conflict().into());
+    }
+    Ok(())
+}
+
+fn is_any_in_base(connection: &Connection, rows: &[(&NewNode, i64)]) -> StoreResult<bool> {
+    let mut find = connection.prepare_cached("SELECT 1 FROM node_by_key_base WHERE key = ?1")?;
+    for (new, _) in rows {
+        if find.exists([new.key])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Moves the checkpoint; the row is made by the first epoch of a stream that was never refreshed in full.

@@ -16,6 +16,7 @@ mod images;
 mod ingest;
 mod keys;
 mod known_keys;
+mod levels;
 mod open;
 mod outbox;
 mod pieces;

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::bulk::{self, Insert};
 use super::computed::profile_bytes;
+use super::levels::{ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE};
 use super::{decisions, signed, word_number};
 use crate::contract::identity::ResolutionCommit;
 use crate::error::StoreResult;
@@ -37,7 +38,7 @@ fn put_edges(connection: &Connection, edges: &[Edge]) -> StoreResult<()> {
     let inserted = insert_edges(connection, &Insert { into, columns: 5, then: "" }, &by_node)?;
     if inserted < edges.len() {
         let widen = Insert {
-            into: "INSERT INTO edge (node, kind, value, first_seen_us, last_seen_us)",
+            into: "INSERT OR FAIL INTO edge (node, kind, value, first_seen_us, last_seen_us)",
             columns: 5,
             then: "ON CONFLICT DO UPDATE SET first_seen_us = min(first_seen_us, excluded.first_seen_us),
                     last_seen_us = max(last_seen_us, excluded.last_seen_us)
@@ -45,13 +46,28 @@ fn put_edges(connection: &Connection, edges: &[Edge]) -> StoreResult<()> {
         };
         insert_edges(connection, &widen, &by_node)?;
     }
-    let by_value = in_order(edges, |edge| value_order(edge.kind, &edge.value));
-    let insert = Insert { into: "INSERT OR IGNORE INTO edge_by_value (kind, value, node)", columns: 3, then: "" };
-    bulk::insert(connection, &insert, &by_value, |(_, edge), row| {
+    let mut by_value = in_order(edges, |edge| value_order(edge.kind, &edge.value));
+    if inserted < edges.len() {
+        keep_unknown(connection, &mut by_value)?;
+    }
+    EDGE_BY_VALUE.insert(connection, &by_value, |(_, edge), row| {
         row.put(edge.kind)?;
         row.put(edge.value)?;
         Ok(row.put(edge.node.0)?)
     })?;
+    Ok(())
+}
+
+/// Takes out the edges that the look-up by value holds.
+fn keep_unknown(connection: &Connection, edges: &mut Vec<(u64, &Edge)>) -> StoreResult<()> {
+    let mut find = connection.prepare_cached("SELECT 1 FROM edge_by_value WHERE kind = ?1 AND value = ?2 AND node = ?3")?;
+    let mut unknown = Vec::new();
+    for (order, edge) in edges.drain(..) {
+        if !find.exists(params![edge.kind, edge.value, edge.node.0])? {
+            unknown.push((order, edge));
+        }
+    }
+    *edges = unknown;
     Ok(())
 }
 
@@ -82,7 +98,7 @@ fn value_order(kind: u16, value: &BlindIndex) -> u64 {
 fn put_assignments(connection: &Connection, resolution: &ResolutionCommit) -> StoreResult<()> {
     let mut labels = resolution.assignments.clone();
     labels.sort_unstable();
-    let moved = moved(connection, &labels)?;
+    let mut moved = moved(connection, &labels)?;
     touch(connection, resolution, &moved)?;
     remove_outdated(connection, &moved)?;
     // `OR REPLACE` would have SQLite keep a journal of each statement.
@@ -91,11 +107,10 @@ fn put_assignments(connection: &Connection, resolution: &ResolutionCommit) -> St
         row.put(node.0)?;
         Ok(row.put(profile_bytes(*profile))?)
     })?;
-    labels.sort_unstable_by_key(|(node, profile)| (*profile, *node));
-    let insert = Insert { into: "INSERT OR IGNORE INTO assignment_by_profile (profile, node)", columns: 2, then: "" };
-    bulk::insert(connection, &insert, &labels, |(node, profile), row| {
-        row.put(profile_bytes(*profile))?;
-        Ok(row.put(node.0)?)
+    moved.sort_unstable_by_key(|one| (one.new, one.node));
+    ASSIGNMENT_BY_PROFILE.insert(connection, &moved, |one, row| {
+        row.put(one.new)?;
+        Ok(row.put(one.node)?)
     })?;
     Ok(())
 }
@@ -148,9 +163,8 @@ fn remove_outdated(connection: &Connection, moved: &[Moved]) -> StoreResult<()> 
         remove.execute([node])?;
     }
     outdated.sort_unstable();
-    let mut remove = connection.prepare_cached("DELETE FROM assignment_by_profile WHERE profile = ?1 AND node = ?2")?;
     for (profile, node) in outdated {
-        remove.execute(params![profile, node])?;
+        ASSIGNMENT_BY_PROFILE.delete(connection, "profile = ?1 AND node = ?2", params![profile, node])?;
     }
     Ok(())
 }
@@ -229,8 +243,12 @@ fn replace_links(connection: &Connection, relinked: &[NodeId], links: &[Link]) -
         rows.push((link, rule));
     }
     rows.sort_unstable_by_key(|(link, rule)| (link.node_a, link.node_b, *rule));
-    let into = "INSERT OR REPLACE INTO link (node_a, node_b, rule, kind, value, refused_by)";
-    bulk::insert(connection, &Insert { into, columns: 6, then: "" }, &rows, |(link, rule), row| {
+    let insert = Insert {
+        into: "INSERT OR FAIL INTO link (node_a, node_b, rule, kind, value, refused_by)",
+        columns: 6,
+        then: "ON CONFLICT DO UPDATE SET refused_by = excluded.refused_by",
+    };
+    bulk::insert(connection, &insert, &rows, |(link, rule), row| {
         row.put(link.node_a.0)?;
         row.put(link.node_b.0)?;
         row.put(rule)?;

@@ -7,7 +7,7 @@
 pub(super) const APPLICATION_ID: i64 = 0x4166_666C;
 
 /// Step n brings a file of version n to version n + 1.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
 
 const VERSION_1: &str = "
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -209,4 +209,30 @@ const VERSION_5: &str = "
 CREATE TABLE profile_touched (profile BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
 -- What the next snapshot needs to go on from this one, as its maker wrote it.
 ALTER TABLE snapshot ADD COLUMN basis TEXT NOT NULL DEFAULT '';
+";
+
+const VERSION_6: &str = "
+-- Look-ups by random values in two tables each: few rows go into the small one, which is moved now and then. Counters of
+-- the tables' names tell about how many rows there are.
+ALTER TABLE node_by_key RENAME TO node_by_key_base;
+CREATE TABLE node_by_key_recent (key BLOB PRIMARY KEY, node INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE VIEW node_by_key AS SELECT key, node FROM node_by_key_base UNION ALL SELECT key, node FROM node_by_key_recent;
+ALTER TABLE edge_by_value RENAME TO edge_by_value_base;
+CREATE TABLE edge_by_value_recent (
+    kind INTEGER NOT NULL, value BLOB NOT NULL, node INTEGER NOT NULL,
+    PRIMARY KEY (kind, value, node)
+) STRICT, WITHOUT ROWID;
+CREATE VIEW edge_by_value AS
+    SELECT kind, value, node FROM edge_by_value_base UNION ALL SELECT kind, value, node FROM edge_by_value_recent;
+ALTER TABLE assignment_by_profile RENAME TO assignment_by_profile_base;
+CREATE TABLE assignment_by_profile_recent (
+    profile BLOB NOT NULL, node INTEGER NOT NULL,
+    PRIMARY KEY (profile, node)
+) STRICT, WITHOUT ROWID;
+CREATE VIEW assignment_by_profile AS
+    SELECT profile, node FROM assignment_by_profile_base UNION ALL SELECT profile, node FROM assignment_by_profile_recent;
+INSERT INTO counter (name, value)
+    SELECT 'node_by_key_base', count(*) FROM node_by_key_base
+    UNION ALL SELECT 'edge_by_value_base', count(*) FROM edge_by_value_base
+    UNION ALL SELECT 'assignment_by_profile_base', count(*) FROM assignment_by_profile_base;
 ";

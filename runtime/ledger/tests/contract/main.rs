@@ -20,6 +20,8 @@ mod ingest;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod levels;
+#[cfg(test)]
 mod outbox;
 #[cfg(test)]
 mod outbox_story;

@@ -51,7 +51,38 @@ fn a_ledger_of_a_newer_version_is_refused() {
     let refusal = refusal(&store.path());
 
     assert_eq!((refusal.code, refusal.domain), ("E0701", Domain::Configuration));
-    assert!(refusal.message.ends_with("has ledger version `99`, this program knows up to `5`"), "{}", refusal.message);
+    assert!(refusal.message.ends_with("has ledger version `99`, this program knows up to `6`"), "{}", refusal.message);
+}
+
+#[test]
+fn a_ledger_of_the_version_before_is_brought_up_to_date_with_all_its_nodes() {
+    let (mut store, lease) = Store::with_nodes(9);
+    let commit = ResolutionCommit {
+        edges: vec![edge(4, 0, 1)],
+        assignments: vec![(NodeId(4), profile(2))],
+        created: vec![profile(2)],
+        ..Default::default()
+    };
+    store.commit_resolution(&lease, &commit).unwrap();
+    let path = store.path();
+    let older = Connection::open(&path).unwrap();
+    for table in ["node_by_key", "edge_by_value", "assignment_by_profile"] {
+        let sql = format!(
+            "DROP VIEW {table}; DROP TABLE {table}_recent; ALTER TABLE {table}_base RENAME TO {table};
+            DELETE FROM counter WHERE name LIKE '{table}%'"
+        );
+        older.execute_batch(&sql).unwrap();
+    }
+    older.pragma_update(None, "user_version", 5).unwrap();
+    drop(older);
+
+    store.reopen();
+
+    assert!(store.find_nodes(&(1..=9).map(key).collect::<Vec<_>>()).unwrap().iter().all(Option::is_some));
+    assert_eq!(store.find_profiles(0, &value(1)).unwrap(), [profile(2)]);
+    assert_eq!(store.nodes_of(profile(2)).unwrap().len(), 1);
+    let counted = "SELECT value FROM counter WHERE name = 'node_by_key_base'";
+    assert_eq!(Connection::open(&path).unwrap().query_row(counted, [], |row| row.get::<_, i64>(0)).unwrap(), 9);
 }
 
 #[test]
