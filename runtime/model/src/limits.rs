@@ -30,8 +30,8 @@ pub const GUEST_MESSAGE_BYTES_MAX: usize = 4 << 10;
 /// Bytes of a rejected record kept in the dead letters.
 pub const REJECTED_RAW_BYTES_MAX: usize = 64 << 10;
 
-/// Rows per ingest commit: SQLite's cost per commit is spread over them.
-pub const EPOCH_ROWS_MAX: usize = 50_000;
+/// Rows per ingest commit: every commit writes most pages of the look-up by node key once more, so smaller is slower.
+pub const EPOCH_ROWS_MAX: usize = 200_000;
 /// Bytes per ingest commit.
 pub const EPOCH_BYTES_MAX: usize = 64 << 20;
 /// Milliseconds after which an epoch is committed although it is small.
