@@ -22,9 +22,9 @@ use crate::evidence::EvidenceReader;
 use crate::mapping::identifier_column;
 use crate::rows;
 
-/// Records that are resolved in one transaction: about 400 bytes of memory each. Every further part of a first load reads
-/// the graph once more, so smaller is slower; twice as many took 190 MiB more and gained a tenth at best.
-const UNIFY_ROWS_MAX: u64 = 500_000;
+/// Records that are resolved in one transaction: about 400 bytes of memory each. Every further part of a first load reads the
+/// graph once more, and looks up what the parts before wrote, so smaller is slower.
+const UNIFY_ROWS_MAX: u64 = 1_000_000;
 
 /// Where the hash of the identity rules stands, that the graph was last resolved by.
 const RULES_OWNER: (&str, &str, &str) = ("(profiles)", "identity", "rules");
@@ -225,14 +225,24 @@ impl Ground {
         for link in &resolution.links {
             match &link.verdict {
                 LinkVerdict::Joined if is_new(link.node_a) || is_new(link.node_b) => {
-                    *report.links_by_rule.entry(link.rule.clone()).or_default() += 1;
+                    count_one(&mut report.links_by_rule, &link.rule);
                 }
                 LinkVerdict::Joined => {}
                 LinkVerdict::Refused(reason) => {
                     report.links_refused += 1;
-                    *report.refused_by_reason.entry(reason.clone()).or_default() += 1;
+                    count_one(&mut report.refused_by_reason, reason);
                 }
             }
+        }
+    }
+}
+
+/// Counts one more of what is mostly counted already.
+fn count_one(counts: &mut BTreeMap<String, u64>, name: &str) {
+    match counts.get_mut(name) {
+        Some(count) => *count += 1,
+        None => {
+            counts.insert(name.to_owned(), 1);
         }
     }
 }
