@@ -208,7 +208,8 @@ impl Identifiers {
 
     /// Has people erased, one call each: the report of [`crate::Destination::erase`]. `delete` gets an identifier of `deletes_by`
     /// with its value, once for each that the row is matched `by`; where the row has none of them, `id` and the id that an earlier
-    /// report told or that `find` finds, as in [`Self::look_up`]. Who is not found is not there.
+    /// report told or that `find` finds, as in [`Self::look_up`]: of what it gives, only a record that has this very value counts. Who
+    /// is not found is not there.
     ///
     /// # Errors
     /// Those of `find` and `delete`, as far as [`outcomes::by_row`] passes them on; `invalid_data` when a value cannot be read.
@@ -229,8 +230,8 @@ impl Identifiers {
                     delete(name, &value)?;
                     is_asked = true;
                 } else if id.is_none() {
-                    let found = find(name, &[&value])?;
-                    id = found.first().map(|record| json::text(record, self.id).to_owned());
+                    let found = find(name, &[&value])?.into_iter().find(|record| self.is_of(name, &value, record));
+                    id = found.and_then(|record| self.id_of(&record));
                 }
             }
             if let (false, Some(id)) = (is_asked, &id) {
@@ -337,7 +338,8 @@ mod tests {
             [None, Some("4"), None],
         ]);
         let mut asked = Vec::new();
-        let find = |_: &str, values: &[&str]| Ok(if values == ["3"] { vec![json!({ "id": "i3" })] } else { Vec::new() });
+        let find =
+            |name: &str, values: &[&str]| Ok(if values == ["3"] { vec![json!({ "id": "i3", name: "3" })] } else { Vec::new() });
         let delete = |name: &str, value: &str| {
             asked.push(format!("{name} {value}"));
             Ok(())
@@ -348,6 +350,27 @@ mod tests {
 
         assert_eq!(asked, ["email a@x", "id i2", "id i3"]);
         assert_eq!((report.accepted, report.remote_ids.len()), (4, 3));
+    }
+
+    #[test]
+    fn a_search_that_finds_others_too_erases_nobody_but_who_has_the_very_value() {
+        let columns = batch(&[[Some("Ann@x"), None, None], [Some("bo@x"), None, None], [Some("cy@x"), None, None]]);
+        let mut erased = Vec::new();
+        let record = |id: &str, email: &str| json!({ "id": id, "is": { "email": email } });
+        let find = |_: &str, values: &[&str]| match values {
+            ["Ann@x"] => Ok(vec![record("stranger", "joann@x"), record("ann", "ann@X")]),
+            ["bo@x"] => Ok(vec![record("stranger", "bob@x"), json!({ "id": "nobody" })]),
+            _ => Ok(vec![json!({ "is": { "email": "cy@x" } })]),
+        };
+        let delete = |_: &str, value: &str| {
+            erased.push(value.to_owned());
+            Ok(())
+        };
+
+        let by = ["email".to_owned()];
+        let report = IDENTIFIERS.at(&["/is"]).erase_each(&JsonRows::of(&columns).unwrap(), &by, &[], find, delete).unwrap();
+
+        assert_eq!((erased, report.accepted, report.remote_ids), (vec!["ann".to_owned()], 3, vec![(0, "ann".to_owned())]));
     }
 
     #[test]
