@@ -2,13 +2,14 @@
 //! sent is what was meant, after every kind of trouble. What is read is tested in the plugin, against an audience that moves.
 
 use std::process::Stdio;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 
 use crate::quickstart::report_of;
-use crate::support::{Ended, Project, holds, keeps_the_contract, rule, same, shared};
+use crate::support::{Ended, Project, Relay, Step, holds, keeps_the_contract, rule, same, shared, tar_gz};
 use crate::vendors::Judge;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -17,6 +18,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule(
             "mailchimp: members are written blind on good and bad days, opt-outs stay out, and an erased person is gone",
             written,
+        ),
+        rule(
+            "mailchimp: what became of each row of a batch stands in its result archive, of which the plugin sees tokens",
+            told_by_the_archive,
         ),
         rule("mailchimp: it keeps the contract both ways, also on the service's bad days", keeps_the_rules),
     ];
@@ -33,9 +38,8 @@ const BUYERS: usize = 60;
 const OPTED_OUT: usize = 10;
 
 /// The example, pointed at the stand-in. It has one member with no real address, so that it is not read into the base.
-fn example(judge: &Judge) -> Project {
+fn example(port: u16) -> Project {
     let project = Project::copy_of("mailchimp");
-    let port = judge.port;
     let connection = format!(
         "version: 1
 connection: mailchimp
@@ -115,7 +119,7 @@ fn fault(judge: &Judge, body: &str) -> Result<(), Failed> {
 
 fn written() -> Result<(), Failed> {
     let judge = Judge::start("mailchimp", &[])?;
-    let project = example(&judge);
+    let project = example(judge.port);
     wrong_name(&project)?;
     for place in 0..50 {
         let number = if place < OPTED_OUT { place } else { place + 1_000 };
@@ -249,6 +253,123 @@ fn is_well_formed(judge: &Judge) -> Result<(), Failed> {
     holds(refused.is_empty(), format!("refused for shape: {refused:?}"))?;
     let throttled = own().filter(|entry| entry["status"] == 429).count();
     holds(throttled * 20 < log.len(), format!("{throttled} of {} requests were throttled", log.len()))
+}
+
+/// What the vendor gives and the stand-in lacks: batches two of whose operations failed, and their archives.
+struct Archives {
+    judge: Weak<Judge>,
+    port: OnceLock<u16>,
+}
+
+/// Buyers whom Mailchimp refuses: who unsubscribed, and one whose name it does not take.
+const REFUSED: [usize; 2] = [20, 21];
+
+impl Archives {
+    fn step(&self, asked: &str) -> Step {
+        let (is_status, is_archive) = (asked.starts_with("GET /3.0/batches/"), asked.starts_with("GET /archive/"));
+        let answer = |kind: &str, body: Vec<u8>| {
+            let head =
+                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n", body.len());
+            Step::Answer([head.into_bytes(), body].concat())
+        };
+        match self.port.get() {
+            Some(port) if is_status => {
+                let url = format!("http://127.0.0.1:{port}/archive/job-response.tar.gz?Expires=1&Signature=a%2Bb%3D");
+                let job = json!({ "status": "finished", "errored_operations": 2, "response_body_url": url });
+                answer("application/json", job.to_string().into_bytes())
+            }
+            Some(_) if is_archive => self.archive().map_or(Step::Drop, |archive| answer("application/x-gzip", archive)),
+            _ => Step::Forward(Duration::ZERO),
+        }
+    }
+
+    /// Of the one batch, in two files; written as PHP writes JSON.
+    fn archive(&self) -> Result<Vec<u8>, Failed> {
+        let judge = self.judge.upgrade().ok_or("the trial is over")?;
+        let [batch] = &bodies(&log(&judge, 0)?, "POST /batches")[..] else { return Err("there is not one batch".into()) };
+        let told: Vec<Value> = batch["operations"].as_array().into_iter().flatten().map(Self::told).collect();
+        let (first, second) = told.split_at(told.len() / 3);
+        Ok(tar_gz(&[json!(second).to_string(), json!(first).to_string()])?)
+    }
+
+    fn told(operation: &Value) -> Value {
+        let mut member: Value = serde_json::from_str(operation["body"].as_str().unwrap_or_default()).unwrap_or_default();
+        let address = member["email_address"].clone();
+        let refused = |place: usize| address == email(place).to_lowercase().as_str();
+        let (status, answer) = if refused(REFUSED[0]) {
+            (400, json!({ "title": "Member In Compliance State", "status": 400, "detail": format!("{address} is unsubscribed") }))
+        } else if refused(REFUSED[1]) {
+            let errors = json!([{ "field": "FNAME", "message": member["merge_fields"]["FNAME"] }]);
+            (400, json!({ "title": "Invalid Resource", "status": 400, "errors": errors }))
+        } else {
+            member["id"] = operation["path"].as_str().and_then(|path| path.rsplit('/').next()).into();
+            member["contact_id"] = format!("of {}", operation["operation_id"]).into();
+            member["full_name"] = member["merge_fields"]["FNAME"].clone();
+            (200, member)
+        };
+        let php = |letter: char| match letter {
+            '/' => "\\/".to_owned(),
+            letter if letter.is_ascii() => letter.to_string(),
+            letter => letter.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+        };
+        let answer: String = answer.to_string().chars().map(php).collect();
+        json!({ "status_code": status, "operation_id": operation["operation_id"], "response": answer })
+    }
+}
+
+fn told_by_the_archive() -> Result<(), Failed> {
+    let judge = Arc::new(Judge::start("mailchimp", &[])?);
+    let archives = Arc::new(Archives { judge: Arc::downgrade(&judge), port: OnceLock::new() });
+    let played = Arc::clone(&archives);
+    let relay = Relay::start(judge.port, move |_, asked| played.step(asked))?;
+    archives.port.set(relay.port).map_err(|_| "the port is told twice")?;
+    let project = example(relay.port);
+
+    let reports = run(&project, &["--record", "recording"], 4)?;
+
+    let sent = (BUYERS - OPTED_OUT - REFUSED.len()) as u64;
+    let counts = |reports: &Value| Ok::<_, Failed>((count(reports, "accepted")?, count(reports, "failed")?));
+    same("accepted and failed", counts(&reports)?, (Some(sent), Some(REFUSED.len() as u64)))?;
+    let letters = command(&project, &["dead-letters", "list", "--output", "json", "--quiet"]).output()?;
+    let letters = String::from_utf8_lossy(&letters.stdout).into_owned();
+    let codes = ["mailchimp.compliance_state", "mailchimp.refused"];
+    holds(codes.iter().all(|code| letters.contains(code)) && !letters.contains("people.example"), letters)?;
+    let log = log(&judge, 0)?;
+    same("batches and single members", (bodies(&log, "POST /batches").len(), bodies(&log, MEMBER).len()), (1, 0))?;
+    let tagged = bodies(&log, "POST /lists/a1/segments/0");
+    same(
+        "tagged",
+        tagged.iter().filter_map(|body| body["members_to_add"].as_array()).map(|added| added.len() as u64).sum(),
+        sent,
+    )?;
+    saw_tokens_only(&project)?;
+    same("without Mailchimp", counts(&run(&project, &["--replay", "recording"], 4)?)?, counts(&reports)?)?;
+    // Who was refused is tried again by every run.
+    let again = run(&project, &[], 0)?;
+    same("sent again", count(&again, "accepted")?, Some(REFUSED.len() as u64))
+}
+
+/// In a recording a value that the plugin saw would be another person's: where a token stands, it saw a token.
+fn saw_tokens_only(project: &Project) -> Result<(), Failed> {
+    let recorded = project.read("recording/mailchimp.exchanges.jsonl");
+    let is_archive = |line: &Value| line["request"]["url"].as_str().is_some_and(|url| url.contains("/archive/"));
+    let lines = recorded.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let archive = lines.filter(is_archive).last().ok_or("the archive was not asked for")?;
+    let body = &archive["response"]["body"]["json"];
+    let text = body.to_string();
+    holds(!text.contains('@') && !text.contains(HASH_OF_ANN), format!("the plugin saw an address: {text}"))?;
+    let entries: Vec<&Value> = body.as_array().into_iter().flatten().filter_map(Value::as_array).flatten().collect();
+    same("entries", entries.len(), BUYERS - OPTED_OUT)?;
+    for entry in entries.iter().filter(|entry| entry["status_code"] == 200) {
+        let member: Value = serde_json::from_str(entry["response"].as_str().unwrap_or_default())?;
+        for value in [&member["email_address"], &member["id"], &member["merge_fields"]["FNAME"], &member["full_name"]] {
+            holds(
+                value.as_str().is_some_and(|value| value.starts_with("pii0zq")),
+                format!("the plugin saw {value} in {member}"),
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn keeps_the_rules() -> Result<(), Failed> {

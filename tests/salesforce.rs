@@ -184,8 +184,8 @@ impl Jobs {
         match (asked.contains("/jobs/query"), number % 6) {
             (false, at) => Step::Forward(Duration::from_millis(if at == 5 { 300 } else { 0 })),
             (true, 1) => Step::Drop,
-            (true, 3) => Step::Answer(busy.to_owned()),
-            (true, _) => Step::Answer(self.answer(asked)),
+            (true, 3) => Step::Answer(busy.into()),
+            (true, _) => Step::Answer(self.answer(asked).into()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Projects in temporary folders, and the binary run on them.
 
+mod archive;
 mod contract;
 mod killed;
 mod relay;
@@ -13,6 +14,7 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub(crate) use archive::tar_gz;
 pub(crate) use contract::keeps_the_contract;
 pub(crate) use killed::{RESUME, killed, killed_while_erasing};
 pub(crate) use relay::{Relay, Step};

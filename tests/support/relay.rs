@@ -15,7 +15,7 @@ pub(crate) enum Step {
     /// The connection ends without an answer.
     Drop,
     /// This answer, whole.
-    Answer(String),
+    Answer(Vec<u8>),
 }
 
 /// Listens as long as the tests run.
@@ -44,7 +44,7 @@ fn relay(mut stream: TcpStream, behind: u16, step: impl Fn(&str) -> Step) -> std
     let (head, rest) = read(&mut stream)?;
     match step(head.lines().next().unwrap_or_default()) {
         Step::Drop => Ok(()),
-        Step::Answer(answer) => stream.write_all(answer.as_bytes()),
+        Step::Answer(answer) => stream.write_all(&answer),
         Step::Forward(later) => {
             std::thread::sleep(later);
             let kept = head.lines().filter(|line| !line.to_lowercase().starts_with("connection:"));

@@ -1,7 +1,6 @@
 //! Mailchimp as a source and a destination: the members of one audience read with what they agreed to, written with merge fields,
-//! tagged, and erased. `fields` makes fields of what the audience tells, `reader` reads, `writer` writes. What people agreed to is
-//! never written: no request has a `status`, and who is new gets no subscription unless the connection says otherwise.
-//! Facts: Swagger 3.0.55 (2026-08-22); mailchimp.com/developer (fundamentals, batch guide, merge fields), read 2026-11-28.
+//! tagged, and erased. What people agreed to is never written: no request has a `status`, and who is new gets no subscription unless the
+//! connection says otherwise. Facts: Swagger 3.0.55 (2026-08-22); mailchimp.com/developer (batch guide, merge fields), read 2026-11-28.
 
 mod fields;
 mod reader;
@@ -71,6 +70,7 @@ impl Plugin for Mailchimp {
             .description("Members of a Mailchimp audience with their consent; merge fields and tags written")
             .host("{config.data_center}.api.mailchimp.com", &[("config.data_center", r"^[a-z]{2}\d{1,3}$")])
             .host("{config.base_url}", &[])
+            .host("mailchimp-api-batch.s3.amazonaws.com", &[])
             .auth("key", AuthSlot::basic("affluent", "api_key"))
             .secret("api_key", "API key", &[])
             .limits(PluginLimits { memory_mib: Some(128), call_timeout_s: Some(300), concurrency: Some(IN_FLIGHT_MAX.into()) })

@@ -39,9 +39,11 @@ fn serve(rules: &[(&'static str, u16, Value)]) -> Sent {
     let sent = Sent::default();
     let (seen, rules) = (Rc::clone(&sent), rules.to_vec());
     testing::on_http(move |request| {
-        let what = format!("{} {}", request.method, request.url.strip_prefix("https://us21.api.mailchimp.com/3.0").unwrap());
+        let own = request.url.strip_prefix("https://us21.api.mailchimp.com/3.0");
+        // What is elsewhere is asked without the key, by its whole address.
+        let what = own.map_or_else(|| request.url.clone(), |path| format!("{} {path}", request.method));
         let body = request.body.as_deref().map_or(Value::Null, |body| serde_json::from_slice(body).unwrap_or_default());
-        assert_eq!(request.auth.as_deref(), Some("key"));
+        assert_eq!(request.auth.as_deref(), own.map(|_| "key"));
         assert!(!body.to_string().contains("\"status\":"), "{body}");
         assert!(!what.contains("offset=") || what.contains("offset=0"), "{what}");
         seen.borrow_mut().push((what.clone(), body));

@@ -1,7 +1,6 @@
 //! The writing: members put one by one, or many by a batch of such operations; who has a tag; who is erased. The endpoint that takes
-//! 500 members at once is not used: it knows `status` alone, which would subscribe who unsubscribed. The result archive of a batch is
-//! not read: it repeats members in the clear, compressed, so that the host could not take personal values out of it. Where the batch
-//! says that operations failed, the host halves it until its members are put, and refused, one by one.
+//! 500 members at once is not used: it knows `status` alone, which would subscribe who unsubscribed. Of a batch with failures the result
+//! archive is read: a tar.gz at Amazon S3 (Swagger, `response_body_url`; host and form as public clients of 2016 to 2019 show them).
 
 use std::collections::BTreeMap;
 
@@ -10,7 +9,7 @@ use affluent_sdk::identity::Identifiers;
 use affluent_sdk::json::{id, list, text};
 use affluent_sdk::manifest::{TargetSchema, WriteMode};
 use affluent_sdk::outcomes::{JobStatus, Unfit};
-use affluent_sdk::puts::{Jobs, Puts, UnfitIf};
+use affluent_sdk::puts::{JobResults, Jobs, Puts, UnfitIf};
 use affluent_sdk::upserts::{Membership, Upsert};
 use affluent_sdk::{Error, Field, Result, token, values};
 use md5::{Digest, Md5};
@@ -20,9 +19,7 @@ use crate::fields::{EMAIL, MERGE, PAGE_RECORDS, PAGES, merge_field};
 use crate::{Api, IN_FLIGHT_MAX, NewMembers};
 
 /// Whether Mailchimp takes somebody archived for new is not told: where they would be asked or subscribed, they are not sent.
-const ARCHIVED: Unfit =
-    Unfit { code: "mailchimp.archived", message: "the member is archived: only a person may bring them back" };
-
+const ARCHIVED: Unfit = Unfit { code: "mailchimp.archived", message: "who is archived is brought back by a person alone" };
 const BATCH: JobStatus = JobStatus {
     pointer: "/status",
     running: &["pending", "preprocessing", "started", "finalizing"],
@@ -30,6 +27,8 @@ const BATCH: JobStatus = JobStatus {
     lost: &[],
     prefix: "mailchimp.batch",
 };
+const RESULTS: JobResults =
+    JobResults { url: "/response_body_url", mark: "/operation_id", status: "/status_code", body: "/response" };
 
 impl Puts for Api {
     /// Members that are tagged with one call (Swagger, "Batch add or remove members").
@@ -37,7 +36,8 @@ impl Puts for Api {
     const IN_FLIGHT_MAX: u8 = IN_FLIGHT_MAX;
     const IDENTIFIERS: Identifiers = Identifiers::new(&[EMAIL], "api_key").any_case(&[EMAIL]).id("/contact_id");
     const FIELD: &'static str = "/errors/0/field";
-    const JOBS: Option<Jobs> = Some(Jobs { rows_min: 50, id: "/id", status: BATCH, failed: "/errored_operations" });
+    const JOBS: Option<Jobs> =
+        Some(Jobs { rows_min: 50, id: "/id", status: BATCH, failed: "/errored_operations", results: Some(RESULTS) });
 
     fn service(&self) -> &Service {
         &self.service
@@ -62,12 +62,14 @@ impl Puts for Api {
     /// Bodies are texts inside of a body: tokens ask for that form.
     fn job(&self, rows: &[Upsert]) -> Result<Request> {
         let path = |row: &Upsert| format!("/lists/{}{}", self.config.audience, Self::member_path(&row.key));
-        let put = |row| json!({ "method": "PUT", "path": path(row), "body": self.member(row, token::in_json) });
+        let body = |row: &Upsert| self.member(row, token::in_json);
+        let put = |row| json!({ "method": "PUT", "path": path(row), "operation_id": row.mark, "body": body(row) });
         Ok(self.root.post("/batches", json!({ "operations": rows.iter().map(put).collect::<Vec<_>>() }).to_string()))
     }
 
     fn job_status(&self, batch: &str) -> Result<Request> {
-        Ok(self.root.get(&format!("/batches/{}", percent_encoded(batch))).query("fields", "status,errored_operations"))
+        let path = format!("/batches/{}", percent_encoded(batch));
+        Ok(self.root.get(&path).query("fields", "status,errored_operations,response_body_url"))
     }
 
     fn get(&self, key: &str) -> Request {
@@ -79,7 +81,6 @@ impl Puts for Api {
             .then_some((ARCHIVED, |member| text(member, "/status") == "archived"))
     }
 
-    /// Who is erased cannot be imported again.
     fn erase(&self, key: &str) -> Result<Request> {
         Ok(self.service.post(&format!("{}/actions/delete-permanent", Self::member_path(key)), String::new()))
     }
@@ -109,8 +110,7 @@ impl Api {
     /// Mailchimp calls a member by the MD5 of the lower-case address. The host computes it where the address is a token.
     fn member_path(email: &str) -> String {
         let own = || Md5::digest(email.to_lowercase()).iter().map(|byte| format!("{byte:02x}")).collect();
-        let hash = token::in_form(email, &["lower", "md5"]).unwrap_or_else(own);
-        format!("/members/{hash}")
+        format!("/members/{}", token::in_form(email, &["lower", "md5"]).unwrap_or_else(own))
     }
 
     /// The member of a row. An empty text clears a merge field; an instant is written as its day, which is what Mailchimp has.

@@ -2,6 +2,7 @@
 //! one job, where the service has jobs; who is on lists by key; people erased by key: [`Puts`] says how each of these is asked for,
 //! [`PutDestination`] does the rest: duplicates, rows that cannot be sent, outcomes by row, jobs of an earlier process.
 
+mod jobs;
 #[cfg(test)]
 mod tests;
 
@@ -14,25 +15,13 @@ use crate::http::{Request, Response, Service};
 use crate::identity::Identifiers;
 use crate::json_columns::JsonRows;
 use crate::manifest::{DestinationInfo, Durable, Idempotence, Target, TargetSchema, ValueForm, WriteMode};
-use crate::outcomes::{Fold, JobStatus, KeyedRows, Ticket, Unfit};
+use crate::outcomes::{Fold, KeyedRows, Ticket, Unfit};
 use crate::plugin::{Account, Batch, Destination, Outcome, Report, RowOp};
 use crate::stream::{Field, PiiClass};
 use crate::upserts::{Membership, Upsert};
 use crate::{json, kv, token};
 
-/// How a service does many puts as one job.
-#[derive(Debug, Clone, Copy)]
-pub struct Jobs {
-    /// Fewer rows are put one by one: that takes less time than a job.
-    pub rows_min: usize,
-    /// Where the answer to [`Puts::job`] holds its id (RFC 6901).
-    pub id: &'static str,
-    /// Where a job stands.
-    pub status: JobStatus,
-    /// Where a job that is complete says how many puts failed. Which, it need not tell: the host halves the batch until it is put
-    /// one by one.
-    pub failed: &'static str,
-}
+pub use jobs::{JobResults, Jobs};
 
 /// Why a record is not put, and whether a record is such a one.
 pub type UnfitIf = (Unfit, fn(&Value) -> bool);
@@ -70,7 +59,7 @@ pub trait Puts: Account {
     /// Puts a record; twice is the same as once.
     fn put(&self, row: &Upsert) -> Request;
 
-    /// Puts records as a job; twice is the same as once.
+    /// Puts records as a job; twice is the same as once. Their marks go with them where there are [`Jobs::results`].
     ///
     /// # Errors
     /// `unsupported` unless there are [`Puts::JOBS`].
@@ -197,19 +186,7 @@ impl<S: Puts> Destination for PutDestination<S> {
     }
 
     fn poll(&mut self, token: &str) -> Result<Outcome> {
-        let jobs = S::JOBS.ok_or_else(|| Error::unsupported("this destination has no jobs"))?;
-        let ticket = Ticket::of(token)?;
-        let answer = self.service.service().ask(self.service.job_status(ticket.job())?);
-        ticket.follow(answer, &jobs.status, &self.reasons(), |job| {
-            if job.pointer(jobs.failed).and_then(Value::as_u64) != Some(0) {
-                let untold = Error::invalid_data("the service refused rows without telling which");
-                return Err(untold.code(format!("{}.untold", jobs.status.prefix)));
-            }
-            let (mut report, _) = ticket.begin(&self.reasons());
-            let keyed: Keyed = ticket.keyed().into_iter().map(|(row, key)| (row, key.to_owned())).collect();
-            self.change_members(Membership::Add, &keyed, &mut report)?;
-            Ok(report.counted(ticket.rows()))
-        })
+        self.ask_after_job(token)
     }
 
     fn erase(&mut self, people: &Batch) -> Result<Report> {
@@ -285,24 +262,32 @@ impl<S: Puts> PutDestination<S> {
 
     /// Puts records; what becomes of each goes into the report. An error that is not about single rows is the batch's.
     fn put_each(&self, rows: &[u32], upserts: &[Upsert], report: &mut Report) -> Result<()> {
-        use ErrorKind::{InvalidData, RateLimited, Transient};
         let service = self.service.service();
         let answers = service.send_each(upserts.iter().map(|row| self.service.put(row)).collect(), S::IN_FLIGHT_MAX);
         let mut passing = None;
         for (row, answer) in rows.iter().zip(answers) {
-            let body: Value = answer.as_ref().ok().and_then(|answer| answer.json().ok()).unwrap_or_default();
-            match answer.and_then(|answer| service.judged(answer)) {
-                Ok(_) => report.remote_ids.extend(S::IDENTIFIERS.id_of(&body).map(|id| (*row, id))),
-                Err(error) if matches!(error.kind, InvalidData | Transient | RateLimited) => {
-                    let field = Some(json::word(json::text(&body, S::FIELD))).filter(|field| !field.is_empty());
-                    report.refuse(error.clone().at_row(*row, field));
-                    passing = passing.or(Some(error).filter(|error| error.kind != InvalidData));
-                }
-                Err(error) => return Err(error),
-            }
+            let error = self.note(*row, answer, report)?;
+            passing = passing.or(error.filter(|error| error.kind != ErrorKind::InvalidData));
         }
         let is_whole = report.retryable.len() == rows.len();
         passing.filter(|_| is_whole).map_or(Ok(()), Err)
+    }
+
+    /// Puts what became of one put into the report; why it was refused, where it was. An error that is not about the row is the
+    /// batch's.
+    fn note(&self, row: u32, answer: Result<Response>, report: &mut Report) -> Result<Option<Error>> {
+        use ErrorKind::{InvalidData, RateLimited, Transient};
+        let body: Value = answer.as_ref().ok().and_then(|answer| answer.json().ok()).unwrap_or_default();
+        match answer.and_then(|answer| self.service.service().judged(answer)) {
+            Ok(_) => report.remote_ids.extend(S::IDENTIFIERS.id_of(&body).map(|id| (row, id))),
+            Err(error) if matches!(error.kind, InvalidData | Transient | RateLimited) => {
+                let field = Some(json::word(json::text(&body, S::FIELD))).filter(|field| !field.is_empty());
+                report.refuse(error.clone().at_row(row, field));
+                return Ok(Some(error));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(None)
     }
 
     /// Rows that were refused are left out. Does nothing without a list; one that was deleted is looked for, and made, at the next

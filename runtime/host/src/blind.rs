@@ -22,3 +22,5 @@ pub(crate) use escape::BodyKind;
 pub(crate) use substitute::{Refusal, has_token, in_body, in_url};
 pub use token::TokenKey;
 pub(crate) use values::{BatchValues, TokenVault};
+#[cfg(test)]
+pub(crate) use {token::text as token_text, values::ValueColumn};

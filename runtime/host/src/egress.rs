@@ -12,6 +12,7 @@ mod cost;
 mod error;
 mod exchanges;
 mod grant;
+mod inflate;
 mod nesting;
 mod oauth;
 mod pointers;
@@ -21,6 +22,7 @@ mod refusal;
 mod request;
 mod retry;
 mod signature;
+mod unpack;
 pub(crate) mod wait;
 
 #[cfg(test)]

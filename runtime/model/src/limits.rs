@@ -30,6 +30,13 @@ pub const GUEST_MESSAGE_BYTES_MAX: usize = 4 << 10;
 /// Bytes of a rejected record kept in the dead letters.
 pub const REJECTED_RAW_BYTES_MAX: usize = 64 << 10;
 
+/// Files of an archive that an answer is.
+pub const ARCHIVE_FILES_MAX: usize = 10_000;
+/// Bytes of one file of such an archive: it is held until it is whole (security B-24, what a plugin gets of an answer).
+pub const ARCHIVE_FILE_BYTES_MAX: usize = 16 << 20;
+/// Bytes of one long name in such an archive; names are never used.
+pub const ARCHIVE_NAME_BYTES_MAX: usize = 64 << 10;
+
 /// Rows per ingest commit: every commit writes most pages of the look-up by node key once more, so smaller is slower.
 pub const EPOCH_ROWS_MAX: usize = 200_000;
 /// Bytes per ingest commit.

@@ -213,17 +213,57 @@ fn many_rows_are_one_batch_and_tagged_when_it_is_finished() {
     assert_eq!(find("POST /lists/a1/segments/7")["members_to_add"].as_array().map(Vec::len), Some(500));
 }
 
+/// A batch that is finished, with failures, as it stands in another process.
+fn finished_badly(archive: &str) -> (&'static str, u16, Value) {
+    ("GET /batches/b1", 200, json!({ "status": "finished", "errored_operations": 2, "response_body_url": archive }))
+}
+
+const ARCHIVE: &str = "https://mailchimp-api-batch.s3.amazonaws.com/b1-response.tar.gz?Expires=1&Signature=s%3D";
+
 #[test]
-fn a_batch_with_failures_is_halved_until_its_rows_are_put_one_by_one() {
-    let finished = |failed: u32| ("GET /batches/b1", 200, json!({ "status": "finished", "errored_operations": failed }));
+fn a_batch_with_failures_tells_by_its_archive_which_and_why() {
     let started = ("POST /batches", 200, json!({ "id": "b1" }));
     let addresses = tokens(50);
     let texts: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let sent = serve(&[started]);
+    let ticket = pending(writer(json!({}), Some("VIP")).write(emails(RowOp::Upsert, &texts)).unwrap());
+    let operations = sent.borrow().last().unwrap().1["operations"].as_array().cloned().unwrap();
+    assert_eq!(operations[7]["operation_id"], "row 7");
+    let entry = |row: usize| {
+        let (status, answer) = match row {
+            7 => (400, json!({ "title": "Member In Compliance State", "detail": addresses[7] })),
+            9 => (400, json!({ "title": "Invalid Resource", "errors": [{ "field": "FNAME", "message": addresses[9] }] })),
+            11 => (500, json!({})),
+            _ => (200, json!({ "contact_id": format!("c{row}"), "email_address": addresses[row] })),
+        };
+        json!({ "status_code": status, "operation_id": format!("row {row}"), "response": answer.to_string() })
+    };
+    // What the host makes of the archive: a list of what its files hold.
+    let (first, second): (Vec<usize>, Vec<usize>) = (0..50).partition(|row| *row % 3 == 0);
+    let told: Vec<Vec<Value>> = [second, first].map(|rows| rows.into_iter().map(entry).collect()).to_vec();
 
-    serve(&[started.clone(), finished(1)]);
+    let sent = serve(&[finished_badly(ARCHIVE), (ARCHIVE, 200, json!(told)), tag(), tagged()]);
+    let report = done(writer(json!({}), Some("VIP")).poll(&ticket).unwrap());
+
+    assert_eq!(codes(&report), [(7, "mailchimp.compliance_state", None), (9, "mailchimp.refused", Some("FNAME"))]);
+    assert_eq!((report.retryable.iter().map(|error| error.row).collect::<Vec<_>>(), report.accepted), (vec![11], 47));
+    assert!(report.failed.iter().all(|error| !error.message.contains("pii0zq")));
+    assert_eq!((report.remote_ids.len(), report.remote_ids.contains(&(12, "c12".to_owned()))), (47, true));
+    assert_eq!(sent.borrow().last().unwrap().1["members_to_add"].as_array().map(Vec::len), Some(47));
+}
+
+#[test]
+fn a_batch_whose_archive_is_gone_is_halved_until_its_rows_are_put_one_by_one() {
+    let started = ("POST /batches", 200, json!({ "id": "b1" }));
+    let addresses = tokens(50);
+    let texts: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    serve(&[started.clone()]);
     let ticket = pending(writer(json!({}), None).write(emails(RowOp::Upsert, &texts)).unwrap());
-    assert_eq!(writer(json!({}), None).poll(&ticket).unwrap_err().code, "mailchimp.batch.untold");
 
+    for rules in [&[finished_badly("")][..], &[finished_badly(ARCHIVE), (ARCHIVE, 403, json!({}))]] {
+        serve(rules);
+        assert_eq!(writer(json!({}), None).poll(&ticket).unwrap_err().code, "mailchimp.batch.untold");
+    }
     serve(&[put()]);
     let report = done(writer(json!({}), None).write(emails(RowOp::Upsert, &texts[..49])).unwrap());
     assert_eq!(report.accepted, 49);

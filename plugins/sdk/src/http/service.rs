@@ -327,6 +327,13 @@ impl Service {
     }
 }
 
+impl Response {
+    /// One that stands in another answer.
+    pub(crate) fn of(status: u16, body: Vec<u8>) -> Self {
+        Self(super::types::Response { status, headers: Vec::new(), body })
+    }
+}
+
 fn naming(error: Error, scopes: &str) -> Error {
     let is_about_scopes = error.kind == ErrorKind::Permission;
     if is_about_scopes { Error { message: format!("the credential lacks one of the scopes {scopes}"), ..error } } else { error }

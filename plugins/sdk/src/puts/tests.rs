@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::*;
+use crate::outcomes::JobStatus;
 use crate::{ColumnsBuilder, FieldType, Payload, testing};
 
 struct Crm {
@@ -11,6 +12,8 @@ struct Crm {
 
 const STATUS: JobStatus =
     JobStatus { pointer: "/status", running: &["running"], complete: &["done"], lost: &["cancelled"], prefix: "crm.job" };
+
+const RESULTS: JobResults = JobResults { url: "/results", mark: "/of", status: "/status", body: "/body" };
 
 impl Account for Crm {
     type Config = bool;
@@ -25,7 +28,7 @@ impl Puts for Crm {
     const IN_FLIGHT_MAX: u8 = 2;
     const IDENTIFIERS: Identifiers = Identifiers::new(&["email"], "key").any_case(&["email"]);
     const FIELD: &'static str = "/field";
-    const JOBS: Option<Jobs> = Some(Jobs { rows_min: 3, id: "/job", status: STATUS, failed: "/failed" });
+    const JOBS: Option<Jobs> = Some(Jobs { rows_min: 3, id: "/job", status: STATUS, failed: "/failed", results: Some(RESULTS) });
 
     fn service(&self) -> &Service {
         &self.service
@@ -82,6 +85,7 @@ fn serve(rules: &'static [(&'static str, u16, &'static str)]) -> Rc<RefCell<Vec<
         let what = format!("{} {}", request.method, request.url.strip_prefix("https://crm.test").unwrap());
         let known = rules.iter().find(|(rule, _, _)| *rule == what);
         let (status, body) = known.map_or((200, r#"{"id":"1"}"#), |(_, status, body)| (*status, *body));
+        assert_eq!(request.auth.is_none(), what.starts_with("GET /results/"), "{what}");
         seen.borrow_mut().push(what);
         Ok(testing::response(status, body))
     });
@@ -147,6 +151,64 @@ fn many_are_a_job_and_are_put_on_the_list_when_it_is_done() {
     serve(&[("GET /jobs/j", 200, r#"{"status":"done","failed":1}"#)]);
     assert_eq!(open(false, None).poll(&token).unwrap_err().code, "crm.job.untold");
     assert_eq!(done(open(false, None).write(batch(RowOp::Upsert, &["a", "b", "c"])).unwrap()).accepted, 3);
+}
+
+/// A job's ticket, of three rows and one that is sent as the last of them.
+fn started() -> String {
+    serve(&[("POST /jobs", 200, r#"{"job":"j"}"#)]);
+    let rows = [TOKENS[0], TOKENS[1], TOKENS[2], TOKENS[2]];
+    let Outcome::Pending((token, _)) = open(false, None).write(batch(RowOp::Upsert, &rows)).unwrap() else { panic!() };
+    token
+}
+
+const FAILED: (&str, u16, &str) =
+    ("GET /jobs/j", 200, r#"{"status":"done","failed":2,"results":"https://crm.test/results/j?signed=yes"}"#);
+const RESULTS_OF_J: &str = "GET /results/j?signed=yes";
+
+#[test]
+fn a_job_that_tells_what_became_of_each_put_is_read_row_by_row() {
+    let token = started();
+    let asked = serve(&[
+        FAILED,
+        (
+            RESULTS_OF_J,
+            200,
+            r#"[[{"of":"row 3","status":422,"body":"{\"field\":\"name\"}"},{"of":"row 0","status":200,"body":"{\"id\":\"9\"}"}],
+                [{"of":"row 77","status":500,"body":""},{"no":"entry"},7]]"#,
+        ),
+    ]);
+
+    let report = done(open(false, Some("VIP")).poll(&token).unwrap());
+
+    assert_eq!(codes(&report), [(3, "http.422"), (2, "http.422"), (1, "crm.job.untold")]);
+    assert_eq!((report.failed.len(), report.retryable.len(), report.accepted), (2, 1, 1));
+    assert_eq!((report.failed[0].field.as_deref(), report.remote_ids), (Some("name"), vec![(0, "9".to_owned())]));
+    assert_eq!(asked.borrow().last().unwrap(), "POST /lists/7/Add");
+}
+
+#[test]
+fn a_job_whose_results_cannot_be_had_is_halved_and_a_bad_moment_is_waited_for() {
+    for (status, told, code) in [
+        (404, "", "crm.job.untold"),
+        (403, "", "crm.job.untold"),
+        (200, "no JSON", "crm.job.untold"),
+        (200, "[]", "crm.job.untold"),
+        (503, "", "http.503"),
+        (429, "", "http.429"),
+    ] {
+        let token = started();
+        serve(Box::leak(Box::new([FAILED, (RESULTS_OF_J, status, told)])));
+        let error = open(false, None).poll(&token).unwrap_err();
+        assert_eq!(
+            (error.code.as_str(), error.kind == ErrorKind::InvalidData),
+            (code, code == "crm.job.untold"),
+            "{status} {told}"
+        );
+    }
+    // An operation that says the whole account is wrong.
+    let token = started();
+    serve(&[FAILED, (RESULTS_OF_J, 200, r#"[{"of":"row 0","status":401,"body":""}]"#)]);
+    assert_eq!(open(false, None).poll(&token).unwrap_err().kind, ErrorKind::Auth);
 }
 
 #[test]

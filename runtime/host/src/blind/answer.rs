@@ -1,9 +1,11 @@
 //! Clears answers of the personal values that were sent: each is replaced by its token, so that a plugin can still tell
-//! which row an answer is about. JSON is read string by string, other texts word by word, whole or in pieces; in CSV a doubled quote is one.
+//! which row an answer is about. JSON is read string by string, also JSON that is the text of a string; other texts word by word, whole
+//! or in pieces; in CSV a doubled quote is one.
 
 use std::sync::Arc;
 
 use memchr::{memchr, memchr2};
+use serde::de::IgnoredAny;
 
 use super::columns::last_word;
 use super::scrub::{Rule, ScrubIndex, is_word};
@@ -14,6 +16,9 @@ use super::view::{Escapes, View};
 const STRING_BYTES_MAX: usize = 1 << 20;
 /// Digits of a bare number that can be a phone number.
 const NUMBER_DIGITS_MIN: usize = 7;
+
+/// How often JSON may stand in strings of JSON; what is deeper inside is not shown.
+const TEXTS_DEEP_MAX: u8 = 4;
 
 /// Clears one answer.
 pub(crate) struct AnswerScrubber {
@@ -26,6 +31,8 @@ pub(crate) struct AnswerScrubber {
     key: String,
     /// The last byte that was let through is part of a word.
     inside_word: bool,
+    /// In how many strings of JSON the text stands.
+    depth: u8,
 }
 
 /// A text to be searched.
@@ -43,7 +50,7 @@ impl AnswerScrubber {
             _ if media.contains("csv") => Some(Escapes::Csv),
             _ => None,
         });
-        Self { values, escapes, held: Vec::new(), key: String::new(), inside_word: false }
+        Self { values, escapes, held: Vec::new(), key: String::new(), inside_word: false, depth: 0 }
     }
 
     /// What may be shown now that `piece` came.
@@ -103,6 +110,8 @@ impl AnswerScrubber {
             if next == Some(&b':') {
                 self.key = last_word(&String::from_utf8_lossy(string));
                 self.scrub(Piece { text: string, escapes: Escapes::Json, limit: string.len() }, Rule::Key, index, out);
+            } else if let Some(cleared) = self.json_in_text(rest.get(open..open + end + 2).unwrap_or_default()) {
+                out.extend(cleared);
             } else {
                 self.scrub(
                     Piece { text: string, escapes: Escapes::Json, limit: string.len() },
@@ -116,8 +125,35 @@ impl AnswerScrubber {
         }
     }
 
-    /// What stands between strings: numbers may be phone numbers.
+    /// The inside of a string (given with its quotes) whose text is JSON, with the values taken out of that: they are escaped twice
+    /// there. `None` for another text.
+    fn json_in_text(&self, string: &[u8]) -> Option<Vec<u8>> {
+        let begins = string.iter().skip(1).find(|byte| !byte.is_ascii_whitespace());
+        begins.filter(|byte| matches!(byte, b'{' | b'['))?;
+        let text: String = serde_json::from_slice(string).ok()?;
+        serde_json::from_str::<IgnoredAny>(&text).ok()?;
+        if self.depth >= TEXTS_DEEP_MAX {
+            return Some(Vec::new());
+        }
+        let (values, escapes, key) = (Arc::clone(&self.values), Some(Escapes::Json), self.key.clone());
+        let mut inner = Self { values, escapes, held: Vec::new(), key, inside_word: false, depth: self.depth + 1 };
+        let mut cleared = inner.push(text.clone().into_bytes());
+        cleared.extend(inner.finish());
+        let quoted = if cleared == text.as_bytes() {
+            string.to_vec()
+        } else {
+            serde_json::to_vec(&String::from_utf8_lossy(&cleared)).unwrap_or_default()
+        };
+        Some(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_vec())
+    }
+
+    /// What stands between strings: numbers may be phone numbers. What is no JSON is searched as text.
     fn between(&self, text: &[u8], index: &ScrubIndex, out: &mut Vec<u8>) {
+        let is_json = |byte: &u8| byte.is_ascii_whitespace() || byte.is_ascii_lowercase() || b",:{}[]".contains(byte);
+        if !text.iter().all(|byte| is_json(byte) || is_number(*byte)) {
+            self.scrub(Piece { text, escapes: Escapes::No, limit: text.len() }, Rule::Text, index, out);
+            return;
+        }
         let mut rest = text;
         while let Some(start) = rest.iter().position(u8::is_ascii_digit) {
             let (before, number) = rest.split_at(start);
@@ -154,14 +190,26 @@ impl AnswerScrubber {
     /// Appends a piece with tokens in place of values that begin before its limit; returns how much was read.
     fn scrub(&self, piece: Piece<'_>, rule: Rule<'_>, index: &ScrubIndex, out: &mut Vec<u8>) -> usize {
         let Piece { text, escapes, limit } = piece;
-        let view = View::new(text, escapes);
+        let is_whole = limit == text.len();
+        if !is_whole || !self.values.has_percents() || !text.contains(&b'%') {
+            return self.scrub_view(&piece, &View::new(text, escapes), rule, index, out);
+        }
+        let (literal, mut first) = (View::literal(text, escapes), Vec::with_capacity(text.len()));
+        let read = self.scrub_view(&piece, &literal, rule, &self.values.index_for(&literal), &mut first);
+        let piece = Piece { text: &first, escapes, limit: first.len() };
+        self.scrub_view(&piece, &View::new(&first, escapes), rule, index, out);
+        read
+    }
+
+    fn scrub_view(&self, piece: &Piece<'_>, view: &View<'_>, rule: Rule<'_>, index: &ScrubIndex, out: &mut Vec<u8>) -> usize {
+        let Piece { text, limit, .. } = *piece;
         let bytes = view.bytes();
         let (mut written, mut at) = (0, 0);
         let mut inside = matches!(rule, Rule::Text) && self.inside_word;
         while let Some(byte) = bytes.get(at).filter(|_| view.place(at) < limit) {
             let starts = is_word(*byte) && !inside;
             inside = is_word(*byte);
-            let found = if starts { index.find(&view, at, rule, &self.values) } else { None };
+            let found = if starts { index.find(view, at, rule, &self.values) } else { None };
             let Some(found) = found else {
                 at += 1;
                 continue;

@@ -226,3 +226,72 @@ fn a_text_that_is_no_json_is_cleared_too() {
         assert_eq!(String::from_utf8(clean).unwrap(), expected, "cut at {cut}");
     }
 }
+
+#[test]
+fn a_hash_by_which_a_service_calls_somebody_is_found_although_it_left_in_another_process() {
+    let (values, tokens) = held(&[(PiiClass::Email, "email", "Ann@X.test"), (PiiClass::Name, "name", "bo@x.test")]);
+
+    let answer = clean_text(&values, "DDFB97efd93ca3019049ed7ddc4bf6a9 and 2bc99528125ad5b8e8126b726e7ed825");
+
+    assert_eq!(answer, format!("{}.lower.md5 and 2bc99528125ad5b8e8126b726e7ed825", tokens[0]));
+}
+
+#[test]
+fn a_value_with_percent_signs_of_its_own_is_found_and_what_is_encoded_beside_it_too() {
+    let (values, tokens) = held(&[(PiiClass::Name, "name", "100%41 +a=b&c;d"), (PiiClass::Email, "email", "ann@x.test")]);
+    let answer = r#"{"name":"100%41 +a=b&c;d","note":"by 100%41 +a=b&c;d, ann%40x.test"}"#;
+    let mut scrubber = AnswerScrubber::new(values, Some("application/json"));
+    let clean = [scrubber.push(answer.as_bytes().to_vec()), scrubber.finish()].concat();
+
+    let expected = format!(r#"{{"name":"{0}","note":"by {0}, {1}"}}"#, tokens[0], tokens[1]);
+    assert_eq!(String::from_utf8(clean).unwrap(), expected);
+}
+
+#[test]
+fn json_in_a_string_is_cleared_of_values_that_are_escaped_twice_wherever_it_is_cut() {
+    let (values, tokens) = held(&[(PiiClass::Name, "name", "O'Neil \"Bob\" \\ Zoë\n名"), (PiiClass::Name, "firstname", "ann")]);
+    let answer = |name: &str, first: &str| {
+        let person = serde_json::json!({ "name": name, "first_name": first, "tags": ["a%20b", "ann"] }).to_string();
+        let person = person.replace('ë', "\\u00eb").replace('名', "\\u540d");
+        let twice = serde_json::json!({ "response": person }).to_string();
+        let no_json = format!("[ {name}").replace('\n', " ");
+        serde_json::json!([{ "response": person, "text": [twice, "{}", "[", no_json] }]).to_string()
+    };
+    let (text, expected) = (answer("O'Neil \"Bob\" \\ Zoë\n名", "ann"), answer(&tokens[0], &tokens[1]));
+    let read = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).unwrap();
+
+    for cut in 0..text.len() {
+        let mut scrubber = AnswerScrubber::new(Arc::clone(&values), Some("application/json"));
+        let mut clean = scrubber.push(text.as_bytes()[..cut].to_vec());
+        clean.extend(scrubber.push(text.as_bytes()[cut..].to_vec()));
+        clean.extend(scrubber.finish());
+        let clean = read(&clean);
+        assert_eq!(clean[0]["response"], read(expected.as_bytes())[0]["response"], "cut at {cut}");
+        assert_eq!(clean[0]["text"][0], read(expected.as_bytes())[0]["text"][0], "cut at {cut}");
+        assert_eq!((&clean[0]["text"][1], &clean[0]["text"][2]), (&"{}".into(), &"[".into()));
+    }
+}
+
+#[test]
+fn json_that_stands_in_too_many_strings_is_not_shown() {
+    let (values, _) = held(&[(PiiClass::Email, "email", "ann@x.test")]);
+    let nest = |times: u32| (0..times).fold("{\"a\":\"ann@x.test\"}".to_owned(), |text, _| serde_json::json!([text]).to_string());
+    let cleared = |text: String| {
+        let mut scrubber = AnswerScrubber::new(Arc::clone(&values), None);
+        let clean = [scrubber.push(text.into_bytes()), scrubber.finish()].concat();
+        String::from_utf8(clean).unwrap()
+    };
+
+    assert!(cleared(nest(4)).contains("pii0zq"));
+    let deeper = cleared(nest(5));
+    assert!(!deeper.contains("ann") && !deeper.contains("pii0zq"), "{deeper}");
+}
+
+#[test]
+fn what_says_it_is_json_and_is_none_is_cleared_as_text() {
+    let (values, tokens) = held(&[(PiiClass::Email, "email", "ann@x.test")]);
+    let mut scrubber = AnswerScrubber::new(values, Some("application/json"));
+    let clean = [scrubber.push(b"{ann@x.test: 1}".to_vec()), scrubber.finish()].concat();
+
+    assert_eq!(String::from_utf8(clean).unwrap(), format!("{{{}: 1}}", tokens[0]));
+}

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use affluent_model::pii::PiiClass;
 use zeroize::Zeroizing;
 
+use super::form::Form;
 use super::scrub::{Beginnings, ScrubIndex};
-use super::token::{Mark, TokenKey, Tokenizer};
+use super::token::{self, Mark, TokenKey, Tokenizer};
 use super::view::View;
 
 /// Marks are hashes already.
@@ -59,10 +60,13 @@ pub(crate) struct BatchValues {
     entries: MarkMap<Mark, Entry>,
     columns: Vec<ValueColumn>,
     longest: usize,
+    has_percents: bool,
     index: OnceLock<ScrubIndex>,
     beginnings: OnceLock<Beginnings>,
     /// Forms of values as they left, by what answers may repeat of them.
     sent_forms: Mutex<HashMap<Vec<u8>, String>>,
+    /// Hashes by which services call people, whether or not they left in this process: of addresses in lower case.
+    hashes: OnceLock<HashMap<String, String>>,
 }
 
 impl BatchValues {
@@ -73,9 +77,11 @@ impl BatchValues {
             entries: MarkMap::with_capacity_and_hasher(values, BuildHasherDefault::default()),
             columns: Vec::new(),
             longest: 0,
+            has_percents: false,
             index: OnceLock::new(),
             beginnings: OnceLock::new(),
             sent_forms: Mutex::default(),
+            hashes: OnceLock::new(),
         }
     }
 
@@ -86,6 +92,7 @@ impl BatchValues {
 
     pub(crate) fn insert(&mut self, mark: Mark, value: &str) {
         self.longest = self.longest.max(value.len());
+        self.has_percents |= value.contains('%');
         let (texts, column) = (&mut self.texts, self.columns.len().saturating_sub(1));
         self.entries.entry(mark).or_insert_with(|| {
             let start = texts.len();
@@ -129,6 +136,11 @@ impl BatchValues {
         }
     }
 
+    /// Whether a value has a percent sign itself: it would be taken for an encoding.
+    pub(super) fn has_percents(&self) -> bool {
+        self.has_percents
+    }
+
     /// Bytes of the longest value.
     pub(crate) fn longest(&self) -> usize {
         self.longest
@@ -139,9 +151,23 @@ impl BatchValues {
         self.sent_forms.lock().unwrap_or_else(PoisonError::into_inner).entry(form.as_bytes().to_vec()).or_insert_with(token);
     }
 
-    /// The token behind a form that left.
+    /// The token behind a form that left, or behind a hash that a service may call somebody by.
     pub(crate) fn token_of_form(&self, form: &[u8]) -> Option<String> {
-        self.sent_forms.lock().unwrap_or_else(PoisonError::into_inner).get(form).cloned()
+        let sent = self.sent_forms.lock().unwrap_or_else(PoisonError::into_inner).get(form).cloned();
+        sent.or_else(|| self.hashes.get_or_init(|| self.hash_addresses()).get(std::str::from_utf8(form).ok()?).cloned())
+    }
+
+    fn hash_addresses(&self) -> HashMap<String, String> {
+        let is_address = |entry: &Entry| self.column(*entry).is_some_and(|column| column.class == PiiClass::Email);
+        let addresses = self.entries().filter(|(_, entry)| is_address(entry));
+        let hashes = |(mark, entry): (Mark, Entry)| {
+            let address = self.text(entry).trim().to_lowercase();
+            let formed = move |form: Form| {
+                Some((form.apply(&address)?, format!("{}.{}.{}", token::text(mark), Form::Lower.as_str(), form.as_str())))
+            };
+            [Form::Md5, Form::Sha256].into_iter().filter_map(formed)
+        };
+        addresses.flat_map(hashes).collect()
     }
 }
 

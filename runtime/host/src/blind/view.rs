@@ -22,8 +22,17 @@ pub(super) struct View<'a> {
 
 impl<'a> View<'a> {
     pub(super) fn new(piece: &'a [u8], escapes: Escapes) -> Self {
+        Self::of(piece, escapes, escapes != Escapes::Csv)
+    }
+
+    /// With percent signs as they stand.
+    pub(super) fn literal(piece: &'a [u8], escapes: Escapes) -> Self {
+        Self::of(piece, escapes, false)
+    }
+
+    fn of(piece: &'a [u8], escapes: Escapes, percents: bool) -> Self {
         let is_coded = |byte: &u8| match byte {
-            b'%' => escapes != Escapes::Csv,
+            b'%' => percents,
             b'\\' => escapes == Escapes::Json,
             b'"' => escapes == Escapes::Csv,
             _ => false,
@@ -38,7 +47,7 @@ impl<'a> View<'a> {
             let decoded = match (escapes, rest) {
                 (Escapes::Json, [b'\\', ..]) => unescape(rest),
                 (Escapes::Csv, [b'"', b'"', ..]) => Some((vec![b'"'], 2)),
-                (Escapes::Csv, _) => None,
+                _ if !percents => None,
                 _ => percent(rest),
             };
             let (character, length) = decoded.unwrap_or_else(|| (vec![*byte], 1));

@@ -263,7 +263,7 @@ impl Egress {
         let headers = headers.into_iter().map(|(name, value)| (name, self.clean_of_values(value))).collect();
         let limits = if mode == BodyMode::Whole { BodyLimits::WHOLE } else { BodyLimits::STREAM };
         let scrubber = self.without_values(StreamScrubber::new(scrubber), response.headers());
-        let mut reader = BodyReader::new(response, limits, scrubber, refusals)?;
+        let mut reader = BodyReader::new(response, limits, scrubber, refusals)?.unpacking(self.tokens.is_some());
         // An answer that will be judged is read whole; a stream is for the guest.
         if mode == BodyMode::Stream && (200..300).contains(&status) {
             return Ok((Answer { status, headers, body: AnswerBody::Stream(Box::new(reader)) }, 0));

@@ -1,21 +1,20 @@
 //! Reads an answer's body in pieces: inflates it here, counts bytes before and after, and stops at the limits while
 //! reading, so that neither a large answer nor a small one that inflates without end fills memory (security B-24).
 
-use std::io::{self, Write};
+use std::io;
 
-use flate2::write::MultiGzDecoder;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 
+use super::inflate::Inflater;
 use super::nesting::Nesting;
 use super::redact::StreamScrubber;
 use super::refusal::Refusals;
+use super::unpack::{Unpacked, Unpacker};
 use crate::bindings::affluent::plugin::http::HttpError;
 
 /// Bytes out per byte in, once there is more than [`RATIO_FREE_BYTES`].
 const RATIO_MAX: u64 = 200;
 const RATIO_FREE_BYTES: u64 = 1 << 20;
-/// One inflated piece of a stream: what a network read can inflate to is bounded by it.
-const PIECE_BYTES_MAX: usize = 64 << 20;
 
 /// How much may be read.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +33,8 @@ impl BodyLimits {
 /// An answer's body on its way in.
 pub(crate) struct BodyReader {
     response: reqwest::Response,
-    gzip: Option<MultiGzDecoder<CappedBuffer>>,
+    gzip: Option<Inflater>,
+    unpacker: Option<Unpacker>,
     nesting: Option<Nesting>,
     scrubber: StreamScrubber,
     refusals: Refusals,
@@ -58,7 +58,13 @@ impl BodyReader {
         }
         let gzip = decoder(response.headers()).map_err(|error| refusals.refuse(error))?;
         let nesting = Nesting::of(response.headers());
-        Ok(Self { response, gzip, nesting, scrubber, refusals, limits, wire_bytes: 0, plain_bytes: 0, ended: false })
+        let unpacker = None;
+        Ok(Self { response, gzip, unpacker, nesting, scrubber, refusals, limits, wire_bytes: 0, plain_bytes: 0, ended: false })
+    }
+
+    /// Looks into what is packed by its content, too: for answers that personal values are taken out of.
+    pub(crate) fn unpacking(self, is_wanted: bool) -> Self {
+        Self { unpacker: is_wanted.then(Unpacker::new), ..self }
     }
 
     /// The next piece, never empty; `None` at the end.
@@ -100,52 +106,66 @@ impl BodyReader {
         if self.wire_bytes > self.limits.wire {
             return Err(HttpError::TooLarge(self.limits.wire));
         }
-        let rest = self.limits.plain.saturating_sub(self.plain_bytes);
         let plain = match &mut self.gzip {
-            Some(decoder) => {
-                decoder.get_mut().capacity = usize::try_from(rest).unwrap_or(usize::MAX).min(PIECE_BYTES_MAX);
-                decoder.write_all(chunk).and_then(|()| decoder.flush()).map_err(|error| inflate_error(&error, self.limits))?;
-                std::mem::take(&mut decoder.get_mut().bytes)
+            Some(inflater) => {
+                let rest = self.limits.plain.saturating_sub(self.plain_bytes);
+                inflater.push(chunk, rest).map_err(|error| inflate_error(&error, self.limits.plain))?
             }
             None => chunk.to_vec(),
         };
-        self.count(&plain)?;
-        Ok(self.scrubber.push(plain))
+        self.show(plain, false)
     }
 
     fn finish(&mut self) -> Result<Vec<u8>, HttpError> {
         self.ended = true;
-        let mut last = Vec::new();
-        if let Some(mut decoder) = self.gzip.take()
-            && self.wire_bytes > 0
-        {
-            decoder.try_finish().map_err(|error| inflate_error(&error, self.limits))?;
-            last = std::mem::take(&mut decoder.get_mut().bytes);
-            self.count(&last)?;
-        }
-        let mut shown = self.scrubber.push(last);
+        let last = match self.gzip.take() {
+            Some(mut inflater) if self.wire_bytes > 0 => {
+                inflater.finish().map_err(|error| inflate_error(&error, self.limits.plain))?
+            }
+            _ => Vec::new(),
+        };
+        let mut shown = self.show(last, true)?;
         shown.extend(self.scrubber.finish());
         Ok(shown)
     }
 
+    /// What the guest may see of inflated bytes.
+    fn show(&mut self, plain: Vec<u8>, is_last: bool) -> Result<Vec<u8>, HttpError> {
+        let rest = self.limits.plain.saturating_sub(self.plain_bytes);
+        let Unpacked { inflated, shown } = match &mut self.unpacker {
+            Some(unpacker) => {
+                let mut unpacked = unpacker.push(&plain, rest)?;
+                if is_last {
+                    let Unpacked { inflated, shown } = unpacker.finish(rest.saturating_sub(unpacked.inflated))?;
+                    unpacked.inflated += inflated;
+                    unpacked.shown.extend(shown);
+                }
+                unpacked
+            }
+            None => Unpacked { inflated: length(&plain), shown: plain },
+        };
+        self.count(inflated, &shown)?;
+        Ok(self.scrubber.push(shown))
+    }
+
     /// Counts what was inflated, and how deep it is nested.
-    fn count(&mut self, plain: &[u8]) -> Result<(), HttpError> {
-        self.plain_bytes = self.plain_bytes.saturating_add(length(plain));
+    fn count(&mut self, inflated: u64, shown: &[u8]) -> Result<(), HttpError> {
+        self.plain_bytes = self.plain_bytes.saturating_add(inflated);
         let swollen = self.plain_bytes > RATIO_FREE_BYTES && self.plain_bytes / RATIO_MAX > self.wire_bytes;
         if self.plain_bytes > self.limits.plain || swollen {
             return Err(HttpError::TooLarge(self.limits.plain));
         }
-        self.nesting.as_mut().map_or(Ok(()), |nesting| nesting.push(plain))
+        self.nesting.as_mut().map_or(Ok(()), |nesting| nesting.push(shown))
     }
 }
 
 /// What inflates the body: one layer of gzip or none (security B-24).
-fn decoder(headers: &HeaderMap) -> Result<Option<MultiGzDecoder<CappedBuffer>>, HttpError> {
+fn decoder(headers: &HeaderMap) -> Result<Option<Inflater>, HttpError> {
     let encodings: Vec<Vec<u8>> =
         headers.get_all(CONTENT_ENCODING).iter().map(|value| value.as_bytes().to_ascii_lowercase()).collect();
     match encodings.iter().map(Vec::as_slice).collect::<Vec<_>>().as_slice() {
         [] | [b"" | b"identity"] => Ok(None),
-        [b"gzip" | b"x-gzip"] => Ok(Some(MultiGzDecoder::new(CappedBuffer::default()))),
+        [b"gzip" | b"x-gzip"] => Ok(Some(Inflater::new())),
         _ => Err(HttpError::Invalid("the answer has a content encoding that was not asked for".to_owned())),
     }
 }
@@ -154,30 +174,9 @@ fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
-fn inflate_error(error: &io::Error, limits: BodyLimits) -> HttpError {
+pub(super) fn inflate_error(error: &io::Error, bytes_max: u64) -> HttpError {
     if error.kind() == io::ErrorKind::StorageFull {
-        return HttpError::TooLarge(limits.plain);
+        return HttpError::TooLarge(bytes_max);
     }
     HttpError::Connect("the answer is cut off or its compression is broken".to_owned())
-}
-
-/// Takes what is inflated up to a capacity.
-#[derive(Debug, Default)]
-struct CappedBuffer {
-    bytes: Vec<u8>,
-    capacity: usize,
-}
-
-impl Write for CappedBuffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.bytes.len().saturating_add(bytes.len()) > self.capacity {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -17,6 +17,7 @@ use crate::test_support::{Recorded, TestHost, connection};
 
 mod decisions;
 mod hygiene;
+mod unpacked;
 
 /// Short, so that a silent remote is found out soon.
 const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), read: Duration::from_millis(300) };
