@@ -21,6 +21,7 @@ pub(crate) use columns::{RowMap, Treatments};
 pub(crate) use escape::BodyKind;
 pub(crate) use substitute::{Refusal, has_token, in_body, in_url};
 pub use token::TokenKey;
+pub(crate) use token::all_in as tokens_in;
 pub(crate) use values::{BatchValues, TokenVault};
 #[cfg(test)]
 pub(crate) use {token::text as token_text, values::ValueColumn};

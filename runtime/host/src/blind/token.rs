@@ -98,6 +98,13 @@ pub(crate) fn read(text: &[u8]) -> Option<Found> {
     ends.then_some(Found { mark, forms, length })
 }
 
+/// The tokens of a text in their order, without the forms that are asked of them.
+pub(crate) fn all_in(text: &[u8]) -> Vec<&[u8]> {
+    let places = memchr::memmem::find_iter(text, PREFIX);
+    let tokens = places.filter_map(|at| text.get(at..).filter(|found| read(found).is_some())?.get(..TOKEN_BYTES));
+    tokens.collect()
+}
+
 fn read_half(letters: &[u8]) -> Option<u64> {
     let mut half = 0;
     for letter in letters {

@@ -10,6 +10,7 @@ use url::{Url, form_urlencoded};
 
 use super::json_text::{self, Token};
 use super::pseudonyms::Pseudonyms;
+use crate::blind;
 
 /// Values at least this long are looked for within longer texts, too; shorter ones are ordinary words.
 const SEARCHED_CHARS_MIN: usize = 8;
@@ -175,7 +176,9 @@ impl<'a> Redactor<'a> {
             return None;
         }
         let known = self.personal.get(&trimmed.to_lowercase()).copied().filter(|_| !STEERING_KEYS.contains(&key));
-        match known.or_else(|| promised(key, trimmed)) {
+        // A token is nobody's value, whatever its key promises: answers name rows by it.
+        let is_token = !blind::tokens_in(trimmed.as_bytes()).is_empty();
+        match known.or_else(|| promised(key, trimmed).filter(|_| !is_token)) {
             Some(class) => Some(self.pseudonyms.of(class, value)),
             None => self.inside(value),
         }

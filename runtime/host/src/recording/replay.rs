@@ -11,6 +11,7 @@ use url::Url;
 
 use super::file::{self, Exchange};
 use super::{Matching, RecordedClock, locked, seeded};
+use crate::blind;
 use crate::options::{Clock, RandomSource};
 
 /// Requests without an answer that are told by name.
@@ -45,6 +46,8 @@ struct Tape {
     by_request: HashMap<[u8; 32], Vec<usize>>,
     by_url: HashMap<String, Vec<usize>>,
     by_shape: HashMap<String, Vec<usize>>,
+    /// Token of the recording → the one that stands for it now.
+    tokens: HashMap<Vec<u8>, Vec<u8>>,
 }
 
 /// A request that looks for its answer.
@@ -152,7 +155,37 @@ impl Tape {
         let place = self.find(wanted, repeats)?;
         let (exchange, is_used) = self.exchanges.get_mut(place)?;
         *is_used = true;
-        Some(exchange.clone())
+        let mut exchange = exchange.clone();
+        self.learn_tokens(&exchange, wanted);
+        if !self.tokens.is_empty()
+            && let Some(response) = &mut exchange.response
+            && let Some(body) = response.body.as_ref().and_then(file::Body::bytes)
+        {
+            response.body = file::Body::of(&self.with_tokens_of_now(&body));
+        }
+        Some(exchange)
+    }
+
+    /// A recording's tokens were made with a key that is not kept: those of a request stand where now others stand.
+    fn learn_tokens(&mut self, exchange: &Exchange, wanted: &Wanted<'_>) {
+        let body = exchange.request.body.as_ref().and_then(file::Body::bytes).unwrap_or_default();
+        let (then, now) = ([exchange.request.url.as_bytes(), &body].concat(), [wanted.url.as_bytes(), wanted.body].concat());
+        let (then, now) = (blind::tokens_in(&then), blind::tokens_in(&now));
+        if then.len() == now.len() {
+            self.tokens.extend(then.into_iter().zip(now).map(|(then, now)| (then.to_vec(), now.to_vec())));
+        }
+    }
+
+    fn with_tokens_of_now(&self, body: &[u8]) -> Vec<u8> {
+        let (mut new, mut rest) = (Vec::with_capacity(body.len()), body);
+        for then in blind::tokens_in(body) {
+            let at = memchr::memmem::find(rest, then).unwrap_or(0);
+            let (before, found) = rest.split_at(at);
+            new.extend_from_slice(before);
+            new.extend_from_slice(self.tokens.get(then).map_or(then, Vec::as_slice));
+            rest = found.get(then.len()..).unwrap_or_default();
+        }
+        [new, rest.to_vec()].concat()
     }
 
     fn find(&self, wanted: &Wanted<'_>, repeats: Repeats) -> Option<usize> {

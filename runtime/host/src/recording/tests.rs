@@ -105,6 +105,24 @@ fn a_destination_is_answered_by_url_when_its_rows_differ() {
 }
 
 #[test]
+fn an_answer_names_rows_by_the_tokens_of_the_replay_and_not_by_those_of_the_recording() {
+    let token = |letter: &str| format!("pii0zq{}", letter.repeat(24));
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = recorder(folder.path());
+    let [ann, bo, other] = ["a", "b", "c"].map(token);
+    let request = |ann: &str, bo: &str| format!("[{{\"first_name\":\"{ann}\"}},\"{bo}.lower.md5\"]");
+    recorder.keep("shop", "p", taken(&request(&ann, &bo), b"{\"job\":1}"));
+    recorder.keep("shop", "p", taken("{}", format!("{{\"refused\":[\"{bo}.json\",\"{other}\"]}}").as_bytes()));
+    recorder.write().unwrap();
+    let replay = Replay::open(folder.path(), Repeats::Refuse).unwrap();
+
+    ask(&replay, &request(&token("x"), &token("y")), Matching::Target).unwrap();
+    let told = body_of(&ask(&replay, "{}", Matching::Target).unwrap());
+
+    assert_eq!(told, format!("{{\"refused\":[\"{}.json\",\"{other}\"]}}", token("y")));
+}
+
+#[test]
 fn personal_values_are_replaced_wherever_they_stand_and_alike() {
     let answer = r#"{"people":[{"mail":"Ann@x.test","n":"Ann","tags":["VIP"],"note":"ask ann@x.test or +33 6 12 34 56 78"},
 {"mail":"ann@x.test","billing":{"firstName":"Zoe"}}],"type":"Ann"}"#;
