@@ -2,20 +2,32 @@
 //! out at one of them is sent to neither.
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 
 use crate::quickstart::report_of;
-use crate::support::{Ended, Project, holds, rule, same, shared};
+use crate::support::{Ended, Project, Relay, Step, holds, rule, same, shared};
 use crate::vendors::{Judge, write_shop};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let both = rule(
-        "two_way: a base of two sources goes to two tools, one of them failing; an opt-out at one counts for both",
-        both_ways,
-    );
-    vec![both.with_ignored_flag(shared().is_none())]
+    let is_absent = shared().is_none();
+    let trials = vec![
+        rule(
+            "two_way: a base of two sources goes to two tools, one of them failing; an opt-out at one counts for both",
+            both_ways,
+        ),
+        rule(
+            "two_way: while one tool fails from schedule to schedule the other keeps its own, and then the first catches up",
+            on_schedule,
+        ),
+    ];
+    trials.into_iter().map(|trial| trial.with_ignored_flag(is_absent)).collect()
 }
 
 fn connection(name: &str, plugin: &str, config: &str, secret: &str, port: u16) -> String {
@@ -68,10 +80,10 @@ destination:
 ";
 
 /// What is written to one tool.
-fn buyers_to(connection: &str, rest: &str) -> String {
+fn buyers_to(name: &str, connection: &str, rest: &str) -> String {
     format!(
         "version: 1
-pipeline: buyers_to_{connection}
+pipeline: {name}
 schedule: {{ after: [shop_to_profiles, crm_to_profiles, mail_to_profiles] }}
 source: {{ profiles: {{ segment: buyers }} }}
 destination:
@@ -82,7 +94,7 @@ destination:
     )
 }
 
-fn project(shop: &Judge, crm: &Judge, mail: &Judge) -> Project {
+fn project(shop: &Judge, crm: &Judge, mail_port: u16) -> Project {
     let project = Project::new();
     write_shop(&project, shop);
     let identifiers =
@@ -97,7 +109,7 @@ fn project(shop: &Judge, crm: &Judge, mail: &Judge) -> Project {
                 "mailchimp",
                 "/3.0\", audience: a1, create_merge_fields: true, new_members: subscribed",
                 "api_key",
-                mail.port,
+                mail_port,
             ),
         )
         .write("profiles/identity.yaml", &format!("version: 1\nidentifiers: {{ {identifiers} }}\n"))
@@ -109,19 +121,40 @@ fn project(shop: &Judge, crm: &Judge, mail: &Judge) -> Project {
     let to_crm = "  object: contacts\n  match: { email: email }\n  mode: upsert\n  map: { lastname: last_name, shop_orders: orders_count }\n";
     let to_mail = "  object: members\n  list: { name: Buyers }\n  match: { email_address: email }\n  mode: mirror\n  map: { merge_fields.LNAME: last_name, merge_fields.ORDERS: orders_count }\n";
     project
-        .write("pipelines/buyers_to_crm.yaml", &buyers_to("crm", to_crm))
-        .write("pipelines/buyers_to_mail.yaml", &buyers_to("mail", to_mail));
+        .write("pipelines/buyers_to_crm.yaml", &buyers_to("buyers_to_crm", "crm", to_crm))
+        .write("pipelines/audience_in_mail.yaml", &buyers_to("audience_in_mail", "mail", to_mail));
     project
 }
 
-fn run(project: &Project, code: i32) -> Result<Value, Failed> {
-    let mut command = project.command(&["run", "--output", "json", "--quiet"]);
+fn command(project: &Project, arguments: &[&str]) -> Command {
+    let mut command = project.command(arguments);
     command
         .current_dir(project.path())
         .env("KEY_OF_hubspot_IN_THE_TEST", "pat-test")
         .env("KEY_OF_mailchimp_IN_THE_TEST", "key-us21");
-    let ended = Ended::of(command.output()?).expect(code)?;
+    command
+}
+
+const RUN: [&str; 4] = ["run", "--output", "json", "--quiet"];
+
+fn report(ended: std::process::Output, code: i32) -> Result<Value, Failed> {
+    let ended = Ended::of(ended).expect(code)?;
     serde_json::from_str(&ended.stdout).map_err(|_| format!("no report: {}", ended.stderr).into())
+}
+
+fn run(project: &Project, code: i32) -> Result<Value, Failed> {
+    report(command(project, &RUN).output()?, code)
+}
+
+/// Waits for something that a process does as long as it runs; ten minutes at most.
+fn wait(child: &mut Child, what: &str, mut is_so: impl FnMut() -> Result<bool, Failed>) -> Result<(), Failed> {
+    let started = Instant::now();
+    while !is_so()? {
+        holds(child.try_wait()?.is_none(), format!("the process ended before {what}"))?;
+        holds(started.elapsed() < Duration::from_secs(600), format!("it takes too long until {what}"))?;
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    Ok(())
 }
 
 fn count(reports: &Value, pipeline: &str, what: &str) -> Result<u64, Failed> {
@@ -153,19 +186,43 @@ fn sent(judge: &Judge, key: &str, before: &str) -> Result<BTreeSet<String>, Fail
     Ok(bodies.flat_map(|entry| of(entry["body"].as_str().unwrap_or_default())).collect())
 }
 
+/// The contacts that were written to HubSpot, by place and name.
+fn written(crm: &Judge) -> Result<Vec<(u32, Value)>, Failed> {
+    let truth = crm.get("/__judge/truth")?;
+    let contacts = truth["contacts"].as_array().into_iter().flatten();
+    let is_written = |contact: &&Value| contact["shop_orders"].as_str().is_some_and(|orders| !orders.is_empty());
+    let place = |contact: &Value| contact["email"].as_str()?.strip_prefix("lead")?.split('@').next()?.parse::<u32>().ok();
+    Ok(contacts.filter(is_written).filter_map(|contact| Some((place(contact)?, contact["lastname"].clone()))).collect())
+}
+
+/// Whether a customer is the only one with the address: no other one has it in another case.
+fn is_alone(place: u32) -> bool {
+    place % 29 != 6 && place % 29 != 7 && place % 15 != 3
+}
+
 fn both_ways() -> Result<(), Failed> {
     let shop = Judge::start("shopify", &["--bucket", "20000", "--restore", "20000"])?;
     let crm = Judge::start("hubspot", &[])?;
     let mail = Judge::start("mailchimp", &[])?;
-    let project = project(&shop, &crm, &mail);
+    let is_slow = Arc::new(AtomicBool::new(true));
+    let slow = Arc::clone(&is_slow);
+    let relay = Relay::start(mail.port, move |_, asked| {
+        let is_late = slow.load(Ordering::Relaxed) && (asked.starts_with("POST ") || asked.starts_with("PUT "));
+        Step::Forward(Duration::from_secs(if is_late { 20 } else { 0 }))
+    })?;
+    let project = project(&shop, &crm, relay.port);
     member(&mail, "nobody@example.com", "subscribed")?;
     fault(&mail, &json!({ "match": "^(PUT|POST) /(lists|batches)", "status": 503, "times": 1_000_000 }))?;
 
-    // Mailchimp fails: what is read without it, and what goes to HubSpot, goes on.
-    let first = run(&project, 3)?;
+    // Mailchimp, whose turn is first, fails again and again, each time after 20 seconds: what goes to HubSpot does not wait for it.
+    let mut child = command(&project, &RUN).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    wait(&mut child, "HubSpot has the buyers", || Ok(!written(&crm)?.is_empty()))?;
+    holds(child.try_wait()?.is_none(), "Mailchimp was given up before HubSpot had its turn")?;
+    is_slow.store(false, Ordering::Relaxed);
+    let first = report(child.wait_with_output()?, 3)?;
     let written = count(&first, "buyers_to_crm", "accepted")?;
     holds(written > 100, format!("{written} were written to HubSpot"))?;
-    same("written to Mailchimp", count(&first, "buyers_to_mail", "accepted")?, 0)?;
+    same("written to Mailchimp", count(&first, "audience_in_mail", "accepted")?, 0)?;
     let (ended, person) = project.json(&["profile", "show", "email:lead8@example.com"]);
     ended.expect(0)?;
     for identifier in ["shop_customer", "crm_contact"] {
@@ -176,15 +233,13 @@ fn both_ways() -> Result<(), Failed> {
     mail.request("POST", "/__judge/reset")?;
     member(&mail, "nobody@example.com", "subscribed")?;
     let second = run(&project, 0)?;
-    same("written to Mailchimp", count(&second, "buyers_to_mail", "accepted")?, written)?;
+    same("written to Mailchimp", count(&second, "audience_in_mail", "accepted")?, written)?;
     same("written to HubSpot again", count(&second, "buyers_to_crm", "accepted")?, 0)?;
 
     // One person opts out at Mailchimp; they and another one change.
     let people = sent(&mail, "POST /batches", "email_address\\\":\\\"")?;
     let places = |email: &String| email.strip_prefix("lead")?.split('@').next()?.parse::<u32>().ok();
-    // Their customer is the only one with the address: no other one has it in another case.
-    let places: Vec<u32> =
-        people.iter().filter_map(places).filter(|place| place % 29 != 6 && place % 29 != 7 && place % 15 != 3).take(2).collect();
+    let places: Vec<u32> = people.iter().filter_map(places).filter(|place| is_alone(*place)).take(2).collect();
     let [out, other] = places[..] else { return Err("nobody was sent".into()) };
     mail.request("POST", "/__judge/reset")?;
     mail.request("POST", &format!("/__judge/optout?email=lead{out}@example.com"))?;
@@ -196,7 +251,7 @@ fn both_ways() -> Result<(), Failed> {
     same("written to HubSpot", count(&third, "buyers_to_crm", "accepted")?, 1)?;
     same(
         "written to Mailchimp",
-        (count(&third, "buyers_to_mail", "accepted")?, count(&third, "buyers_to_mail", "removed")?),
+        (count(&third, "audience_in_mail", "accepted")?, count(&third, "audience_in_mail", "removed")?),
         (1, 1),
     )?;
     let truth = crm.get("/__judge/truth")?;
@@ -208,4 +263,65 @@ fn both_ways() -> Result<(), Failed> {
     holds(name_of(out) != Some(json!("Touched")), "who opted out was written to HubSpot")?;
     let summary = mail.get("/__judge/summary")?;
     same("violations and unknown fields", (&summary["violations"], &summary["unknownFields"]), (&json!(0), &json!(0)))
+}
+
+/// The addresses that Mailchimp took and tagged.
+fn members(mail: &Judge) -> Result<BTreeSet<String>, Failed> {
+    let log = mail.get("/__judge/log")?;
+    let is_tagging = |entry: &&Value| {
+        entry["key"].as_str().is_some_and(|key| key.starts_with("POST /lists/a1/segments/")) && entry["status"] == 200
+    };
+    let tagged = log.as_array().into_iter().flatten().filter(is_tagging);
+    let bodies = tagged.filter_map(|entry| serde_json::from_str::<Value>(entry["body"].as_str()?).ok());
+    let added = bodies.flat_map(|body| body["members_to_add"].as_array().cloned().unwrap_or_default());
+    Ok(added.filter_map(|email| Some(email.as_str()?.to_owned())).collect())
+}
+
+/// A process that is ended with the test.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Each minute the shop is read, and both tools are written to after it.
+fn on_schedule() -> Result<(), Failed> {
+    let shop = Judge::start("shopify", &["--bucket", "20000", "--restore", "20000"])?;
+    let crm = Judge::start("hubspot", &[])?;
+    let mail = Judge::start("mailchimp", &[])?;
+    let project = project(&shop, &crm, mail.port);
+    member(&mail, "nobody@example.com", "subscribed")?;
+    for pipeline in ["pipelines/buyers_to_crm.yaml", "pipelines/audience_in_mail.yaml"] {
+        let text = project.read(pipeline);
+        project.write(pipeline, &text.replace("[shop_to_profiles, crm_to_profiles, mail_to_profiles]", "[shop_to_profiles]"));
+    }
+    let first = ["run", "--quiet", "crm_to_profiles", "mail_to_profiles"];
+    Ended::of(command(&project, &first).output()?).expect(0)?;
+    let scheduled =
+        SHOP.replace("pipeline: shop_to_profiles\n", "pipeline: shop_to_profiles\nschedule: { cron: \"* * * * *\" }\n");
+    project.write("pipelines/shop_to_profiles.yaml", &scheduled);
+    fault(&mail, &json!({ "match": "^(PUT|POST) /(lists|batches)", "status": 503, "times": 1_000_000 }))?;
+
+    let listen = format!("127.0.0.1:{}", TcpListener::bind("127.0.0.1:0")?.local_addr()?.port());
+    let serving = command(&project, &["serve", "--quiet", "--listen", &listen]).stderr(Stdio::null()).spawn()?;
+    let mut serving = Serving(serving);
+    wait(&mut serving.0, "HubSpot has the buyers", || Ok(written(&crm)?.len() > 100))?;
+    let place = written(&crm)?.into_iter().map(|(place, _)| place).find(|place| is_alone(*place)).ok_or("nobody was written")?;
+    for name in ["Second", "Third"] {
+        shop.request("POST", &format!("/__judge/touch?i={place}&lastName={name}"))?;
+        wait(&mut serving.0, "a change of the next schedule is at HubSpot", || {
+            Ok(written(&crm)?.contains(&(place, json!(name))))
+        })?;
+    }
+    let refused = mail.get("/__judge/log")?.as_array().into_iter().flatten().filter(|entry| entry["status"] == 503).count();
+    holds(refused > 0, "Mailchimp was not written to meanwhile")?;
+    same("written to Mailchimp meanwhile", members(&mail)?, BTreeSet::new())?;
+
+    mail.request("POST", "/__judge/reset")?;
+    let buyers: BTreeSet<String> = written(&crm)?.into_iter().map(|(place, _)| format!("lead{place}@example.com")).collect();
+    wait(&mut serving.0, "Mailchimp has the buyers", || Ok(buyers.is_subset(&members(&mail)?)))?;
+    same("who is at Mailchimp", members(&mail)?, buyers)
 }

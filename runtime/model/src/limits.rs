@@ -59,6 +59,8 @@ pub const POLLS_MAX: u32 = 2_000;
 /// Microseconds for which an erased person is looked for at destinations that took the request: 30 days, the month that GDPR
 /// article 12 gives.
 pub const ERASURE_LOOKS_FOR_US: i64 = 30 * 86_400_000_000;
+/// Pipelines of one `affluent run` that send at once: each holds a batch and an instance of its plugin.
+pub const DELIVERIES_AT_ONCE_MAX: usize = 4;
 /// The same state this many times in a row is a loop (delivery.md §4).
 pub const SAME_STATE_MAX: u32 = 3;
 /// Milliseconds from SIGTERM to the end of the process (security D-8).

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use affluent_engine::{Engine, RunOptions, order_of_pipelines};
+use affluent_engine::{Engine, RunOptions, order_of_pipelines, run_each};
 use affluent_model::Error;
-use affluent_model::plan::{PipelineDestination, Plan};
-use affluent_model::report::{RunOutcome, RunReport};
+use affluent_model::plan::Plan;
 
 use crate::arguments::{RunArguments, Shared};
 use crate::failure::{Exit, Failure, Outcome};
@@ -35,7 +34,15 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, arguments: &RunArgumen
     }
     lock_file::follow(&wired.policy, &project.plan, screen)?;
     stop_on_signals(Arc::clone(&cancelled));
-    let (reports, mut errors) = run_all(&wired.engine, &project.plan, &names, arguments).await?;
+    let options = RunOptions {
+        full: arguments.full,
+        streams: arguments.streams.clone(),
+        limit: arguments.limit,
+        scheduled_for_us: None,
+        leaves_profiles: false,
+    };
+    let is_recorded = arguments.record.is_some() || arguments.replay.is_some();
+    let (reports, mut errors) = run_each(&wired.engine, &names, &options, is_recorded).await?;
     progress.clear();
     match entered.leave() {
         Ok(notes) => notes.iter().for_each(|note| screen.say(note)),
@@ -64,47 +71,6 @@ pub(crate) fn chosen(plan: &Plan, asked: &[String]) -> Result<Vec<String>, Failu
         }
     }
     Ok(order_of_pipelines(plan).into_iter().filter(|name| asked.is_empty() || asked.contains(name)).collect())
-}
-
-/// Runs them one after the other; those that wait for one that failed are left out.
-async fn run_all(
-    engine: &Engine,
-    plan: &Plan,
-    names: &[String],
-    arguments: &RunArguments,
-) -> Result<(Vec<RunReport>, Vec<Error>), Failure> {
-    let (mut reports, mut errors, mut failed) = (Vec::new(), Vec::new(), Vec::new());
-    for (place, name) in names.iter().enumerate() {
-        let after =
-            plan.pipelines.get(name).and_then(|pipeline| pipeline.schedule.as_ref()).map(|schedule| schedule.after.clone());
-        if let Some(before) = after.iter().flatten().find(|before| failed.contains(*before)) {
-            errors.push(Error::external("E0821", format!("pipeline `{name}` was left out, because `{before}` did not end well")));
-            failed.push(name.clone());
-            continue;
-        }
-        let options = RunOptions {
-            full: arguments.full,
-            streams: arguments.streams.clone(),
-            limit: arguments.limit,
-            scheduled_for_us: None,
-            leaves_profiles: names.get(place + 1).is_some_and(|next| reads_into_profiles(plan, next)),
-        };
-        let (report, error) = engine.run(name, &options).await?;
-        let is_stopped = report.outcome == RunOutcome::Cancelled;
-        if let Some(error) = error {
-            failed.push(name.clone());
-            errors.push(error);
-        }
-        reports.push(report);
-        if is_stopped {
-            break;
-        }
-    }
-    Ok((reports, errors))
-}
-
-fn reads_into_profiles(plan: &Plan, name: &str) -> bool {
-    plan.pipelines.get(name).is_some_and(|pipeline| matches!(pipeline.destination, PipelineDestination::Profiles { .. }))
 }
 
 /// The first signal stops at the next safe point, the second at once; both leave everything so that it can go on.
