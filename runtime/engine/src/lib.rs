@@ -35,6 +35,8 @@ mod opener;
 mod pass_through;
 mod person;
 mod preview;
+#[cfg(test)]
+mod properties;
 mod purchases;
 mod refusals;
 mod rehearsal;

@@ -3,7 +3,7 @@
 //! every difference is told; further runs of the same test must change nothing.
 
 mod compare;
-mod records;
+pub(crate) mod records;
 mod stage;
 
 use affluent_lake::{LakeQuery, LakeTable};

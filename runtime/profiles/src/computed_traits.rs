@@ -7,7 +7,7 @@ use affluent_model::{Error, Result};
 use crate::aggregates::Aggregate;
 use crate::order_rows::REVENUE_NAMES;
 use crate::snapshot::{PreparedMeasure, PreparedTrait};
-use crate::source::{ORDER_COLUMNS, TableColumn, TableSource, of_profiles};
+use crate::source::{ORDER_COLUMNS, OWN_TIME, TableColumn, TableSource, of_profiles};
 use crate::sql::{cast, common_kind, null, quoted, union_all};
 
 /// One pass over a stream: a query with `_profile`, a number or null for nobody, and columns.
@@ -182,7 +182,7 @@ fn canonical_columns(
     if tables.iter().any(|table| has_order_parent(table, sources)) {
         return canonical.into_iter().filter(|(name, _, _)| matches!(*name, "at" | "currency" | "status")).collect();
     }
-    let is_time = |column: &TableColumn| column.name == "at" && column.kind == FieldType::Timestamp && !column.sealed;
+    let is_time = |column: &TableColumn| column.name == OWN_TIME && column.kind == FieldType::Timestamp && !column.sealed;
     if own.iter().any(is_time) { Vec::new() } else { vec![("at", "_at", FieldType::Timestamp)] }
 }
 

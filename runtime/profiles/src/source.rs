@@ -7,6 +7,9 @@ use affluent_model::{Error, Result};
 use crate::consent::ConsentSource;
 use crate::sql::quoted;
 
+/// The column by which windows go, whatever conditions name, where a stream has a time of this name and no order.
+pub const OWN_TIME: &str = "at";
+
 /// One column of a lake table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableColumn {

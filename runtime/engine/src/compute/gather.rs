@@ -1,6 +1,6 @@
 //! The records of some profiles, read into memory: whatever is asked of them then costs what they are, not what there is.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use affluent_lake::{LakeQuery, Lookup};
@@ -8,7 +8,7 @@ use affluent_model::identity::{NodeId, ProfileId};
 use affluent_model::plan::Measure;
 use affluent_model::{Error, Result};
 use affluent_profiles::order_rows::REVENUE_NAMES;
-use affluent_profiles::source::PROFILE_OF;
+use affluent_profiles::source::{OWN_TIME, PROFILE_OF};
 use arrow::array::{Array as _, AsArray as _, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, FieldRef, Int64Type, Schema, SchemaRef};
 use foldhash::fast::FixedState;
@@ -27,7 +27,8 @@ const IS_AT_HAND: &str = "is_at_hand";
 
 /// What these profiles are computed from; of the snapshot before, what it has seen and which rows it knew to be void, and which
 /// are void since. Where segments ask for consent, what anybody says of an identifier holds for all who carry it: others join
-/// them who share one with a record that is new, and what others say of the identifiers at hand comes with them.
+/// them who share one with a record that is new, be it nobody's (`nobodys`: rows by table), and what others say of the identifiers
+/// at hand comes with them.
 ///
 /// # Errors
 /// What the stores report.
@@ -35,14 +36,18 @@ pub(super) async fn gather(
     engine: &Engine,
     tables: &[ProfileTable],
     people: People,
+    nobodys: &BTreeMap<String, Vec<i64>>,
     (input_sequence, known, void): (i64, &Void, Void),
 ) -> Result<Inputs> {
     let mut gathering = Gathering::read(engine, tables, people).await?;
     if PreparedSegments::of_plan(engine)?.asks_consent() {
+        let nobodys: Vec<Vec<i64>> = tables.iter().map(|one| nobodys.get(&one.table.name).cloned().unwrap_or_default()).collect();
+        gathering.add_rows(engine, tables, &nobodys).await?;
         let mut sharers = gathering.sharers(engine, tables, input_sequence).await?;
         let assigned = engine.ledger.assignments_of(&sharers.nodes, &[])?;
         if !assigned.is_empty() {
             gathering = Gathering::read(engine, tables, gathering.people.with(assigned)?).await?;
+            gathering.add_rows(engine, tables, &nobodys).await?;
             sharers = gathering.sharers(engine, tables, input_sequence).await?;
         }
         gathering.add_rows(engine, tables, &sharers.rows).await?;
@@ -134,11 +139,14 @@ impl Gathering {
         Ok(values)
     }
 
-    /// Adds rows of nobody at hand by their sequences.
+    /// Adds rows of nobody at hand by their sequences, each once.
     async fn add_rows(&mut self, engine: &Engine, tables: &[ProfileTable], sequences: &[Vec<i64>]) -> Result<()> {
         for ((one, rows), sequences) in tables.iter().zip(&mut self.rows).zip(sequences) {
-            if !sequences.is_empty() {
-                let lookups = vec![Lookup::among(IS_AT_HAND, sequences)];
+            let at_hand = if sequences.is_empty() { Vec::new() } else { sequences_of(rows)? };
+            let is_missing = |sequence: &i64| at_hand.binary_search(sequence).is_err();
+            let missing: Vec<i64> = sequences.iter().copied().filter(is_missing).collect();
+            if !missing.is_empty() {
+                let lookups = vec![Lookup::among(IS_AT_HAND, &missing)];
                 let wanted = format!("{IS_AT_HAND}(\"_seq\")");
                 rows.extend(rows_where(engine, (tables, one), (&wanted, true), lookups).await?);
             }
@@ -213,9 +221,9 @@ fn is_named(said: &HashSet<&str>, name: &str) -> bool {
     words(&name.to_lowercase()).all(|word| said.contains(word))
 }
 
-/// Of the stream's columns those whose name stands anywhere in what expressions say, which give an attribute, lead to the parent or
-/// are usual for revenue, which an order has by itself; of those of the system all but what tells records apart, or dates them,
-/// where nothing does.
+/// Of the stream's columns those whose name stands anywhere in what expressions say, which give an attribute, lead to the parent, are
+/// the time by which windows go, or are usual for revenue, which an order has by itself; of those of the system all but what tells
+/// records apart, or dates them, where nothing does.
 fn is_asked(tables: &[ProfileTable], one: &ProfileTable, said: &HashSet<&str>, name: &str) -> bool {
     let source = &one.source;
     let is_parent = tables.iter().any(|other| other.source.parent.as_ref().is_some_and(|link| link.table == source.table));
@@ -232,6 +240,7 @@ fn is_asked(tables: &[ProfileTable], one: &ProfileTable, said: &HashSet<&str>, n
                 || is_named(said, name)
                 || source.attributes.iter().any(|attribute| attribute.column == name)
                 || source.parent.as_ref().is_some_and(|link| link.field == name)
+                || name == OWN_TIME
                 || (REVENUE_NAMES.contains(&name) && !source.has_order)
         }
     }
@@ -243,6 +252,17 @@ fn keys_of(batches: &[RecordBatch]) -> Result<KeySet> {
         each_key(batch, |_, key| keys.extend([short_hash(key)]))?;
     }
     Ok(KeySet::of(keys))
+}
+
+/// Sorted.
+fn sequences_of(batches: &[RecordBatch]) -> Result<Vec<i64>> {
+    let mut sequences = Vec::new();
+    for batch in batches {
+        let column = rows::cast_to(rows::column(batch, "_seq")?, &DataType::Int64)?;
+        sequences.extend_from_slice(column.as_primitive::<Int64Type>().values());
+    }
+    sequences.sort_unstable();
+    Ok(sequences)
 }
 
 /// Keys of records with a version after an epoch.

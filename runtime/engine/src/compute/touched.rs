@@ -46,7 +46,7 @@ impl Before {
             return Ok(None);
         }
         let tables = profile_tables(engine).await?;
-        let Some(News { nodes, void }) = self.news(engine, &tables).await? else { return Ok(None) };
+        let Some(News { nodes, nobodys, void }) = self.news(engine, &tables).await? else { return Ok(None) };
         let mut profiles = engine.ledger.touched_profiles()?;
         profiles.extend(due::since(engine, self).await?);
         let assigned = engine.ledger.assignments_of(&nodes, &profiles)?;
@@ -55,7 +55,7 @@ impl Before {
             return Ok(None);
         }
         let known = void::read(engine, self).await?;
-        let inputs = gather(engine, &tables, people, (self.row.input_sequence, &known, void)).await?;
+        let inputs = gather(engine, &tables, people, &nobodys, (self.row.input_sequence, &known, void)).await?;
         Ok(Some(inputs).filter(|inputs| !self.are_many(&inputs.people)))
     }
 
@@ -85,8 +85,14 @@ impl Before {
                 continue;
             }
             let field = source.parent.as_ref().map(|link| link.field.as_str());
-            let mut found =
-                Found { wanted: &wanted, field, nodes: &mut news.nodes, parents: Hashes::default(), versions: Vec::new() };
+            let mut found = Found {
+                wanted: &wanted,
+                field,
+                nodes: &mut news.nodes,
+                nobodys: Vec::new(),
+                parents: Hashes::default(),
+                versions: Vec::new(),
+            };
             let parent = field.map_or_else(String::new, |field| format!(", CAST({} AS VARCHAR) AS \"_parent\"", quoted(field)));
             let query = select(engine, table, &format!("\"_pk\", \"_node\", \"_seq\", \"_deleted\"{parent}"));
             let sql = format!("{} WHERE {IS_WANTED}(\"_pk\") IS NOT NULL", query.sql);
@@ -94,7 +100,10 @@ impl Before {
             let lookups = vec![Lookup::texts(IS_WANTED, Arc::new(move |key| keys.has(key).then_some(1)))];
             let query = LakeQuery { sql, lookups, is_selective: true, ..query };
             engine.lake.stream(query, &mut |batch| found.take(&batch)).await?;
-            let Found { parents, mut versions, .. } = found;
+            let Found { nobodys, parents, mut versions, .. } = found;
+            if !source.consent.is_empty() {
+                news.nobodys.insert(table.name.clone(), nobodys);
+            }
             if let Some(link) = &source.parent {
                 asked.entry(&link.table).or_default().extend(parents);
             }
@@ -112,6 +121,8 @@ impl Before {
 pub(super) struct News {
     /// Of new records and of the versions that they stand for, sorted.
     nodes: Vec<NodeId>,
+    /// By table that speaks of consent, the sequences of such rows that nobody has: what they say is about identifiers.
+    nobodys: BTreeMap<String, Vec<i64>>,
     /// Of the records with new versions, all void rows.
     void: Void,
 }
@@ -168,6 +179,8 @@ struct Found<'a> {
     /// Set where records belong to those of another table.
     field: Option<&'a str>,
     nodes: &'a mut Vec<NodeId>,
+    /// Sequences of rows that nobody has.
+    nobodys: Vec<i64>,
     /// Keys of the records that they belong to.
     parents: Hashes,
     versions: Vec<Version>,
@@ -177,6 +190,8 @@ impl Found<'_> {
     fn take(&mut self, batch: &RecordBatch) -> Result<()> {
         let nodes = rows::cast_to(rows::column(batch, "_node")?, &DataType::Int64)?;
         let nodes = nodes.as_primitive::<Int64Type>();
+        let sequences = rows::cast_to(rows::column(batch, "_seq")?, &DataType::Int64)?;
+        let sequences = sequences.as_primitive::<Int64Type>();
         let parents = self.field.map(|_| rows::as_text(rows::column(batch, "_parent")?)).transpose()?;
         let parents = parents.as_ref().map(|parents| parents.as_string::<i32>());
         take_versions(batch, self.wanted, &mut self.versions)?;
@@ -184,7 +199,11 @@ impl Found<'_> {
             if !self.wanted.has(key) {
                 return;
             }
-            self.nodes.extend(nodes.is_valid(row).then(|| NodeId(nodes.value(row))));
+            if nodes.is_valid(row) {
+                self.nodes.push(NodeId(nodes.value(row)));
+            } else {
+                self.nobodys.push(sequences.value(row));
+            }
             let parent = parents.filter(|parents| parents.is_valid(row)).map(|parents| parents.value(row));
             self.parents.extend(parent.map(short_hash));
         })

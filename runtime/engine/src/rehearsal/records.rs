@@ -14,7 +14,7 @@ use crate::rows;
 ///
 /// # Errors
 /// `E0928` with the field and the first value that is not of its type, or a key that is missing.
-pub(super) fn to_batch(schema: &StreamSchema, records: &[Record]) -> Result<RecordBatch> {
+pub(crate) fn to_batch(schema: &StreamSchema, records: &[Record]) -> Result<RecordBatch> {
     let columns: Result<Vec<ArrayRef>> = schema.fields.iter().map(|field| column(schema, field, records)).collect();
     RecordBatch::try_new(schema.to_arrow(), columns?).map_err(|error| unfit(&schema.name, &error.to_string()))
 }
@@ -67,7 +67,7 @@ fn kind_of(value: &Value) -> FieldType {
 }
 
 /// The rows of a batch, without their nulls.
-pub(super) fn of_batch(batch: &RecordBatch) -> Vec<Record> {
+pub(crate) fn of_batch(batch: &RecordBatch) -> Vec<Record> {
     let schema = batch.schema();
     let row = |row: usize| -> Record {
         let columns = schema.fields().iter().zip(batch.columns()).filter(|(_, array)| array.is_valid(row));
