@@ -200,7 +200,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn begin_erasure(&self, id: ProfileId, reference: &str) -> Result<i64> {
+    pub(crate) async fn begin_erasure(&self, id: ProfileId, reference: &str) -> Result<i64> {
         let lease = self.wait_for_profiles_lease().await?;
         let renewal = self.keep_lease(&lease);
         let begun = self.write_erasure_down(&lease, id, reference).await;

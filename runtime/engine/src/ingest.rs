@@ -302,8 +302,9 @@ impl<'a> StreamIngest<'a> {
 
     /// Everything since the last commit becomes visible, or nothing.
     fn commit(&mut self, open: Open, is_complete: bool) -> Result<()> {
-        let admitted_now = self.lanes.first().map_or(0, |lane| lane.report.admitted);
-        if is_complete && self.is_refresh && admitted_now == 0 && self.state.is_none() && self.records_before > 0 {
+        // Records of erased persons are records: a source may have no others.
+        let found_now = self.lanes.first().map_or(0, |lane| lane.report.admitted + lane.report.suppressed);
+        if is_complete && self.is_refresh && found_now == 0 && self.state.is_none() && self.records_before > 0 {
             return Err(self.place(suspiciously_empty(self.records_before)));
         }
         let mut files = Vec::new();

@@ -4,6 +4,7 @@
 
 mod cases;
 mod decisions;
+mod erasure;
 mod feed;
 mod grants;
 mod memberships;
