@@ -13,6 +13,8 @@ mod likely;
 #[cfg(test)]
 mod properties;
 mod propose;
+#[cfg(test)]
+mod reference;
 mod rules;
 #[cfg(test)]
 mod tests;

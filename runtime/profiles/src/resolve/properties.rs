@@ -13,10 +13,10 @@ use super::tests::{KINDS, apply, edge, node, rules, run, value};
 use super::{Knowledge, Resolution, ResolveInput, ResolveNode, own_id, resolve_with};
 use crate::explain::explain;
 
-const NODES: u8 = 14;
+pub(super) const NODES: u8 = 14;
 const DAY_US: i64 = 86_400_000_000;
 
-fn edges() -> impl Strategy<Value = Vec<Edge>> {
+pub(super) fn edges() -> impl Strategy<Value = Vec<Edge>> {
     let edge = (1..=NODES, 0..4u16, 0..7u8, 0..6i64)
         .prop_map(|(carrier, kind, number, seen)| Edge { seen_at_us: seen * 3 * DAY_US, ..edge(carrier, kind, number) });
     prop::collection::vec(edge, 0..50).prop_map(|edges| {
@@ -26,7 +26,7 @@ fn edges() -> impl Strategy<Value = Vec<Edge>> {
     })
 }
 
-fn any_rules() -> impl Strategy<Value = IdentityRules> {
+pub(super) fn any_rules() -> impl Strategy<Value = IdentityRules> {
     let rule = |name: &str, all: &[&str]| MatchRule {
         name: name.to_owned(),
         all: all.iter().map(|kind| (*kind).to_owned()).collect(),
@@ -66,12 +66,12 @@ fn open_rules(when: WhenKnown) -> IdentityRules {
     rules
 }
 
-fn all_nodes() -> Vec<ResolveNode> {
+pub(super) fn all_nodes() -> Vec<ResolveNode> {
     (1..=NODES).map(node).collect()
 }
 
 /// Node key → the keys of its profile's nodes.
-fn partition(nodes: &[ResolveNode]) -> BTreeMap<NodeKey, BTreeSet<NodeKey>> {
+pub(super) fn partition(nodes: &[ResolveNode]) -> BTreeMap<NodeKey, BTreeSet<NodeKey>> {
     let members = |profile| nodes.iter().filter(|node| node.profile == profile).map(|node| node.key).collect();
     nodes.iter().map(|node| (node.key, members(node.profile))).collect()
 }
@@ -210,7 +210,7 @@ fn given(decision: &Decision, nodes: &[ResolveNode]) -> Given {
 }
 
 /// `AFFLUENT_CASES=10000` is the long form.
-fn cases() -> u32 {
+pub(super) fn cases() -> u32 {
     std::env::var("AFFLUENT_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(100)
 }
 

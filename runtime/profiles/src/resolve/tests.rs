@@ -9,7 +9,7 @@ use super::{Resolution, ResolveInput, ResolveNode, Split, resolve};
 
 pub(super) const KINDS: [&str; 4] = ["user_id", "email", "phone", "device"];
 /// The kind after them, whose edges mark addresses that are mailboxes of a function.
-const MARK: &str = "email~mailbox";
+pub(super) const MARK: &str = "email~mailbox";
 
 /// `user_id` is unique, `device` is weak, every value may point to six nodes, a profile has at most three values of
 /// a kind.
