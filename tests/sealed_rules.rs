@@ -17,7 +17,14 @@ pub(crate) fn trials() -> Vec<Trial> {
         let data = data.clone().unwrap_or_default();
         rule(name, move || check(&data)).with_ignored_flag(absent)
     };
-    vec![
+    let data_again = shared().map(|folder| folder.join("data/identity"));
+    let is_asked = std::env::var("AFFLUENT_SHUFFLES").is_ok_and(|sets| sets == "all");
+    let large = LARGE_SETS.into_iter().map(move |set| {
+        let data = data_again.clone().unwrap_or_default();
+        rule(&format!("sealed rules: five batches of {set} are grouped as in a file"), move || whole_as_in_a_file(&data, set))
+            .with_ignored_flag(absent || !is_asked)
+    });
+    let mut trials = vec![
         rule("sealed rules: customers are grouped as in a file, at once and in five batches", customers_as_in_a_file),
         rule("sealed rules: a name that changes splits and joins again", a_changed_name_splits),
         rule("sealed rules: values are opened for matching alone, counted and never stored", values_are_opened_and_counted),
@@ -27,8 +34,38 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("sealed rules: a record of nobody is no profile, whatever the rules", a_record_of_nobody),
         rule("sealed rules: an attribute that no stream gives is a mistake", an_attribute_nobody_gives),
         with_data("sealed rules: persons of a register are grouped as in a file", register_as_in_a_file),
-    ]
+    ];
+    trials.extend(large);
+    trials
 }
+
+/// Sets that are read whole, in five runs one after the other, only when `AFFLUENT_SHUFFLES=all` asks for it.
+const LARGE_SETS: [&str; 3] = ["dataset3.csv", "fake_1000.csv", "ppcdp/records.csv"];
+
+fn whole_as_in_a_file(data: &Path, set: &str) -> Result<(), Failed> {
+    let text = fs::read_to_string(data.join(set))?;
+    match set {
+        "dataset3.csv" => as_in_a_file(&shipped("people.yaml"), &text.replace(", ", ","), "rec_id", &PEOPLE, &[]),
+        "fake_1000.csv" => as_in_a_file(&shipped("contacts.yaml"), &text, "unique_id", &CONTACTS, &[]),
+        _ => as_in_a_file(&shipped("customers.yaml"), &text, "record_id", &CUSTOMERS, &CUSTOMER_KINDS),
+    }
+}
+
+const CONTACTS: [(&str, &str); 5] =
+    [("first_name", "name"), ("surname", "name"), ("dob", "birth_date"), ("city", "address"), ("email", "email")];
+
+const PEOPLE: [(&str, &str); 10] = [
+    ("given_name", "name"),
+    ("surname", "name"),
+    ("street_number", "address"),
+    ("address_1", "address"),
+    ("address_2", "address"),
+    ("suburb", "address"),
+    ("postcode", "address"),
+    ("state", "address"),
+    ("date_of_birth", "birth_date"),
+    ("soc_sec_id", "online_id"),
+];
 
 fn shipped(name: &str) -> PathBuf {
     root().join("pipelines/identity-rules").join(name)
@@ -190,19 +227,7 @@ fn register_as_in_a_file(data: &Path) -> Result<(), Failed> {
     // The id carries the person: `rec-12-dup-0`.
     let person = |row: &&str| row.split('-').nth(1).and_then(|number| number.split(',').next()?.parse::<u32>().ok());
     let rows: Vec<&str> = rows.lines().filter(|row| person(row).is_some_and(|person| person < 60)).collect();
-    let columns = [
-        ("given_name", "name"),
-        ("surname", "name"),
-        ("street_number", "address"),
-        ("address_1", "address"),
-        ("address_2", "address"),
-        ("suburb", "address"),
-        ("postcode", "address"),
-        ("state", "address"),
-        ("date_of_birth", "birth_date"),
-        ("soc_sec_id", "online_id"),
-    ];
-    as_in_a_file(&shipped("people.yaml"), &format!("{header}\n{}", rows.join("\n")), "rec_id", &columns, &[])
+    as_in_a_file(&shipped("people.yaml"), &format!("{header}\n{}", rows.join("\n")), "rec_id", &PEOPLE, &[])
 }
 
 const HEADER: &str = "id,email,first_name,last_name,born_on";
