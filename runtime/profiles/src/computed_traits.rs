@@ -4,7 +4,6 @@
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
 
-use crate::aggregates::Aggregate;
 use crate::order_rows::REVENUE_NAMES;
 use crate::snapshot::{PreparedMeasure, PreparedTrait};
 use crate::source::{ORDER_COLUMNS, OWN_TIME, TableColumn, TableSource, of_profiles};
@@ -26,8 +25,6 @@ pub struct TraitPass {
 pub enum PassRows {
     /// One per profile at most; the columns after `_profile` are those of the table.
     Values,
-    /// One per record; the columns after `_profile` are what these are of, but for counts. The table has a column of each.
-    Aggregates(Vec<(String, Aggregate)>),
     /// One per record with its `value`, never null, and its `revenue` where records have one; the table has the most frequent
     /// value in this column.
     Records(String),
@@ -76,36 +73,12 @@ fn trait_pass((place, first): Placed<'_>, members: &[Placed<'_>], sources: &[Tab
             format!("SELECT \"_profile\", ({expression}) AS \"value\"{revenue} FROM {rows} WHERE {}", conditions.join(" AND "));
         return Ok(TraitPass { sql, rows: PassRows::Records(trait_column(place)), table, oldest: None });
     }
-    let oldest = first.window_ms.map(|window_ms| (format!("_oldest_{place}"), window_ms));
-    let filter = is_recent.map_or_else(String::new, |condition| format!(" WHERE {condition}"));
-    if let Some((columns, aggregates)) = aggregates_of(members, &oldest, &columns_of_stream(&first.from, sources)?) {
-        let sql = format!("SELECT \"_profile\"{columns} FROM {rows}{filter}");
-        return Ok(TraitPass { sql, rows: PassRows::Aggregates(aggregates), table, oldest });
-    }
     let mut columns: Vec<String> = members.iter().filter_map(|member| aggregate_column(*member)).collect();
+    let oldest = first.window_ms.map(|window_ms| (format!("_oldest_{place}"), window_ms));
     columns.extend(oldest.iter().map(|(name, _)| format!("min(CAST(\"at\" AS BIGINT)) AS {}", quoted(name))));
+    let filter = is_recent.map_or_else(String::new, |condition| format!(" WHERE {condition}"));
     let sql = format!("SELECT \"_profile\", {} FROM {rows}{filter} GROUP BY \"_profile\"", columns.join(", "));
     Ok(TraitPass { sql, rows: PassRows::Values, table, oldest })
-}
-
-/// Columns of records, and what becomes of them; `None` where a trait asks for more than [`Aggregate`] can.
-fn aggregates_of(
-    members: &[Placed<'_>],
-    oldest: &Option<(String, u64)>,
-    columns: &[TableColumn],
-) -> Option<(String, Vec<(String, Aggregate)>)> {
-    let of_member = |(place, one): &Placed<'_>| match &one.measure {
-        PreparedMeasure::Aggregate { expression, .. } => {
-            let (aggregate, argument) = Aggregate::of(expression, columns)?;
-            Some((trait_column(*place), aggregate, argument.to_owned()))
-        }
-        PreparedMeasure::MostFrequent { .. } | PreparedMeasure::Given => None,
-    };
-    let mut all = members.iter().map(of_member).collect::<Option<Vec<_>>>()?;
-    all.extend(oldest.iter().map(|(name, _)| (name.clone(), Aggregate::Least, "CAST(\"at\" AS BIGINT)".to_owned())));
-    let of = all.iter().filter(|(_, aggregate, _)| *aggregate != Aggregate::Count);
-    let columns = of.map(|(name, _, argument)| format!(", {argument} AS {}", quoted(name))).collect();
-    Some((columns, all.into_iter().map(|(name, aggregate, _)| (name, aggregate)).collect()))
 }
 
 fn aggregate_column((place, one): Placed<'_>) -> Option<String> {

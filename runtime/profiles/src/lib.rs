@@ -3,7 +3,6 @@
 //! ([`purchases`]). Pure and synchronous: no store, no IO, no clock; the engine feeds it from the ledger and runs its SQL
 //! in the lake.
 
-mod aggregates;
 pub mod assess;
 mod attributes;
 mod by_number;

@@ -12,7 +12,6 @@ use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
 use foldhash::fast::FixedState;
 
-use crate::aggregates::Aggregates;
 use crate::by_number::by_number;
 use crate::snapshot::{PassRows, TraitPass};
 
@@ -24,7 +23,6 @@ pub struct PassTable {
 
 enum Found {
     Values(Values),
-    Aggregates(Aggregates),
     Records(String, Option<Frequencies>),
 }
 
@@ -34,7 +32,6 @@ impl PassTable {
     pub fn new(pass: &TraitPass, profiles: usize) -> Self {
         let found = match &pass.rows {
             PassRows::Values => Found::Values(Values { batches: Vec::new(), places: vec![(0, 0); profiles] }),
-            PassRows::Aggregates(aggregates) => Found::Aggregates(Aggregates::new(aggregates, profiles)),
             PassRows::Records(column) => Found::Records(column.clone(), None),
         };
         Self { profiles, found }
@@ -47,7 +44,6 @@ impl PassTable {
     pub fn take(&mut self, rows: RecordBatch) -> Result<()> {
         match &mut self.found {
             Found::Values(values) => values.take(rows),
-            Found::Aggregates(aggregates) => aggregates.take(&rows),
             Found::Records(_, frequencies) => {
                 let [profiles, values, revenues @ ..] = rows.columns() else { return Err(other_shape()) };
                 let profiles = profiles.as_primitive_opt::<Int64Type>().ok_or_else(other_shape)?;
@@ -68,7 +64,6 @@ impl PassTable {
     pub fn finish(self) -> Result<RecordBatch> {
         let columns = match self.found {
             Found::Values(values) => values.finish()?,
-            Found::Aggregates(aggregates) => aggregates.finish()?,
             Found::Records(column, frequencies) => {
                 let values = frequencies.ok_or_else(other_shape)?.finish(self.profiles).map_err(refused)?;
                 vec![(Field::new(column, values.data_type().clone(), true), values)]

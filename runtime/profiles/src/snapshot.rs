@@ -7,7 +7,6 @@ use affluent_model::schema::FieldType;
 use affluent_model::survivorship::Survivorship;
 use affluent_model::{Error, Result};
 
-pub use crate::aggregates::Aggregate;
 use crate::attributes::{Attribute, attributes_of, value_column};
 pub use crate::computed_traits::{PassRows, TraitPass, trait_column};
 use crate::computed_traits::{columns_of_stream, trait_passes};
