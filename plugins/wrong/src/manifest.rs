@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use affluent_sdk::manifest::{AuthSlot, HmacSignature, OauthClient};
+use affluent_sdk::manifest::{Assertion, AuthSlot, HmacSignature, OauthClient};
 use affluent_sdk::{Manifest, PluginKind};
 
 use crate::Config;
@@ -58,6 +58,19 @@ pub(crate) fn manifest() -> Manifest {
             "any text",
             &[],
         );
+    }
+    let signed = |subject: &str| {
+        let client = OauthClient::without_secret(&["{config.base_url}/oauth/token"], "client_id");
+        AuthSlot::jwt_bearer(client, Assertion::new("key").subject(subject))
+    };
+    let with_key = |manifest: Manifest| manifest.secret("client_id", "any text", &[]).secret("key", "RSA private key", &[]);
+    if is("signs_for_nobody") {
+        manifest = with_key(manifest.auth("api", signed("{config.user}")));
+    }
+    // No mistake: the slot's requests carry what is given for an assertion.
+    if is("signs") {
+        manifest.secrets.clear();
+        manifest = with_key(manifest.auth("token", signed("{config.label}")));
     }
     if is("bad_schema")
         && let Some(kind) = manifest.config_schema.get_mut("type")

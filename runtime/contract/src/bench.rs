@@ -119,9 +119,13 @@ pub(crate) struct Bench {
     /// The same with a credential that is none.
     pub(crate) wrong: Arc<Connection>,
     heard: Arc<Mutex<Heard>>,
+    /// Names of secrets that sign: what is made up for them must be a key.
+    keys: Arc<Mutex<Vec<String>>>,
     digest: Mutex<String>,
 }
 
+/// A key that every copy of this program has, and no service knows.
+const OTHER_KEY: &str = include_str!("other_key.pem");
 /// The name of the connection with the wrong credential.
 const WRONG: &str = "contract-wrong";
 
@@ -130,7 +134,9 @@ impl Bench {
         let Subject { plugin, options, mut connection, fixture, secrets, undisturbed } = subject;
         let clock = options().clock;
         let heard = Arc::new(Mutex::new(Heard::default()));
-        let given = Given { fixture: fixture.secrets.clone(), resolver: secrets, heard: Arc::clone(&heard) };
+        let keys: Arc<Mutex<Vec<String>>> = Arc::default();
+        let given =
+            Given { fixture: fixture.secrets.clone(), resolver: secrets, keys: Arc::clone(&keys), heard: Arc::clone(&heard) };
         let resolver = given.into_resolver();
         let credentials: Arc<dyn CredentialStore> = Arc::new(MemoryCredentials::default());
         let make = || {
@@ -161,11 +167,13 @@ impl Bench {
         let wrong = Arc::new(Connection { name: WRONG.to_owned(), ..connection.clone() });
         let connection = Arc::new(connection);
         let (proxy, proxy_reason, digest) = (None, undisturbed.unwrap_or_default().to_owned(), Mutex::default());
-        Ok(Self { plugin, host, ndjson_host, clock, fixture, proxy, proxy_reason, connection, wrong, heard, digest })
+        Ok(Self { plugin, host, ndjson_host, clock, fixture, proxy, proxy_reason, connection, wrong, heard, keys, digest })
     }
 
     /// Points the plugin at the service, and puts the proxy between them if that can be done.
     async fn with_proxy(mut self, manifest: &Manifest) -> Result<Self> {
+        let assertions = manifest.auth.values().filter_map(|auth| auth.oauth()?.assertion.as_ref());
+        *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = assertions.map(|signed| signed.private_key.clone()).collect();
         if manifest.hosts.is_empty() {
             self.proxy_reason = "the plugin sends no requests".to_owned();
             return Ok(self);
@@ -306,18 +314,24 @@ fn lock(heard: &Mutex<Heard>) -> std::sync::MutexGuard<'_, Heard> {
 struct Given {
     fixture: std::collections::BTreeMap<String, String>,
     resolver: Option<SecretResolver>,
+    keys: Arc<Mutex<Vec<String>>>,
     heard: Arc<Mutex<Heard>>,
 }
 
 impl Given {
     fn into_resolver(self) -> SecretResolver {
         Arc::new(move |connection: &Connection, name: &str| {
-            let value = if connection.name == WRONG {
+            let is_key = || self.keys.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|key| key == name);
+            let value = if connection.name == WRONG && is_key() {
+                OTHER_KEY.to_owned()
+            } else if connection.name == WRONG {
                 format!("wrong-{name}-of-the-contract-suite")
             } else if let Some(value) = self.fixture.get(name) {
                 value.clone()
             } else if let Some(resolver) = &self.resolver {
                 resolver(connection, name)?.expose().to_owned()
+            } else if is_key() {
+                OTHER_KEY.to_owned()
             } else {
                 format!("made-up-{name}-of-the-contract-suite")
             };

@@ -91,6 +91,7 @@ const MANIFEST_MISTAKES: &[(&str, &str)] = &[
     ("signs_nothing", "manifest.auth"),
     ("foreign_token_url", "manifest.auth"),
     ("unknown_token_var", "manifest.auth"),
+    ("signs_for_nobody", "manifest.auth"),
     ("secret_in_config", "manifest.secrets"),
 ];
 
@@ -135,6 +136,21 @@ async fn a_good_connector_is_asked_every_rule_and_the_figures_are_told() {
     assert_eq!(report.passed, crate::rules::RULES.len());
     let figures = &report.figures;
     assert!(figures.component_bytes > 10_000 && figures.memory_peak_bytes > 64 << 10 && figures.rows > 0 && figures.requests > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connector_that_signs_is_tried_with_a_made_up_key_and_with_another_one() {
+    let service = Service::start().await;
+    let patched = tempfile::tempdir().unwrap();
+    fs::write(patched.path().join("signs.wasm"), switched("signs")).unwrap();
+    let mut subject = subject(patched.path(), "signs", "", &service.origin);
+    subject.fixture.secrets.clear();
+
+    let report = run(subject).await.unwrap();
+
+    assert!(report.failed == 0, "{}", shown(&report));
+    let verdict = |id: &str| report.rules.iter().find(|rule| rule.rule == id).map(|rule| rule.verdict);
+    assert_eq!(verdict("check.credential"), Some(crate::Verdict::Passed), "{}", shown(&report));
 }
 
 #[test]

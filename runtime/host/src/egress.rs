@@ -55,7 +55,7 @@ use client::Clients;
 pub(crate) use client::Timeouts;
 use grant::HostGrants;
 pub(crate) use oauth::KnownTokens;
-use oauth::{Access, AccessTokens, NoAccess};
+use oauth::{Access, AccessTokens, Endpoint, NoAccess};
 use refusal::Refusals;
 use request::Outgoing;
 use wait::Waits;
@@ -94,7 +94,7 @@ pub(crate) struct Egress {
     waits: Waits,
     matching: Matching,
     /// Auth slot → where its access tokens come from.
-    token_urls: Arc<BTreeMap<String, Url>>,
+    endpoints: Arc<BTreeMap<String, Endpoint>>,
     /// Why there was no access token, until the guest's call is over.
     failed: Arc<Mutex<Option<Failure>>>,
 }
@@ -143,9 +143,9 @@ impl Egress {
         }
         let budget = network.budgets.get(connection, &manifest, &caller.options.clock);
         secrets.blot_out(network.tokens.known(&connection.name));
-        let token_urls = Arc::new(oauth::token_urls(&manifest, connection)?);
+        let endpoints = Arc::new(oauth::endpoints(&manifest, connection)?);
         let failed = Arc::default();
-        Ok(Self { caller, manifest, grants, private, network, budget, secrets, tokens, waits, matching, token_urls, failed })
+        Ok(Self { caller, manifest, grants, private, network, budget, secrets, tokens, waits, matching, endpoints, failed })
     }
 
     /// Sends one request, repeating it where that is safe.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::schema::Field;
 
 pub use auth::AuthSlot;
-pub use oauth::{ClientAuth, OauthClient};
+pub use oauth::{Assertion, ClientAuth, OauthClient};
 pub use signature::{
     BinaryEncoding, BodyDigest, HashAlgorithm, HmacSignature, KeyHeader, SecretForm, SignedPart, Timestamp, TimestampForm,
 };

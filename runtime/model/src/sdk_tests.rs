@@ -1,8 +1,8 @@
 //! What the SDK writes is what the host reads: the two descriptions of manifests, streams and targets stay one.
 
 use affluent_sdk::manifest::{
-    AuthSlot, BinaryEncoding, BodyDigest, DestinationInfo, Durable, HashAlgorithm, HmacSignature, Idempotence, Manifest,
-    OauthClient, PluginLimits, RateLimit, SecretForm, SignedPart, TargetSchema, TimestampForm, ValueForm, WriteMode,
+    Assertion, AuthSlot, BinaryEncoding, BodyDigest, DestinationInfo, Durable, HashAlgorithm, HmacSignature, Idempotence,
+    Manifest, OauthClient, PluginLimits, RateLimit, SecretForm, SignedPart, TargetSchema, TimestampForm, ValueForm, WriteMode,
 };
 use affluent_sdk::{Field, FieldType, PiiClass, PluginKind, StreamSchema};
 use schemars::JsonSchema;
@@ -26,6 +26,7 @@ fn example() -> Manifest {
         .auth("signed", signature())
         .auth("client", AuthSlot::client_credentials(oauth()))
         .auth("refreshed", AuthSlot::refresh(oauth(), "access_token"))
+        .auth("asserted", AuthSlot::jwt_bearer(oauth(), Assertion::new("access_token").subject("{config.shop}").audience("a")))
         .secret("access_token", "API token", &["read"])
         .rate_limit(RateLimit::new(10, 1_000).burst(3).matching("POST /bulk"))
         .limits(PluginLimits { memory_mib: Some(64), ..PluginLimits::default() })

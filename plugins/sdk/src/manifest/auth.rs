@@ -51,6 +51,9 @@ pub enum AuthSlot {
     /// A bearer token that the host gets with a refresh token (RFC 6749 §6), also where each can be used once only.
     #[serde(rename = "oauth2-refresh")]
     Refresh(OauthClient),
+    /// A bearer token that the host gets with an assertion that it signs (RFC 7523 §2.1).
+    #[serde(rename = "oauth2-jwt-bearer")]
+    JwtBearer(OauthClient),
 }
 
 impl AuthSlot {

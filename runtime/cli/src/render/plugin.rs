@@ -76,7 +76,7 @@ fn auth(name: &str, slot: &AuthSlot) -> String {
         AuthSlot::Query { name, .. } => format!("query parameter {}", name.as_deref().unwrap_or("key")),
         AuthSlot::Bearer { .. } => "bearer token".to_owned(),
         AuthSlot::Basic { .. } => "basic authentication".to_owned(),
-        AuthSlot::ClientCredentials(client) | AuthSlot::Refresh(client) => {
+        AuthSlot::ClientCredentials(client) | AuthSlot::Refresh(client) | AuthSlot::JwtBearer(client) => {
             format!("access token from {}", client.token_urls.join(" or "))
         }
         AuthSlot::Hmac(signature) => format!("signature in the header {}", signature.name),

@@ -140,8 +140,14 @@ fn hosts(manifest: &Manifest) -> Option<String> {
 }
 
 fn token_urls(manifest: &Manifest) -> Option<String> {
-    let urls = manifest.auth.values().filter_map(AuthSlot::oauth).flat_map(|client| &client.token_urls);
-    for url in urls {
+    let clients = || manifest.auth.values().filter_map(AuthSlot::oauth);
+    let subjects = clients().filter_map(|client| client.assertion.as_ref()?.subject_in_config());
+    for name in subjects {
+        if !has_property(&manifest.config_schema, name) {
+            return Some(format!("`{{config.{name}}}` of the assertion is no property of the config"));
+        }
+    }
+    for url in clients().flat_map(|client| &client.token_urls) {
         for name in url.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
             let is_known = name.strip_prefix("config.").is_some_and(|path| has_property(&manifest.config_schema, path));
             if !is_known {

@@ -185,7 +185,8 @@ fn fill_origin(name: &str, config: &serde_json::Value) -> Result<Option<HostPatt
     pattern.map(Some).ok_or_else(|| refused(format!("`{name}` is no http or https URL")))
 }
 
-fn config_text<'a>(name: &str, config: &'a serde_json::Value) -> Option<&'a str> {
+/// A text of the config by its path, `config.shop`; `None` where there is none, or an empty one.
+pub(super) fn config_text<'a>(name: &str, config: &'a serde_json::Value) -> Option<&'a str> {
     let path = name.strip_prefix("config.")?;
     let value = path.split('.').try_fold(config, |value, key| value.get(key))?;
     value.as_str().filter(|text| !text.is_empty())

@@ -1,8 +1,9 @@
-//! Access tokens by OAuth 2 (RFC 6749 §4.4 and §6). A token is asked for through the same gate as every request, by one
+//! Access tokens by OAuth 2 (RFC 6749 §4.4 and §6, RFC 7523 §2.1). A token is asked for through the same gate as every request, by one
 //! instance at a time over all processes, and what came with it is durable before anything of it is used: a service that
 //! gives a new refresh token with each access token never meets an old one again, wherever this process ends.
 
 mod answer;
+mod assertion;
 mod exchange;
 mod failure;
 mod kept;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use affluent_model::Result as ModelResult;
 use affluent_model::credential::CredentialId;
-use affluent_model::manifest::{Manifest, OauthClient};
+use affluent_model::manifest::{Assertion, Manifest, OauthClient};
 use affluent_model::plan::Connection;
 use url::Url;
 
@@ -35,7 +36,22 @@ pub(super) struct ClientSecrets {
     id: Arc<Secret>,
     secret: Option<Arc<Secret>>,
     refresh: Option<Arc<Secret>>,
+    signing: Option<Signing>,
     token_url: Url,
+}
+
+/// What assertions are signed with, and in whose name.
+pub(super) struct Signing {
+    key: Arc<Secret>,
+    subject: String,
+    audience: String,
+}
+
+/// What a slot's tokens are asked for with, of what the connection's config says.
+pub(super) struct Endpoint {
+    token_url: Url,
+    /// Who the client acts for; `None` for itself, and where the config lacks it.
+    subject: Option<String>,
 }
 
 impl ClientSecrets {
@@ -46,6 +62,7 @@ impl ClientSecrets {
             id: &self.id,
             secret: self.secret.as_deref(),
             refresh: self.refresh.as_deref(),
+            signing: self.signing.as_ref(),
         }
     }
 }
@@ -90,35 +107,52 @@ impl Egress {
             let secret = self.secrets.get(name).map_err(|error| NoAccess::Gate(HttpError::Denied(error.message)))?;
             secret.ok_or_else(|| NoAccess::Gate(HttpError::Invalid("a secret of the auth slot is not declared".to_owned())))
         };
+        let urls = || lacks(&format!("what the token URL is made of: {}", client.token_urls.join(", ")));
+        let endpoint = self.endpoints.get(slot).ok_or_else(urls)?;
+        let id = secret(&client.client_id)?;
+        let signing = |assertion: &Assertion| {
+            let subject = match (assertion.subject_in_config(), &endpoint.subject) {
+                (Some(name), None) => return Err(lacks(&format!("`{name}`, who the client acts for"))),
+                (_, Some(subject)) => subject.clone(),
+                (None, None) => id.expose().to_owned(),
+            };
+            let audience = assertion.audience.clone().unwrap_or_else(|| endpoint.token_url.to_string());
+            Ok(Signing { key: secret(&assertion.private_key)?, subject, audience })
+        };
         Ok(ClientSecrets {
-            id: secret(&client.client_id)?,
             secret: client.client_secret.as_deref().map(secret).transpose()?,
             refresh: client.refresh_token.as_deref().map(secret).transpose()?,
-            token_url: self.token_urls.get(slot).cloned().ok_or_else(|| not_configured(client))?,
+            signing: client.assertion.as_ref().map(signing).transpose()?,
+            token_url: endpoint.token_url.clone(),
+            id,
         })
     }
 }
 
-/// Where the tokens of each slot come from: the first URL whose placeholders are all configured.
+/// Where the tokens of each slot come from, at the first URL whose placeholders are all configured, and for whom.
 ///
 /// # Errors
 /// `E0411` when a value of the config cannot stand in a URL.
-pub(super) fn token_urls(manifest: &Manifest, connection: &Connection) -> ModelResult<BTreeMap<String, Url>> {
-    let mut urls = BTreeMap::new();
+pub(super) fn endpoints(manifest: &Manifest, connection: &Connection) -> ModelResult<BTreeMap<String, Endpoint>> {
+    let mut endpoints = BTreeMap::new();
     for (slot, client) in manifest.auth.iter().filter_map(|(slot, auth)| Some((slot, auth.oauth()?))) {
         for template in &client.token_urls {
-            if let Some(url) = super::grant::fill_url(template, &connection.config)? {
-                urls.insert(slot.clone(), url);
+            if let Some(token_url) = super::grant::fill_url(template, &connection.config)? {
+                let assertion = client.assertion.as_ref();
+                let subject = assertion.and_then(|assertion| match assertion.subject_in_config() {
+                    Some(name) => super::grant::config_text(&format!("config.{name}"), &connection.config),
+                    None => assertion.subject.as_deref(),
+                });
+                endpoints.insert(slot.clone(), Endpoint { token_url, subject: subject.map(str::to_owned) });
                 break;
             }
         }
     }
-    Ok(urls)
+    Ok(endpoints)
 }
 
-fn not_configured(client: &OauthClient) -> NoAccess {
-    let urls = client.token_urls.join(", ");
-    NoAccess::Gate(HttpError::Denied(format!("the connection's config lacks what the token URL is made of: {urls}")))
+fn lacks(what: &str) -> NoAccess {
+    NoAccess::Gate(HttpError::Denied(format!("the connection's config lacks {what}")))
 }
 
 /// Whether a token was given for what is configured now.

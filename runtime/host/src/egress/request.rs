@@ -119,7 +119,9 @@ impl Outgoing {
                 self.url.query_pairs_mut().append_pair(name.as_deref().unwrap_or("key"), &value);
             }
             AuthSlot::Hmac(signature) => return self.sign(signature, now_us, secret).map(Some),
-            AuthSlot::ClientCredentials(_) | AuthSlot::Refresh(_) => return Err(invalid("the auth slot has no access token")),
+            AuthSlot::ClientCredentials(_) | AuthSlot::Refresh(_) | AuthSlot::JwtBearer(_) => {
+                return Err(invalid("the auth slot has no access token"));
+            }
         }
         Ok(None)
     }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Manifest;
-use super::oauth::OauthClient;
+use super::oauth::{Grant, OauthClient};
 use super::signature::HmacSignature;
 
 /// How the host adds a credential to a request that names the slot.
@@ -54,6 +54,9 @@ pub enum AuthSlot {
     /// A bearer token that the host gets with a refresh token (RFC 6749 §6), also where each can be used once only.
     #[serde(rename = "oauth2-refresh")]
     Refresh(OauthClient),
+    /// A bearer token that the host gets with an assertion that it signs (RFC 7523 §2.1).
+    #[serde(rename = "oauth2-jwt-bearer")]
+    JwtBearer(OauthClient),
 }
 
 impl AuthSlot {
@@ -65,7 +68,7 @@ impl AuthSlot {
                 vec![secret]
             }
             Self::Hmac(signature) => signature.secrets(),
-            Self::ClientCredentials(client) | Self::Refresh(client) => client.secrets(),
+            Self::ClientCredentials(client) | Self::Refresh(client) | Self::JwtBearer(client) => client.secrets(),
         }
     }
 
@@ -73,7 +76,7 @@ impl AuthSlot {
     #[must_use]
     pub fn oauth(&self) -> Option<&OauthClient> {
         match self {
-            Self::ClientCredentials(client) | Self::Refresh(client) => Some(client),
+            Self::ClientCredentials(client) | Self::Refresh(client) | Self::JwtBearer(client) => Some(client),
             _ => None,
         }
     }
@@ -86,8 +89,9 @@ impl AuthSlot {
                 vec!["`name` is empty: write the parameter's name".to_owned()]
             }
             Self::Hmac(signature) => signature.mistakes(),
-            Self::ClientCredentials(client) => client.mistakes(false, manifest),
-            Self::Refresh(client) => client.mistakes(true, manifest),
+            Self::ClientCredentials(client) => client.mistakes(Grant::ClientCredentials, manifest),
+            Self::Refresh(client) => client.mistakes(Grant::Refresh, manifest),
+            Self::JwtBearer(client) => client.mistakes(Grant::JwtBearer, manifest),
             Self::Header { .. } | Self::Bearer { .. } | Self::Basic { .. } | Self::Query { .. } => Vec::new(),
         }
     }

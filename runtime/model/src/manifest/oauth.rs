@@ -11,7 +11,7 @@ use super::signature::is_default;
 use super::{HostRequest, Manifest};
 
 /// Form parameters that the host writes itself.
-const OWN_PARAMETERS: [&str; 5] = ["grant_type", "client_id", "client_secret", "refresh_token", "scope"];
+const OWN_PARAMETERS: [&str; 6] = ["grant_type", "client_id", "client_secret", "refresh_token", "assertion", "scope"];
 
 /// A client of a token endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,13 +23,16 @@ pub struct OauthClient {
     pub token_urls: Vec<String>,
     /// Name of the secret that is the client's id.
     pub client_id: String,
-    /// Name of the secret that is the client's secret; only a public client that refreshes has none.
+    /// Name of the secret that is the client's secret; only a public client that refreshes has none, and one that signs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<String>,
     /// Name of the secret that is the first refresh token; for `oauth2-refresh` alone. Where the service gives another with
     /// each access token, the host keeps that one, until the secret changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
+    /// What the host signs to be given a token; for `oauth2-jwt-bearer` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assertion: Option<Assertion>,
     /// How the client proves who it is.
     #[serde(default, skip_serializing_if = "is_default")]
     pub client_auth: ClientAuth,
@@ -45,6 +48,38 @@ pub struct OauthClient {
     /// Text before the access token; when absent `Bearer ` in `Authorization`, and nothing in another header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
+}
+
+/// A JWT that says who the client acts for, signed by RS256 (RFC 7523 §3, RFC 7518 §3.3). The client's id issues it, and it is
+/// good for a minute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Assertion {
+    /// Name of the secret that is the RSA private key, in PEM: PKCS#8 or PKCS#1, not encrypted, of at least 2,048 bits.
+    pub private_key: String,
+    /// Who the client acts for (`sub`): `{config.user}` for a value of the config, else the text itself; the client's id when
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Who is to accept it (`aud`); the token URL when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+}
+
+impl Assertion {
+    /// The value of the config that is the subject, `user` of `{config.user}`; `None` for a subject that stands as it is.
+    #[must_use]
+    pub fn subject_in_config(&self) -> Option<&str> {
+        self.subject.as_deref()?.strip_prefix("{config.")?.strip_suffix('}')
+    }
+}
+
+/// What a slot's type says tokens are given for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Grant {
+    ClientCredentials,
+    Refresh,
+    JwtBearer,
 }
 
 /// Where the client's id and secret stand in a token request (RFC 6749 §2.3.1).
@@ -72,25 +107,31 @@ impl OauthClient {
     }
 
     pub(super) fn secrets(&self) -> Vec<&str> {
-        let others = [&self.client_secret, &self.refresh_token];
-        std::iter::once(self.client_id.as_str()).chain(others.into_iter().filter_map(Option::as_deref)).collect()
+        let private_key = self.assertion.as_ref().map(|assertion| &assertion.private_key);
+        let others = [self.client_secret.as_ref(), self.refresh_token.as_ref(), private_key];
+        std::iter::once(self.client_id.as_str()).chain(others.into_iter().flatten().map(String::as_str)).collect()
     }
 
-    /// What is wrong beside the secrets; `refreshes` for the type `oauth2-refresh`.
-    pub(super) fn mistakes(&self, refreshes: bool, manifest: &Manifest) -> Vec<String> {
+    /// What is wrong beside the secrets.
+    pub(super) fn mistakes(&self, grant: Grant, manifest: &Manifest) -> Vec<String> {
         let mut found = Vec::new();
         if self.token_urls.is_empty() {
             found.push("`token_urls` is empty: write where tokens come from, `https://api.example.org/oauth/token`".to_owned());
         }
         found.extend(self.token_urls.iter().filter_map(|url| token_url_mistake(url, &manifest.hosts)));
-        match (refreshes, &self.refresh_token) {
+        match (grant == Grant::Refresh, &self.refresh_token) {
             (true, None) => found.push("`refresh_token` is missing: name the secret that holds it".to_owned()),
             (false, Some(_)) => {
                 found.push("`refresh_token` is for `oauth2-refresh`: remove it, or change the type".to_owned());
             }
             _ => {}
         }
-        if self.client_secret.is_none() && (!refreshes || self.client_auth == ClientAuth::Basic) {
+        match (grant == Grant::JwtBearer, &self.assertion) {
+            (true, None) => found.push("`assertion` is missing: name the secret that is its `private_key`".to_owned()),
+            (false, Some(_)) => found.push("`assertion` is for `oauth2-jwt-bearer`: remove it, or change the type".to_owned()),
+            _ => {}
+        }
+        if self.client_secret.is_none() && (grant == Grant::ClientCredentials || self.client_auth == ClientAuth::Basic) {
             found.push("`client_secret` is missing: name the secret that holds it".to_owned());
         }
         let own = self.parameters.keys().filter(|name| OWN_PARAMETERS.contains(&name.as_str()));
@@ -138,9 +179,13 @@ mod tests {
         serde_json::from_value::<Manifest>(manifest).unwrap().auth_mistakes()
     }
 
+    fn signed(private_key: &str) -> Value {
+        json!({"private_key": private_key, "subject": "{config.user}", "audience": "https://login.test"})
+    }
+
     #[test]
     fn a_client_that_cannot_get_a_token_is_told_with_all_its_mistakes() {
-        let cases: [(Value, &[&str]); 18] = [
+        let cases: [(Value, &[&str]); 24] = [
             (json!({}), &[]),
             (json!({"client_secret": null}), &[]),
             (json!({"token_urls": ["https://a.wild.test/token?v=1"]}), &[]),
@@ -155,6 +200,15 @@ mod tests {
             (json!({"refresh_token": null}), &["`refresh_token` is missing"]),
             (json!({"type": "oauth2-client-credentials"}), &["`refresh_token` is for `oauth2-refresh`"]),
             (json!({"client_auth": "basic", "client_secret": null}), &["`client_secret` is missing"]),
+            (json!({"type": "oauth2-jwt-bearer", "refresh_token": null, "assertion": signed("key")}), &[]),
+            (json!({"type": "oauth2-jwt-bearer", "refresh_token": null, "client_secret": null, "assertion": signed("key")}), &[]),
+            (json!({"type": "oauth2-jwt-bearer", "refresh_token": null}), &["`assertion` is missing"]),
+            (json!({"type": "oauth2-jwt-bearer", "assertion": signed("key")}), &["`refresh_token` is for `oauth2-refresh`"]),
+            (json!({"assertion": signed("key")}), &["`assertion` is for `oauth2-jwt-bearer`"]),
+            (
+                json!({"type": "oauth2-jwt-bearer", "refresh_token": null, "assertion": signed("other"), "parameters": {"assertion": "a"}}),
+                &["the secret `other` is not declared", "`assertion`, which the host writes"],
+            ),
             (json!({"refresh_token": "other"}), &["the secret `other` is not declared"]),
             (
                 json!({"parameters": {"scope": "a", "grant_type": "b"}}),

@@ -15,10 +15,11 @@ use reqwest::header::HeaderMap;
 use url::form_urlencoded;
 
 use super::answer::{self, NoTokens, Reason, Tokens};
+use super::assertion;
 use super::failure::Place;
 use super::kept::Kept;
 use super::shared::{Access, SlotTokens, renewal_at};
-use super::{ClientSecrets, NoAccess, is_for};
+use super::{ClientSecrets, NoAccess, Signing, is_for};
 use crate::bindings::affluent::plugin::http::HttpError;
 use crate::egress::Egress;
 use crate::egress::request::Outgoing;
@@ -35,6 +36,8 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(30);
 const CLAIM_MS: u64 = 180_000;
 /// Between two looks at the claim of another process.
 const CLAIM_LOOK: Duration = Duration::from_millis(200);
+/// The grant type of RFC 7523 §2.1.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// Exchanges whose tokens were lost to another process, one after the other.
 const LOST_CLAIMS_MAX: u32 = 3;
 
@@ -118,7 +121,7 @@ impl Renewal {
         Err(NoAccess::trouble("other processes renew it at the same time", None, &self.place(client, secrets)))
     }
 
-    /// Client credentials alone need nothing kept.
+    /// Without a refresh token nothing has to be kept.
     async fn renew_without_store(&self, client: &OauthClient, secrets: &ClientSecrets) -> Result<Arc<Access>, NoAccess> {
         if client.refresh_token.is_some() {
             let message =
@@ -181,7 +184,7 @@ impl Renewal {
         Kept {
             configured: configured.refresh_mark(&tokens.access),
             issued_for: configured.issue_mark(&tokens.access),
-            // With client credentials some give one all the same; there is no use for it.
+            // Some give one all the same; there is no use for it.
             refresh: client.refresh_token.as_ref().and(tokens.refresh.or(used)),
             access: tokens.access,
             expires_at_us: tokens.lifetime_us.map(|lifetime_us| renewal_at(self.egress.caller.wall_us(), lifetime_us)),
@@ -210,6 +213,13 @@ impl Renewal {
         Place { connection: &self.id.connection, host: secrets.token_url.host_str().unwrap_or_default(), client }
     }
 
+    fn assertion(&self, secrets: &ClientSecrets, signing: &Signing, place: &Place<'_>) -> Result<Secret, NoAccess> {
+        let Signing { key, subject, audience } = signing;
+        let now_us = self.egress.caller.wall_us();
+        let claims = assertion::Claims { issuer: secrets.id.expose(), subject, audience, now_us };
+        assertion::sign(key, &claims).map_err(|mistake| NoAccess::key(mistake, place))
+    }
+
     async fn exchange(
         &self,
         client: &OauthClient,
@@ -219,12 +229,19 @@ impl Renewal {
         if let Some(refresh) = refresh {
             self.egress.network.tokens.known(&self.id.connection).add(refresh);
         }
-        let request = token_request(client, secrets, refresh).map_err(NoAccess::Gate)?;
         let place = self.place(client, secrets);
         let options = &self.egress.caller.options;
         let mut tries = 0;
         loop {
             tries += 1;
+            // Each with an assertion of its own: the one before may be too old by now.
+            let assertion = secrets.signing.as_ref().map(|signing| self.assertion(secrets, signing, &place)).transpose()?;
+            let grant = match (&assertion, refresh) {
+                (Some(assertion), _) => Grant::Assertion(assertion),
+                (None, Some(refresh)) => Grant::Refresh(refresh),
+                (None, None) => Grant::Client,
+            };
+            let request = token_request(client, secrets, grant).map_err(NoAccess::Gate)?;
             let (detail, wait) = match self.egress.post_for_token(&request, TRY_TIMEOUT).await {
                 Ok((status, wait, body)) => match answer::read(status, &body) {
                     Ok(tokens) => return Ok(tokens),
@@ -244,6 +261,14 @@ impl Renewal {
     }
 }
 
+/// What tokens are given for.
+#[derive(Clone, Copy)]
+enum Grant<'a> {
+    Client,
+    Refresh(&'a Secret),
+    Assertion(&'a Secret),
+}
+
 /// Doubles from try to try. There is one who asks, so that nothing has to be drawn, and a recording draws what its replay
 /// draws.
 fn pause(backoff: &Backoff, tries: u32) -> Duration {
@@ -258,12 +283,14 @@ fn kept_refresh(kept: &Kept, client: &OauthClient, secrets: &ClientSecrets) -> O
     is_same.then(|| Arc::new(Secret::new(refresh.expose().to_owned())))
 }
 
-/// RFC 6749 §4.4.2 and §6, the client as §2.3.1 has it.
-fn token_request(client: &OauthClient, secrets: &ClientSecrets, refresh: Option<&Arc<Secret>>) -> Result<Outgoing, HttpError> {
+/// RFC 6749 §4.4.2 and §6, RFC 7523 §2.1; the client as RFC 6749 §2.3.1 has it, where it has a secret or nothing else says who it
+/// is.
+fn token_request(client: &OauthClient, secrets: &ClientSecrets, grant: Grant<'_>) -> Result<Outgoing, HttpError> {
     let mut form = form_urlencoded::Serializer::new(String::new());
-    match refresh {
-        Some(refresh) => form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", refresh.expose()),
-        None => form.append_pair("grant_type", "client_credentials"),
+    match grant {
+        Grant::Refresh(refresh) => form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", refresh.expose()),
+        Grant::Assertion(assertion) => form.append_pair("grant_type", JWT_BEARER).append_pair("assertion", assertion.expose()),
+        Grant::Client => form.append_pair("grant_type", "client_credentials"),
     };
     if !client.scopes.is_empty() {
         form.append_pair("scope", &client.scopes.join(" "));
@@ -280,6 +307,7 @@ fn token_request(client: &OauthClient, secrets: &ClientSecrets, refresh: Option<
     request.set_header("accept", "application/json")?;
     let secret = secrets.secret.as_ref().map(|secret| secret.expose());
     match client.client_auth {
+        ClientAuth::Body if secret.is_none() && matches!(grant, Grant::Assertion(_)) => {}
         ClientAuth::Body => {
             form.append_pair("client_id", secrets.id.expose());
             if let Some(secret) = secret {

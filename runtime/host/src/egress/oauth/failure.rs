@@ -9,6 +9,7 @@ use affluent_model::manifest::OauthClient;
 use affluent_model::{Error, Result};
 
 use super::answer::{NoTokens, Reason};
+use super::assertion::KeyMistake;
 use crate::bindings::affluent::plugin::http::HttpError;
 use crate::egress::{Answer, AnswerBody};
 use crate::failure::host_failure;
@@ -49,6 +50,14 @@ impl NoAccess {
         Self::Failed(host_failure(kind, "credential", error))
     }
 
+    /// The assertion could not be signed.
+    pub(super) fn key(mistake: KeyMistake, place: &Place<'_>) -> Self {
+        let name = place.client.assertion.as_ref().map_or("", |assertion| &assertion.private_key);
+        let (what, help) = mistake.told();
+        let message = format!("the secret `{name}` of connection `{}` cannot sign: it {what}", place.connection);
+        Self::Failed(host_failure(FailureKind::Config, "credential", Error::configuration("E0421", message).help(help)))
+    }
+
     /// The endpoint gave none.
     pub(super) fn answered(no: &NoTokens, place: &Place<'_>) -> Self {
         let Place { connection, host, client } = place;
@@ -56,7 +65,15 @@ impl NoAccess {
         let secret = client.client_secret.as_deref().map(of_secret);
         let client_secrets = std::iter::once(of_secret(&client.client_id)).chain(secret).collect::<Vec<_>>().join(" and ");
         let refresh = client.refresh_token.as_deref().map(of_secret);
+        let signed = client.assertion.as_ref().map(|assertion| {
+            let key = of_secret(&assertion.private_key);
+            let user = assertion.subject_in_config().map(|name| format!(", the user in `config.{name}`")).unwrap_or_default();
+            format!("check that the service has the certificate of {key}, and allows the client{user}; check {client_secrets}, and this machine's clock")
+        });
         let (what, help) = match (no.reason, refresh) {
+            (Reason::Grant | Reason::Client | Reason::Unsaid, None) if signed.is_some() => {
+                ("the assertion", signed.unwrap_or_default())
+            }
             (Reason::Grant, Some(refresh)) => {
                 ("the refresh token", format!("it is expired, revoked or was used elsewhere: put a new one into {refresh}"))
             }

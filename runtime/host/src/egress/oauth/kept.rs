@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::Signing;
 use crate::secret::Secret;
 
 /// Tokens with the marks of what they came from. The access token is the key of the marks: it is sealed with them, and
@@ -19,7 +20,7 @@ pub(super) struct Kept {
     pub(super) configured: [u8; 32],
     /// Mark of everything else that the access token depends on: when that changes, it is asked for anew.
     pub(super) issued_for: [u8; 32],
-    /// `None` with client credentials.
+    /// `None` where nothing is refreshed.
     pub(super) refresh: Option<Secret>,
     pub(super) access: Secret,
     pub(super) expires_at_us: Option<i64>,
@@ -78,6 +79,7 @@ pub(super) struct Configured<'a> {
     pub(super) id: &'a Secret,
     pub(super) secret: Option<&'a Secret>,
     pub(super) refresh: Option<&'a Secret>,
+    pub(super) signing: Option<&'a Signing>,
 }
 
 impl Configured<'_> {
@@ -88,7 +90,9 @@ impl Configured<'_> {
     pub(super) fn issue_mark(&self, key: &Secret) -> [u8; 32] {
         let credentials = [self.token_url, self.id.expose(), self.secret.map_or("", Secret::expose)];
         let parameters = self.client.parameters.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
-        marked(key, credentials.into_iter().chain(parameters).chain(self.client.scopes.iter().map(String::as_str)))
+        let signing = self.signing.into_iter().flat_map(|Signing { key, subject, audience }| [key.expose(), subject, audience]);
+        let scopes = self.client.scopes.iter().map(String::as_str);
+        marked(key, credentials.into_iter().chain(parameters).chain(scopes).chain(signing))
     }
 }
 

@@ -1,7 +1,9 @@
 //! Against a token server on this machine that rotates as strict services do: the old refresh token is good until the new
 //! tokens are used for the first time, and whoever comes with it afterwards loses everything.
 
+pub(super) mod keys;
 mod server;
+mod signed;
 mod store;
 
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use store::{Fault, TestStore};
 
 const REFRESH: &str = "oauth2-refresh";
 const CLIENT: &str = "oauth2-client-credentials";
+const SIGNED: &str = "oauth2-jwt-bearer";
 
 /// A process: an egress on the server with a store that outlives it.
 struct Process {
@@ -36,6 +39,8 @@ struct Setting<'a> {
     store: Option<Arc<TestStore>>,
     /// The refresh token that is configured.
     refresh: &'a str,
+    /// The private key that is configured.
+    key: &'a str,
     narrowed: Vec<String>,
     exchanges: Exchanges,
 }
@@ -47,6 +52,7 @@ impl Setting<'_> {
             client: json!({}),
             store: None,
             refresh: "refresh-0-configured",
+            key: keys::RSA,
             narrowed: Vec::new(),
             exchanges: Exchanges::Live,
         }
@@ -59,9 +65,13 @@ fn manifest(kind: &str, changes: &Value) -> Manifest {
     if kind == REFRESH {
         slot["refresh_token"] = json!("refresh");
     }
+    if kind == SIGNED {
+        slot["assertion"] = json!({"private_key": "pem", "subject": "{config.user}"});
+        slot.as_object_mut().unwrap().remove("client_secret");
+    }
     slot.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     let manifest = json!({"manifest_version": 1, "name": "p", "version": "1", "kinds": ["source"], "config_schema": {},
-        "hosts": [{"pattern": "{config.base_url}"}, {"pattern": "tokens.example.org"}], "secrets": [{"name": "id"}, {"name": "key"}, {"name": "refresh"}],
+        "hosts": [{"pattern": "{config.base_url}"}, {"pattern": "tokens.example.org"}], "secrets": [{"name": "id"}, {"name": "key"}, {"name": "refresh"}, {"name": "pem"}],
         "auth": {"api": slot}});
     let manifest: Manifest = serde_json::from_value(manifest).unwrap();
     assert_eq!(manifest.auth_mistakes(), Vec::<String>::new());
@@ -69,11 +79,11 @@ fn manifest(kind: &str, changes: &Value) -> Manifest {
 }
 
 fn process(server: &TokenServer, setting: Setting<'_>) -> Process {
-    let mut connection: Connection = connection("p", json!({"base_url": server.url("/")}));
+    let mut connection: Connection = connection("p", json!({"base_url": server.url("/"), "user": "me@acme.test"}));
     connection.egress.http = true;
     connection.egress.private = vec![server.address.clone()];
     connection.egress.hosts = setting.narrowed;
-    let refresh = setting.refresh.to_owned();
+    let (refresh, key) = (setting.refresh.to_owned(), setting.key.to_owned());
     let store = setting.store.map(|store| store as Arc<dyn affluent_model::credential::CredentialStore>);
     let exchanges = setting.exchanges;
     let change = |options: &mut HostOptions| {
@@ -82,6 +92,7 @@ fn process(server: &TokenServer, setting: Setting<'_>) -> Process {
         options.secrets = Arc::new(move |_, name| {
             let value = match name {
                 "refresh" => refresh.as_str(),
+                "pem" => key.as_str(),
                 "key" => "key-of-the-client",
                 _ => "id-of-the-client",
             };
@@ -121,7 +132,7 @@ impl Process {
 
 #[tokio::test]
 async fn one_exchange_serves_all_that_ask_at_once_and_the_next_ones() {
-    for (kind, grant) in [(CLIENT, "client_credentials"), (REFRESH, "refresh_token")] {
+    for (kind, grant) in [(CLIENT, "client_credentials"), (REFRESH, "refresh_token"), (SIGNED, signed::GRANT)] {
         let server = TokenServer::start(Rules::default()).await;
         let process = process(&server, Setting { store: Some(TestStore::new()), ..Setting::of(kind) });
 
@@ -220,6 +231,8 @@ async fn answers_of_the_token_endpoint_become_errors_that_say_what_to_do() {
             "check the secret `id`",
         ),
         (REFRESH, 400, r#"{"error":"invalid_grant"}"#, FailureKind::Auth, "E0418", "put a new one into the secret `refresh`"),
+        (SIGNED, 400, r#"{"error":"invalid_grant"}"#, FailureKind::Auth, "E0418", "the user in `config.user`"),
+        (SIGNED, 400, r#"{"error":"invalid_client_id"}"#, FailureKind::Auth, "E0418", "certificate of the secret `pem`"),
         (REFRESH, 400, r#"{"error":"invalid_scope"}"#, FailureKind::Auth, "E0418", "allow the client"),
         (CLIENT, 404, "<html>", FailureKind::Auth, "E0418", "check the connection's config"),
         (CLIENT, 302, "", FailureKind::Auth, "E0418", "a redirect"),

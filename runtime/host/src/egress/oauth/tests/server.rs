@@ -6,6 +6,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::{keys, signed};
 use crate::egress::tests::{answer, read_request};
 
 /// How the service behaves.
@@ -176,7 +177,11 @@ impl State {
                 body.as_bytes(),
             );
         }
-        let has_client = authorization.starts_with("Basic ") || value("client_secret") == "key-of-the-client";
+        let is_signed = grant == signed::GRANT && keys::claims_of(&value("assertion")).is_some();
+        if grant == signed::GRANT && !is_signed {
+            return answer("400 X", &[], br#"{"error":"invalid_grant"}"#);
+        }
+        let has_client = is_signed || authorization.starts_with("Basic ") || value("client_secret") == "key-of-the-client";
         if !has_client {
             return answer("401 X", &[], br#"{"error":"invalid_client"}"#);
         }
