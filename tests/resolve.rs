@@ -26,6 +26,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
         rule("resolve: the shipped rules group the excerpt", shipped_rules_group_the_excerpt),
         rule("resolve: ten shuffles and any files make no difference", order_and_files_make_no_difference),
+        rule("resolve: an id that a spreadsheet would run is written as text", no_formula_is_written),
         rule("resolve: a missing column and a repeated id are told", mistakes_are_told),
         with_data("resolve: persons of a register are found by evidence", persons_of_a_register),
         with_data("resolve: contacts are found by evidence", contacts),
@@ -135,6 +136,20 @@ fn partition(
     groups.iter_mut().for_each(|ids| ids.sort());
     groups.sort();
     Ok(groups)
+}
+
+fn no_formula_is_written() -> Result<(), Failed> {
+    let project = Project::new();
+    project.write("rules.yaml", "version: 1\nidentifiers: { email: {} }\n");
+    let ids = ["=1+2", "@SUM(A1)", "+49 30", "-x", "+33612345678", "-7.5", "a=b", "7"];
+    let rows: String = ids.iter().map(|id| format!("{id},{}@x.test\n", id.len())).collect();
+    project.write("records.csv", &format!("id,email\n{rows}"));
+    let path = |name: &str| project.path().join(name);
+    let out = path("out.csv").display().to_string();
+    resolve(&project, &path("rules.yaml"), &[&path("records.csv")], &["--out", &out])?;
+    let written = fs::read_to_string(&out)?;
+    let written: Vec<&str> = written.lines().skip(1).filter_map(|line| line.rsplit_once(',')).map(|(id, _)| id).collect();
+    same("ids", written, vec!["'=1+2", "'@SUM(A1)", "'+49 30", "'-x", "+33612345678", "-7.5", "a=b", "7"])
 }
 
 fn mistakes_are_told() -> Result<(), Failed> {

@@ -1,5 +1,6 @@
 //! `affluent resolve`: reads rules and records from files, groups, writes the groups and tells how good they are.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -137,9 +138,20 @@ fn write_groups(out: &Path, id_column: &str, records: &Records<'_>, grouping: &G
     let unwritten = |error: csv::Error| cannot(io_kind(&error));
     writer.write_record([id_column, "profile"]).map_err(unwritten)?;
     for (id, group) in records.ids().zip(&grouping.group_of) {
-        writer.write_record([id, group.to_string().as_str()]).map_err(unwritten)?;
+        writer.write_record([shown_as_text(id).as_ref(), group.to_string().as_str()]).map_err(unwritten)?;
     }
     writer.flush().map_err(|error| cannot(error.kind().to_string()))
+}
+
+/// A cell of a file that a person opens: what a spreadsheet would run as a formula begins with an apostrophe (security D-60). A
+/// number with its sign is none.
+fn shown_as_text(cell: &str) -> Cow<'_, str> {
+    let is_number = cell.len() > 1 && cell.bytes().skip(1).all(|byte| byte.is_ascii_digit() || byte == b'.');
+    match cell.as_bytes().first() {
+        Some(b'=' | b'@' | b'\t' | b'\r') => Cow::Owned(format!("'{cell}")),
+        Some(b'+' | b'-') if !is_number => Cow::Owned(format!("'{cell}")),
+        _ => Cow::Borrowed(cell),
+    }
 }
 
 /// Why a file could not be written, without any text of its records.

@@ -151,14 +151,14 @@ fn write(value: &str, kind: BodyKind, beside: Neighbours, quotes: &Quotes, out: 
         BodyKind::Form => escape::form(value, out),
         BodyKind::Xml => escape::xml(value, out),
         BodyKind::Plain => out.extend_from_slice(value.as_bytes()),
-        BodyKind::Csv if quotes.is_open => escape::csv(value, beside.before == Some(b'"'), out),
+        BodyKind::Csv if quotes.is_open => escape::csv(value, out),
         BodyKind::Csv => {
             let is_border = |byte: Option<u8>| byte.is_none_or(|byte| matches!(byte, b',' | b';' | b'\t' | b'\r' | b'\n' | b'|'));
             if !is_border(beside.before) || !is_border(beside.after) {
                 return Err(Refusal::NotACell);
             }
             out.push(b'"');
-            escape::csv(value, true, out);
+            escape::csv(value, out);
             out.push(b'"');
         }
     }
