@@ -11,6 +11,7 @@ use affluent_config::{Inputs, Loaded, Sources, find_root, load as load_files};
 use affluent_lake::{Expressions, RowStep};
 use affluent_model::connector::Connectors;
 use affluent_model::diagnostic::{Diagnostic, Severity};
+use affluent_model::error::Retry;
 use affluent_model::expression::{ExpressionMistake, PlannedExpression, PlannedSegment, SegmentScope};
 use affluent_model::manifest::{Manifest, PluginKind, TargetSchema};
 use affluent_model::pii::PiiClass;
@@ -223,6 +224,19 @@ pub(crate) async fn validate(
 ) -> Result<Vec<Diagnostic>, Failure> {
     let (diagnostics, failures) = compare_with_plugins(project, connectors, expressions).await?;
     match failures.into_iter().next() {
+        Some((connection, error)) => Err(error.at(format!("connection {connection}")).into()),
+        None => Ok(diagnostics),
+    }
+}
+
+/// As [`validate`], for what begins runs: a connection whose remote's limit is spent is not judged, and its runs end as paused.
+pub(crate) async fn validate_to_run(
+    project: &Project,
+    connectors: &dyn Connectors,
+    expressions: &Expressions,
+) -> Result<Vec<Diagnostic>, Failure> {
+    let (diagnostics, failures) = compare_with_plugins(project, connectors, expressions).await?;
+    match failures.into_iter().find(|(_, error)| !matches!(error.retry, Retry::After(_))) {
         Some((connection, error)) => Err(error.at(format!("connection {connection}")).into()),
         None => Ok(diagnostics),
     }

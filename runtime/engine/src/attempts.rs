@@ -1,8 +1,12 @@
 //! How often a failed call is tried again and how long is waited: the retry table of the delivery rules, for the calls
 //! that the host could not mend itself.
 
-use affluent_model::connector::{Failure, FailureKind};
+use affluent_model::Result;
+use affluent_model::connector::{BoxFuture, Failure, FailureKind};
 use affluent_model::limits::{ATTEMPTS_MAX, BACKOFF_FIRST_MS, BACKOFF_LONGEST_MS, RETRY_AFTER_MS_MAX, TRAPS_MAX};
+
+use crate::engine::Engine;
+use crate::run::paused;
 
 /// What to do about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +81,27 @@ impl Attempts {
         let permille = share as u64;
         let waited = ceiling.saturating_mul(permille) / 1_000;
         waited.max(failure.retry_after_ms.unwrap_or(0).min(RETRY_AFTER_MS_MAX))
+    }
+}
+
+/// What a run begins with, of a plugin: what it offers, an open stream or object. A short limit is waited for.
+///
+/// # Errors
+/// `E0802` when the remote's limit is spent; `E0801` when the run is being stopped; what the plugin reports.
+pub(crate) async fn begun<'a, T>(engine: &Engine, begin: impl Fn() -> BoxFuture<'a, Result<T, Failure>> + Send) -> Result<T> {
+    let mut attempts = Attempts::default();
+    loop {
+        let failure = match begin().await {
+            Ok(begun) => return Ok(begun),
+            Err(failure) if failure.kind == FailureKind::RateLimited => failure,
+            // Host and plugin tried the others again, as far as that helps.
+            Err(failure) => return Err(failure.error),
+        };
+        match attempts.judge(&failure, 1.0) {
+            Verdict::Retry(wait_ms) => engine.wait(&failure.error.message, wait_ms).await?,
+            Verdict::Pause(wait_ms) => return Err(paused(&failure.error, wait_ms)),
+            Verdict::Reopen | Verdict::Bisect | Verdict::Fail => return Err(failure.error),
+        }
     }
 }
 

@@ -2,16 +2,19 @@
 //! a person afterwards. Calls are written down before they are made; one that a crash left is made again, which changes nothing.
 //! Personal values go out as in any delivery: a plugin that is blind gets tokens.
 
+use std::sync::Arc;
+
 use affluent_ledger::{CallOutcome, ErasureCall, Lease};
 use affluent_model::batch::{DeliveryReport, OutgoingBatch, RowOperation};
 use affluent_model::connector::DestinationRequest;
 use affluent_model::limits::ERASURE_LOOKS_FOR_US;
-use affluent_model::manifest::{ERASE_MODE, VERIFY_ERASURE_MODE};
+use affluent_model::manifest::{ERASE_MODE, TargetSchema, VERIFY_ERASURE_MODE};
 use affluent_model::plan::{DestinationPlan, WriteMode};
 use affluent_model::report::ActivationReport;
 use affluent_model::{Error, Result};
 use affluent_vault::{BlindIndexer, Purpose};
 
+use crate::attempts::begun;
 use crate::deliver::with_remote_ids;
 use crate::desired::DesiredRows;
 use crate::engine::Engine;
@@ -36,10 +39,14 @@ impl Ability {
     /// # Errors
     /// What the plugin reports.
     pub(crate) async fn of(engine: &Engine, plan: &DestinationPlan) -> Result<Self> {
-        let targets = engine.connectors.discover_targets(connection_of(engine, &plan.connection)?).await?;
+        let connection = connection_of(engine, &plan.connection)?;
+        Ok(Self::among(&engine.connectors.discover_targets(connection).await?, plan))
+    }
+
+    fn among(targets: &[TargetSchema], plan: &DestinationPlan) -> Self {
         let target = targets.iter().find(|target| target.name == plan.object);
         let has = |mode: &str| target.is_some_and(|target| target.modes.iter().any(|known| known == mode));
-        Ok(Self { erases: has(ERASE_MODE), verifies: has(VERIFY_ERASURE_MODE) })
+        Self { erases: has(ERASE_MODE), verifies: has(VERIFY_ERASURE_MODE) }
     }
 }
 
@@ -47,7 +54,7 @@ impl Ability {
 /// refuses or does not answer is counted and stays to be done; the run goes on.
 ///
 /// # Errors
-/// `E0801` when the run is being stopped; what the stores report.
+/// `E0801` when the run is being stopped, `E0802` when the remote's limit is spent; what the stores report.
 pub(crate) async fn ask_to_erase(
     engine: &Engine,
     lease: &Lease,
@@ -58,7 +65,9 @@ pub(crate) async fn ask_to_erase(
     if !engine.ledger.has_erasure_calls(&lease.pipeline)? {
         return Ok(());
     }
-    let ability = Ability::of(engine, plan).await?;
+    let connection = connection_of(engine, &plan.connection)?;
+    let targets = begun(engine, || engine.connectors.discover_targets(Arc::clone(&connection))).await?;
+    let ability = Ability::among(&targets, plan);
     if !ability.erases {
         let is_told_otherwise = plan.mode == WriteMode::Mirror;
         return if is_told_otherwise { Ok(()) } else { engine.ledger.settle_unsupported(lease, engine.now_us()) };

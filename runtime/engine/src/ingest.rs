@@ -17,7 +17,7 @@ use affluent_model::{Error, Result};
 use arrow::datatypes::SchemaRef;
 
 use crate::admit::{Admitter, Doors, Parents};
-use crate::attempts::{Attempts, Verdict};
+use crate::attempts::{Attempts, Verdict, begun};
 use crate::breaker::Breaker;
 use crate::engine::{Engine, Event, cancelled};
 use crate::epoch::Epoch;
@@ -149,8 +149,9 @@ impl<'a> StreamIngest<'a> {
             lookback_ms: self.context.read.lookback_ms,
             state: self.state.clone(),
         };
-        let opened = self.engine.connectors.open_source(request).await;
-        opened.map_err(|failure| self.place(failure.error))
+        let engine = self.engine;
+        let opened = begun(engine, || engine.connectors.open_source(request.clone())).await;
+        opened.map_err(|error| self.place(error))
     }
 
     async fn read_all(&mut self) -> Result<()> {

@@ -17,7 +17,7 @@ use affluent_model::{Error, Result};
 use arrow::array::{Array as _, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
-use crate::attempts::{Attempts, Verdict};
+use crate::attempts::{Attempts, Verdict, begun};
 use crate::breaker::Breaker;
 use crate::engine::{Engine, Event, cancelled};
 use crate::gate::Gate;
@@ -133,7 +133,8 @@ impl<'a> Passage<'a> {
     async fn move_all(&mut self, context: &StreamContext) -> Result<()> {
         let limits = PageLimits { rows_max: PAGE_ROWS_MAX, bytes_max: PAGE_BYTES_MAX };
         let mut attempts = Attempts::default();
-        let mut source = self.engine.connectors.open_source(self.request(context)).await?;
+        let (engine, request) = (self.engine, self.request(context));
+        let mut source = begun(engine, || engine.connectors.open_source(request.clone())).await?;
         let commits_at_close = self.sender()?.info().durable == DurableWhen::Close;
         let mut sent = self.begin();
         loop {

@@ -7,7 +7,7 @@ use affluent_model::manifest::DestinationInfo;
 use affluent_model::{Error, Result};
 use affluent_vault::{OsRandom, Random};
 
-use crate::attempts::{Attempts, Verdict};
+use crate::attempts::{Attempts, Verdict, begun};
 use crate::engine::Engine;
 use crate::run::paused;
 
@@ -43,9 +43,9 @@ impl<'a> Sender<'a> {
     /// Opens a destination.
     ///
     /// # Errors
-    /// What the plugin reports.
+    /// `E0802` when the remote's limit is spent; what the plugin reports.
     pub(crate) async fn open(engine: &'a Engine, request: DestinationRequest) -> Result<Self> {
-        let destination = engine.connectors.open_destination(request.clone()).await?;
+        let destination = begun(engine, || engine.connectors.open_destination(request.clone())).await?;
         Ok(Self { engine, request, destination, attempts: Attempts::default(), random: OsRandom::new() })
     }
 

@@ -8,6 +8,7 @@ use affluent_model::plan::{Connection, Plan, StreamRead};
 use affluent_model::schema::StreamSchema;
 use affluent_model::{Error, Result};
 
+use crate::attempts::begun;
 use crate::engine::Engine;
 
 /// One stream of a run: how to read it, its schema, and the child streams that come in its pages.
@@ -37,10 +38,10 @@ pub(crate) fn connection_of(engine: &Engine, name: &str) -> Result<Arc<Connectio
 /// The streams that a pipeline reads, in its order.
 ///
 /// # Errors
-/// What the plugin's `discover` reports; `E0203` when a stream is not among those offered.
+/// `E0802` when the remote's limit is spent; what the plugin's `discover` reports; `E0203` when a stream is not among those offered.
 pub(crate) async fn streams_of(engine: &Engine, connection: &str, reads: &[StreamRead]) -> Result<Vec<StreamContext>> {
     let connection = connection_of(engine, connection)?;
-    let offered = engine.connectors.discover_streams(Arc::clone(&connection)).await?;
+    let offered = begun(engine, || engine.connectors.discover_streams(Arc::clone(&connection))).await?;
     reads.iter().map(|read| stream_of(&connection, &offered, read)).collect()
 }
 

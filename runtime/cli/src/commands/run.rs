@@ -25,7 +25,7 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, arguments: &RunArgumen
     let (world, entered) = world::enter(&project.plan, arguments)?;
     let wired = wire::open_in(Arc::clone(&entered.plan), world, progress.clone(), Arc::clone(&cancelled))?;
     entered.check_begins_from_nothing(wired.engine.ledger.is_empty()?)?;
-    let warnings = project::validate(&project, &*wired.connectors, &wired.engine.expressions).await?;
+    let warnings = project::validate_to_run(&project, &*wired.connectors, &wired.engine.expressions).await?;
     if !warnings.is_empty() {
         complain(&diagnostics::mistakes(screen, &warnings));
     }

@@ -22,7 +22,7 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, arguments: &ServeArgum
     let project = project::load_to_check(shared).await?;
     let cancelled = Arc::new(AtomicBool::new(false));
     let wired = wire::open(&project, Arc::new(SilentObserver), Arc::clone(&cancelled))?;
-    project::validate(&project, &*wired.connectors, &wired.engine.expressions).await?;
+    project::validate_to_run(&project, &*wired.connectors, &wired.engine.expressions).await?;
     for note in &wired.notes {
         screen.say(note);
     }
