@@ -11,7 +11,9 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 
 use crate::quickstart::report_of;
-use crate::support::{Ended, Project, Relay, Step, holds, keeps_the_contract, rule, same, shared};
+use crate::support::{
+    Ended, Project, Relay, SIGNING_KEY, Step, claims_of, holds, json_answer, keeps_the_contract, rule, same, shared,
+};
 use crate::vendors::{Judge, judged};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -29,6 +31,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             "salesforce: a used-up day or share of it ends the run as paused, and a session that ends is renewed, a person's too",
             limits,
         ),
+        rule("salesforce: a user logs in by an assertion that the host signs, and a key that cannot sign is told", signed_log_in),
         rule("salesforce: it keeps the contract both ways, and a name that no field has is a mistake", rules_and_names),
         rule("salesforce: every row arrives or is told, by request or job, though the plugin sees tokens", blind_upserts),
         rule("salesforce: a base of two sources is written back, opt-outs stay out, and an erased person is deleted", two_way),
@@ -258,6 +261,8 @@ fn limits() -> Result<(), Failed> {
     same("used", poor.get("/__judge/summary")?["used"].as_u64(), Some(10))?;
     project.write("connections/crm.yaml", &connection(poor.port, "crm", "bulk_read_from: 0, api_share: 100"));
     paused("requests")?;
+    // The next run begins without a request left.
+    paused("no request left")?;
     drop(poor);
     let brief = Judge::start("salesforce", &["--expire-after", "3", "--contacts", "2600", "--batch", "200"])?;
     let person = connection(brief.port, "crm", "bulk_read_from: 0, refresh: true");
@@ -266,6 +271,60 @@ fn limits() -> Result<(), Failed> {
     run(&project)?;
     is_the_truth(&project, &brief)?;
     holds(brief.get("/__judge/summary")?["tokens"].as_u64() > Some(1), "no session ended")
+}
+
+fn signed_log_in() -> Result<(), Failed> {
+    let judge = Judge::start("salesforce", &["--expire-after", "3", "--contacts", "2600", "--batch", "200"])?;
+    let session = "grant_type=client_credentials&client_id=cid&client_secret=csecret";
+    let (port, asked) = (judge.port, Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&asked);
+    let relay = Relay::start_reading(port, move |_, line, form| {
+        if !line.starts_with("POST /services/oauth2/token ") {
+            return Step::Forward(Duration::ZERO);
+        }
+        counted.fetch_add(1, Ordering::Relaxed);
+        let asserted = form.strip_prefix("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=");
+        let claims = asserted.and_then(claims_of).unwrap_or_default();
+        let said = ["iss", "sub", "aud"].map(|claim| claims[claim].as_str());
+        let is_short =
+            claims["exp"].as_i64().zip(claims["iat"].as_i64()).is_some_and(|(exp, iat)| (1..=180).contains(&(exp - iat)));
+        if !is_short || said != [Some("cid"), Some("etl@acme.example"), Some("https://login.salesforce.com")] {
+            return json_answer(400, r#"{"error":"invalid_grant","error_description":"invalid assertion"}"#);
+        }
+        match crate::vendors::request_to(port, "POST", "/services/oauth2/token", session) {
+            Ok(body) => json_answer(200, &body),
+            Err(_) => Step::Drop,
+        }
+    })?;
+    let project = contacts_out(relay.port, "bulk_read_from: 0, user: etl@acme.example");
+    let text = project.read("connections/crm.yaml");
+    let secrets = "client_id: { env: SALESFORCE_ID_OF_THE_TEST }, private_key: { secret: salesforce/key }";
+    let (before, _) = text.split_once("secrets: {").ok_or("no secrets")?;
+    let (_, egress) = text.split_once("}\negress").ok_or("no egress")?;
+    project.write("connections/crm.yaml", &format!("{before}secrets: {{ {secrets} }}\negress{egress}"));
+    let key = |text: &str| -> Result<(), Failed> {
+        project.write("secrets/salesforce/key", text);
+        let file = project.path().join("secrets/salesforce/key");
+        Ok(std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?)
+    };
+    key(SIGNING_KEY)?;
+    run(&project)?;
+    is_the_truth(&project, &judge)?;
+    holds(asked.load(Ordering::Relaxed) > 1, "no session ended")?;
+
+    for (wrong, says) in
+        [("-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----", "is a certificate"), ("hunter2", "holds no key")]
+    {
+        key(wrong)?;
+        let ended = Ended::of(command(&project, &["connection", "check", "crm"]).output()?);
+        let told = ["E0421", "the secret `private_key` of connection `crm`", says].iter().all(|text| ended.stdout.contains(text));
+        holds(told && !ended.stdout.contains("hunter2") && !ended.stdout.contains("MIIC"), ended.stdout)?;
+    }
+    key(SIGNING_KEY)?;
+    let text = project.read("connections/crm.yaml").replace("etl@acme.example", "nobody@acme.example");
+    project.write("connections/crm.yaml", &text);
+    let ended = Ended::of(command(&project, &["connection", "check", "crm"]).output()?);
+    holds(ended.stdout.contains("E0418") && ended.stdout.contains("the user in `config.user`"), ended.stdout)
 }
 
 fn rules_and_names() -> Result<(), Failed> {
@@ -307,8 +366,15 @@ destination:
     )
 }
 
-/// Values that an escaping can go wrong with.
-const AWKWARD: [&str; 4] = ["O'Neil \"Bob\" \\ back", "Zoë\nsecond line", "</script>&amp; 名前", "100%40 +a=b&c;d"];
+/// Values that an escaping can go wrong with, and that a spreadsheet would run.
+const AWKWARD: [&str; 6] = [
+    "O'Neil \"Bob\" \\ back",
+    "Zoë\nsecond line",
+    "</script>&amp; 名前",
+    "100%40 +a=b&c;d",
+    "+49 30 901820",
+    "=HYPERLINK(\"https://evil.example\")",
+];
 
 fn by_key(judge: &Judge) -> Result<BTreeMap<String, Value>, Failed> {
     let keyed = contacts(judge)?.into_iter().filter_map(|one| Some((one["Cdp_Id__c"].as_str()?.to_owned(), one)));

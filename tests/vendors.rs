@@ -86,17 +86,22 @@ impl Judge {
     }
 
     pub(crate) fn request_with(&self, method: &str, path: &str, body: &str) -> Result<String, Failed> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        let length = body.len();
-        write!(stream, "{method} {path} HTTP/1.0\r\nhost: 127.0.0.1\r\ncontent-length: {length}\r\n\r\n{body}")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()))
+        request_to(self.port, method, path, body)
     }
 
     pub(crate) fn get(&self, path: &str) -> Result<Value, Failed> {
         Ok(serde_json::from_str(&self.request("GET", path)?)?)
     }
+}
+
+/// The body that a stand-in answers.
+pub(crate) fn request_to(port: u16, method: &str, path: &str, body: &str) -> Result<String, Failed> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    let length = body.len();
+    write!(stream, "{method} {path} HTTP/1.0\r\nhost: 127.0.0.1\r\ncontent-length: {length}\r\n\r\n{body}")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()))
 }
 
 /// Two free ports in a row; the lower one.

@@ -1,6 +1,7 @@
 //! Projects in temporary folders, and the binary run on them.
 
 mod archive;
+mod assertions;
 mod contract;
 mod killed;
 mod relay;
@@ -15,9 +16,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) use archive::tar_gz;
+pub(crate) use assertions::{SIGNING_KEY, claims_of};
 pub(crate) use contract::keeps_the_contract;
 pub(crate) use killed::{RESUME, killed, killed_while_erasing};
-pub(crate) use relay::{Relay, Step};
+pub(crate) use relay::{Relay, Step, json_answer};
 
 /// A test by the sentence it shows.
 pub(crate) fn rule(name: &str, check: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {

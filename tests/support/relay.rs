@@ -26,23 +26,38 @@ pub(crate) struct Relay {
 impl Relay {
     /// In front of a port; `step` gets the number of the request and its first line.
     pub(crate) fn start(behind: u16, step: impl Fn(usize, &str) -> Step + Send + Sync + 'static) -> Result<Self, Failed> {
+        Self::start_reading(behind, move |number, asked, _| step(number, asked))
+    }
+
+    /// The same, where `step` gets the request's body, too.
+    pub(crate) fn start_reading(
+        behind: u16,
+        step: impl Fn(usize, &str, &str) -> Step + Send + Sync + 'static,
+    ) -> Result<Self, Failed> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
         let (step, requests) = (Arc::new(step), Arc::new(AtomicUsize::new(0)));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (step, requests) = (Arc::clone(&step), Arc::clone(&requests));
-                std::thread::spawn(move || relay(stream, behind, |asked| step(requests.fetch_add(1, Ordering::Relaxed), asked)));
+                let number = move || requests.fetch_add(1, Ordering::Relaxed);
+                std::thread::spawn(move || relay(stream, behind, |asked, body| step(number(), asked, body)));
             }
         });
         Ok(Self { port })
     }
 }
 
+/// An answer with a body of JSON.
+pub(crate) fn json_answer(status: u16, body: &str) -> Step {
+    let head = format!("HTTP/1.1 {status} Answer\r\nconnection: close\r\ncontent-type: application/json");
+    Step::Answer(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
+}
+
 /// One request of a connection.
-fn relay(mut stream: TcpStream, behind: u16, step: impl Fn(&str) -> Step) -> std::io::Result<()> {
+fn relay(mut stream: TcpStream, behind: u16, step: impl Fn(&str, &str) -> Step) -> std::io::Result<()> {
     let (head, rest) = read(&mut stream)?;
-    match step(head.lines().next().unwrap_or_default()) {
+    match step(head.lines().next().unwrap_or_default(), String::from_utf8_lossy(&rest).trim_start()) {
         Step::Drop => Ok(()),
         Step::Answer(answer) => stream.write_all(&answer),
         Step::Forward(later) => {

@@ -10,18 +10,11 @@ mod tests;
 mod writer;
 
 use affluent_sdk::ErrorKind::{Permission, RateLimited};
-use affluent_sdk::changes::ChangesSource;
 use affluent_sdk::http::{Allowance, Meaning, Reasons, Service};
-use affluent_sdk::manifest::{AuthSlot, Manifest, OauthClient, PluginLimits};
-use affluent_sdk::upserts::UpsertDestination;
+use affluent_sdk::manifest::{Assertion, AuthSlot, Manifest, OauthClient, PluginLimits};
 use affluent_sdk::{Account, CheckReport, Plugin, PluginKind, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-/// One open stream.
-pub type Reader = ChangesSource<Api>;
-/// One open target.
-pub type Writer = UpsertDestination<Api>;
 
 const DOMAIN: &str = r"^[a-z0-9][a-z0-9-]{0,79}(\.[a-z0-9-]{1,40}){0,2}$";
 
@@ -37,6 +30,8 @@ pub struct Config {
     /// Version of the API, 66.0 unless it is given.
     #[schemars(regex(pattern = r"^[0-9]{2,3}\.0$"))]
     api_version: Option<String>,
+    /// Log in as this user, by its name in Salesforce, with an assertion that a key of the app signs, instead of as the app.
+    user: Option<String>,
     /// Log in with a refresh token that a person granted, instead of as the app.
     refresh: bool,
     /// The objects, by their API names, `Invoice__c`.
@@ -69,14 +64,21 @@ impl Plugin for Salesforce {
     fn manifest() -> Manifest {
         let urls = ["{config.base_url}/services/oauth2/token", "https://{config.domain}.my.salesforce.com/services/oauth2/token"];
         let client = || OauthClient::new(&urls, "client_id", "client_secret");
+        let signed = |audience| {
+            let assertion = Assertion::new("private_key").subject("{config.user}").audience(audience);
+            AuthSlot::jwt_bearer(OauthClient::without_secret(&urls, "client_id"), assertion)
+        };
         Manifest::new::<Config>("salesforce", env!("CARGO_PKG_VERSION"), [PluginKind::Source, PluginKind::Destination])
             .description("Contacts, leads, accounts, opportunities and any other object of Salesforce, read and upserted")
             .host("{config.domain}.my.salesforce.com", &[("config.domain", DOMAIN)])
             .host("{config.base_url}", &[])
             .auth("app", AuthSlot::client_credentials(client()))
             .auth("person", AuthSlot::refresh(client(), "refresh_token"))
+            .auth("user", signed("https://login.salesforce.com"))
+            .auth("user_of_sandbox", signed("https://test.salesforce.com"))
             .secret("client_id", "consumer key of an external client app", &["api"])
-            .secret("client_secret", "consumer secret of the app", &[])
+            .optional_secret("client_secret", "consumer secret of the app, without `user`", &[])
+            .optional_secret("private_key", "with `user`: RSA key in PEM, whose certificate the app has", &["api"])
             .optional_secret("refresh_token", "with `refresh: true`", &["api", "refresh_token"])
             .limits(PluginLimits { memory_mib: Some(256), call_timeout_s: Some(300), concurrency: Some(4) })
     }
@@ -97,13 +99,8 @@ const SPENT: Meaning =
 const UNSEEN: Meaning = Meaning::new(&[404], Permission, "salesforce.unseen", "the user does not see the object");
 /// Of an error answer only codes and names of fields are shown: its words repeat what was sent.
 const REASONS: Reasons = Reasons { list: "", code: "/errorCode", place: "/fields/0" };
-const ALLOWANCE: Allowance = Allowance {
-    header: "sforce-limit-info",
-    before: "api-usage=",
-    code: "salesforce.share",
-    message: "the share of the org's daily requests is used up (`api_share`)",
-    wait_ms: 900_000,
-};
+const ALLOWANCE: Allowance = Allowance::new("sforce-limit-info", "api-usage=", 900_000)
+    .told("salesforce.share", "the share of the org's daily requests is used up (`api_share`)");
 
 /// One org.
 #[derive(Debug)]
@@ -120,13 +117,17 @@ impl Account for Api {
     fn connect(config: &Config) -> Self {
         let base_url = config.base_url.clone().unwrap_or_else(|| format!("https://{}.my.salesforce.com", config.domain));
         let (base_url, version) = (base_url.trim_end_matches('/'), config.api_version.as_deref().unwrap_or("66.0"));
-        let service =
-            Service::new(&format!("{base_url}/services/data/v{version}"), if config.refresh { "person" } else { "app" })
-                .meanings(&[SPENT])
-                .reasons(REASONS);
+        let slot = match &config.user {
+            Some(_) if config.domain.ends_with(".sandbox") => "user_of_sandbox",
+            Some(_) => "user",
+            None if config.refresh => "person",
+            None => "app",
+        };
+        let base_url = format!("{base_url}/services/data/v{version}");
+        let service = Service::new(&base_url, slot).meanings(&[SPENT]).reasons(REASONS);
         let descriptions = service.clone().meanings(&[SPENT, UNSEEN]);
         Self { service: service.share(ALLOWANCE, config.api_share.unwrap_or(50)), descriptions, config: config.clone() }
     }
 }
 
-affluent_sdk::export_connector!(Salesforce, Reader, Writer);
+affluent_sdk::export_account!(Salesforce, Api);

@@ -4,12 +4,13 @@
 
 use affluent_sdk::changes::{Changes, Found, Job, JobPart, Objects, Span};
 use affluent_sdk::json::{required_text, text};
-use affluent_sdk::{Error, Field, Result, csv, values};
+use affluent_sdk::{Field, Result, csv, values};
 use serde_json::{Value, json};
 
 use crate::{Api, fields::FIELD};
 
-const OBJECT: Objects = Objects::new("", MODIFIED).any_case().id_at("/Id").lag_ms(300_000).gone_where("/IsDeleted");
+const OBJECT: Objects = FOUND.gone_where("/IsDeleted").merged_into("/MasterRecordId").aliases("merged_");
+const FOUND: Objects = Objects::new("", MODIFIED).any_case().id_at("/Id").lag_ms(300_000);
 const MODIFIED: &str = "SystemModstamp";
 /// Records of a query's page at most; where they are large Salesforce gives fewer.
 const PAGE_RECORDS: usize = 2_000;
@@ -56,10 +57,7 @@ impl Changes for Api {
         }
         let request = self.service.get(&format!("{path}/results")).query("maxRecords", PART_RECORDS);
         let answer = self.service.send(after.iter().fold(request, |request, after| request.query("locator", after)))?;
-        let records = csv::of(&answer)?;
-        if answer.header("sforce-numberofrecords").is_some_and(|told| told != records.len().to_string()) {
-            return Err(Error::transient("the result of the job breaks off").code("csv.broken"));
-        }
+        let records = csv::of_counted(&answer, "sforce-numberofrecords")?;
         let next = answer.header("sforce-locator").filter(|next| *next != "null").map(str::to_owned);
         Ok(JobPart::Ready(Found { records, next, at_us: None }))
     }
@@ -84,9 +82,7 @@ impl Api {
     /// A page that leads to the one after its last id.
     fn page(&self, path: &str, soql: &str) -> Result<Found> {
         let request = self.service.get(path).query("q", &format!("{soql} LIMIT {PAGE_RECORDS}"));
-        let Found { records, next, at_us } = Found::read(&self.service.send(request)?, "/records", "/nextRecordsUrl")?;
-        let has_more = next.is_some() || records.len() >= PAGE_RECORDS;
-        let last = records.last().filter(|_| has_more).map(|last| text(last, "/Id").to_owned());
-        Ok(Found { records, next: last, at_us })
+        let found = Found::read(&self.service.send(request)?, "/records", "/nextRecordsUrl")?;
+        Ok(found.then_after_id("/Id", PAGE_RECORDS))
     }
 }

@@ -6,12 +6,15 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use affluent_sdk::changes::ChangesSource;
 use affluent_sdk::json_columns::JsonRows;
 use affluent_sdk::testing::{self, LIMITS};
 use affluent_sdk::{ErrorKind, FieldType, Page, Payload, PiiClass, Plugin, Position, RowOp, Source, SyncMode};
 use serde_json::{Value, json};
 
-use crate::{Config, Reader, Salesforce};
+use crate::{Api, Config, Salesforce};
+
+type Reader = ChangesSource<Api>;
 
 /// Requests as `METHOD path?query`, with their bodies.
 type Sent = Rc<RefCell<Vec<(String, String)>>>;
@@ -293,5 +296,49 @@ fn a_refusal_makes_the_host_do_the_right_thing() {
 
         assert_eq!((error.kind, error.retry_after_ms), (kind, wait_ms), "{status} {code}");
         assert!(!error.message.contains('@'), "{error}");
+    }
+}
+
+#[test]
+fn a_record_that_was_merged_is_gone_and_its_id_is_the_survivors_where_the_object_tells_it() {
+    let merges = field("MasterRecordId", "reference", json!({ "updateable": false }));
+    let (path, status, headers, mut described) = told();
+    described["fields"].as_array_mut().unwrap().push(merges);
+    let gone = contact("003B", json!({ "IsDeleted": true, "MasterRecordId": "003A", "Email": null }));
+    let deleted = contact("003C", json!({ "IsDeleted": true, "MasterRecordId": null, "Email": null }));
+    let found = json!({ "done": true, "records": [gone, deleted] });
+    let rules = [(path, status, headers, described), ("GET /queryAll", 200, &[][..], found)];
+    let sent = serve(&rules);
+    let streams = Reader::discover(&config(json!({}))).unwrap();
+    let alias = streams.iter().find(|stream| stream.name == "merged_contact").unwrap();
+    assert_eq!(alias.parent.as_ref().map(|parent| parent.stream.as_str()), Some("contact"));
+
+    let mut spec = testing::spec::<Reader>(&config(json!({})), "contact", SyncMode::Incremental).unwrap();
+    spec.children = vec![alias.clone()];
+    let page = Reader::open(config(json!({})), spec, known()).unwrap().next(LIMITS).unwrap();
+
+    let part = |stream: &str, op| page.parts.iter().find(|part| part.stream == stream && part.op == op).map(|part| &part.payload);
+    let Some(Payload::Columns(aliases)) = part("merged_contact", RowOp::Upsert) else { panic!("{page:?}") };
+    let aliases = JsonRows::of(aliases).unwrap();
+    assert_eq!((aliases.rows(), json!(aliases.record(0).unwrap())), (1, json!({ "id": "003B", "record_id": "003A" })));
+    assert_eq!(rows(&page, RowOp::Delete), [json!({ "id": "003B" }), json!({ "id": "003C" })]);
+    assert!(sent.borrow().iter().any(|(path, _)| path.contains("masterrecordid")), "{sent:?}");
+}
+
+#[test]
+fn a_user_logs_in_where_the_domain_says_and_an_app_or_a_person_otherwise() {
+    for (more, slot) in [
+        (json!({}), "app"),
+        (json!({ "refresh": true }), "person"),
+        (json!({ "user": "etl@acme.test" }), "user"),
+        (json!({ "user": "etl@acme.test", "domain": "acme--uat.sandbox" }), "user_of_sandbox"),
+    ] {
+        testing::reset();
+        testing::on_http(move |request| {
+            assert_eq!(request.auth.as_deref(), Some(slot));
+            Ok(testing::response(200, r#"{"fields": []}"#))
+        });
+
+        assert!(Salesforce::check(&config(more)).is_ok(), "{slot}");
     }
 }

@@ -28,7 +28,7 @@ const GONE: &[&str] = &["ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY"];
 impl Upserts for Api {
     const AS_TEXT: bool = false;
     const ROWS_MAX: u32 = 200;
-    const IDENTIFIERS: Identifiers = Identifiers::new(&[], "client_secret").all_any_case().id("/Id");
+    const IDENTIFIERS: Identifiers = Identifiers::new(&[], "client_secret").or_secret("private_key").all_any_case().id("/Id");
     /// One result for each record, in their order.
     const REFUSED: PartialFailure = PartialFailure::at("", RowPlace::InOrder)
         .success("/success", "true")

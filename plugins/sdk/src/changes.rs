@@ -90,6 +90,7 @@ pub struct Objects {
     lag_ms: u64,
     replaced: Option<&'static str>,
     gone: Option<&'static str>,
+    merged: Option<&'static str>,
     aliases: Option<&'static str>,
     children: &'static [Child],
     is_only_searched: bool,
@@ -125,17 +126,19 @@ impl Objects {
             lag_ms: 0,
             replaced: None,
             gone: None,
+            merged: None,
             aliases: None,
             children: &[],
             is_only_searched: false,
         }
     }
 
-    /// The same for a stream that the configuration names; see [`Changes::objects`]. The name is kept for as long as the instance
-    /// lives: a configuration names few.
+    /// The same for a stream that the configuration names; see [`Changes::objects`]. What was said of [`Objects::aliases`] is the
+    /// beginning of the child stream's name then. Names are kept for as long as the instance lives: a configuration names few.
     #[must_use]
     pub fn named(self, stream: &str) -> Self {
-        Self { stream: String::from(stream).leak(), ..self }
+        let aliases = self.aliases.map(|before| &*(before.to_owned() + &self.cased(stream)).leak());
+        Self { stream: String::from(stream).leak(), aliases, ..self }
     }
 
     /// Where a record holds its id (RFC 6901), `/id` unless it is said.
@@ -175,8 +178,15 @@ impl Objects {
         Self { gone: Some(pointer), ..self }
     }
 
+    /// Where a record that is gone names the record that took it in (RFC 6901). Objects whose fields lack it have no
+    /// [`Objects::aliases`].
+    #[must_use]
+    pub const fn merged_into(self, pointer: &'static str) -> Self {
+        Self { merged: Some(pointer), ..self }
+    }
+
     /// A child stream with a row for each id that was taken in, `id`, and the `record_id` of who has it now: both are the same
-    /// person's. Needs [`Objects::replaces`].
+    /// person's. Needs [`Objects::replaces`] or [`Objects::merged_into`].
     #[must_use]
     pub const fn aliases(self, stream: &'static str) -> Self {
         Self { aliases: Some(stream), ..self }
@@ -219,6 +229,7 @@ impl Objects {
     fn schemas(&self, own: Vec<Field>) -> Vec<StreamSchema> {
         let id = Field::new(ID, FieldType::Text).required();
         let firsts = self.firsts().map(|(_, name)| Field::new(name, FieldType::Text));
+        let merges = self.merged.is_none_or(|pointer| own.iter().any(|field| format!("/{}", field.name) == pointer));
         let own = own.into_iter().map(|field| Field { name: self.cased(&field.name), ..field });
         let stream = StreamSchema::new(self.cased(self.stream), std::iter::once(id).chain(own).chain(firsts).collect());
         let child = |child: &Child| {
@@ -226,7 +237,8 @@ impl Objects {
             stream.incremental(None).child_of(self.cased(self.stream), child.parent)
         };
         let stream = stream.primary_key([ID]).incremental(Some(&self.cased(self.changed)));
-        std::iter::once(stream).chain(self.all_children().map(|of| child(&of))).collect()
+        let children = self.all_children().filter(|child| merges || self.aliases != Some(child.stream));
+        std::iter::once(stream).chain(children.map(|of| child(&of))).collect()
     }
 
     /// Columns that stand in the first object of a list, and the lists.
@@ -249,6 +261,11 @@ impl Objects {
 
     fn id_of(&self, record: &Value) -> Result<String> {
         json::required_text(record, self.id)
+    }
+
+    /// The id of the record that took in one that is gone.
+    fn merged<'a>(&self, record: &'a Value) -> Option<&'a str> {
+        self.merged.map(|pointer| json::text(record, pointer)).filter(|id| !id.is_empty())
     }
 
     fn is_gone(&self, record: &Value) -> bool {
@@ -293,6 +310,15 @@ impl Found {
         let no_list = || Error::transient(format!("the answer holds no list at `{records}`")).code("page.no_list");
         let next = Some(json::text(&body, next).to_owned()).filter(|next| !next.is_empty());
         Ok(Self { records: found.ok_or_else(no_list)?, next, at_us: answer.date_us() })
+    }
+
+    /// The same, leading to what comes after its last record, by the id that records hold at a pointer, where more was told or the
+    /// page has all that were asked for: for a service that is asked for ids greater than that.
+    #[must_use]
+    pub fn then_after_id(mut self, id: &str, asked: usize) -> Self {
+        let has_more = self.next.is_some() || self.records.len() >= asked;
+        self.next = self.records.last().filter(|_| has_more).map(|last| json::text(last, id).to_owned());
+        self
     }
 }
 

@@ -36,6 +36,15 @@ pub fn of(answer: &Response) -> Result<Vec<Value>> {
     records(std::str::from_utf8(answer.body()).map_err(|_| broken())?)
 }
 
+/// The records of an answer that says in a header how many there are, so that none is missing at its end.
+///
+/// # Errors
+/// As [`records`]; `transient` (`csv.broken`) for another number.
+pub fn of_counted(answer: &Response, header: &str) -> Result<Vec<Value>> {
+    let records = of(answer)?;
+    if answer.header(header).is_some_and(|told| told != records.len().to_string()) { Err(broken()) } else { Ok(records) }
+}
+
 /// One line of a body. Every field is quoted, so that a token in it is one, whatever it stands for.
 pub fn line<'a>(fields: impl IntoIterator<Item = &'a str>) -> String {
     let quoted: Vec<String> = fields.into_iter().map(|field| format!("\"{}\"", field.replace('"', "\"\""))).collect();

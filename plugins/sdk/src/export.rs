@@ -161,6 +161,19 @@ macro_rules! export_connector {
     };
 }
 
+/// Exports a source and destination of one account whose objects are discovered: `export_account!(plugin type, account type)`, the
+/// account being [`crate::changes::Changes`] and [`crate::upserts::Upserts`].
+#[macro_export]
+macro_rules! export_account {
+    ($plugin:ty, $account:ty) => {
+        $crate::export_connector!(
+            $plugin,
+            $crate::changes::ChangesSource<$account>,
+            $crate::upserts::UpsertDestination<$account>
+        );
+    };
+}
+
 /// Exports a transform: `export_transform!(plugin type, transform type)`.
 #[macro_export]
 macro_rules! export_transform {

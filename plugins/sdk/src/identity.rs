@@ -32,6 +32,7 @@ pub struct Identifiers {
     any_case: &'static [&'static str],
     is_any_case: bool,
     secret: &'static str,
+    or_secret: Option<&'static str>,
     places: &'static [&'static str],
     id: &'static str,
 }
@@ -40,7 +41,13 @@ impl Identifiers {
     /// Identifiers by name, as columns and answers have them; keys are made under a secret of the manifest. Answers hold them
     /// in the record itself and its id as `/id`, until more is said.
     pub const fn new(names: &'static [&'static str], secret: &'static str) -> Self {
-        Self { names, any_case: &[], is_any_case: false, secret, places: &[], id: "/id" }
+        Self { names, any_case: &[], is_any_case: false, secret, or_secret: None, places: &[], id: "/id" }
+    }
+
+    /// The secret that keys are made under where the connection does not give the first one: it logs in another way.
+    #[must_use]
+    pub const fn or_secret(self, secret: &'static str) -> Self {
+        Self { or_secret: Some(secret), ..self }
     }
 
     /// Where records of answers hold an object with the identifiers (RFC 6901): the first place that is there counts.
@@ -72,9 +79,10 @@ impl Identifiers {
         self.names
     }
 
-    /// The secret of the manifest that keys are made under.
-    pub(crate) const fn secret(&self) -> &'static str {
-        self.secret
+    /// The secret of the manifest that keys are made under: of those that the connection may give, the one that it does.
+    pub(crate) fn secret(&self) -> &'static str {
+        let Some(or_secret) = self.or_secret else { return self.secret };
+        if crypto::hmac_sha256(self.secret, b"").is_ok() { self.secret } else { or_secret }
     }
 
     /// True when an object has one of them that is not empty.
@@ -95,7 +103,7 @@ impl Identifiers {
     /// As [`crypto::hmac_sha256`].
     pub fn key(&self, name: &str, value: &str) -> Result<String> {
         let text = format!("{name}\n{}", self.comparable(name, value));
-        let mac = crypto::hmac_sha256(self.secret, text.as_bytes())?;
+        let mac = crypto::hmac_sha256(self.secret(), text.as_bytes())?;
         Ok(mac.iter().take(KEY_BYTES).map(|byte| format!("{byte:02x}")).collect())
     }
 
@@ -308,6 +316,21 @@ mod tests {
         assert_eq!(IDENTIFIERS.keys_of(&json!({ "phone": " +33 ", "name": "Ada" })).unwrap(), [key]);
         assert_eq!(IDENTIFIERS.key_of_row(&[], &rows, 1).unwrap(), "");
         assert_eq!(IDENTIFIERS.key("email", "A@x.test"), IDENTIFIERS.key("email", "a@X.test"));
+    }
+
+    #[test]
+    fn keys_are_made_under_the_secret_that_the_connection_gives() {
+        let key = |given: &'static str, identifiers: Identifiers| {
+            testing::on_hmac(
+                move |secret, _| if secret == given { Ok(secret.as_bytes().to_vec()) } else { Err("not given".to_owned()) },
+            );
+            identifiers.key("email", "a@x.test").map_err(|error| error.code)
+        };
+        let hex = |text: &str| Ok(text.bytes().take(KEY_BYTES).map(|byte| format!("{byte:02x}")).collect::<String>());
+
+        assert_eq!(key("api_key", IDENTIFIERS.or_secret("client_secret")), hex("api_key"));
+        assert_eq!(key("client_secret", IDENTIFIERS.or_secret("client_secret")), hex("client_secret"));
+        assert_eq!(key("client_secret", IDENTIFIERS), Err("crypto".to_owned()));
     }
 
     #[test]

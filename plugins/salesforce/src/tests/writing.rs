@@ -1,10 +1,13 @@
 //! The destination against a played org: what is sent, what becomes of each row, and that no request could give a consent.
 
 use affluent_sdk::manifest::{Target, WriteMode};
+use affluent_sdk::upserts::UpsertDestination;
 use affluent_sdk::{Batch, ColumnsBuilder, Destination, Field, Outcome, Report};
 
 use super::*;
-use crate::Writer;
+use crate::Api;
+
+type Writer = UpsertDestination<Api>;
 
 fn fields() -> [Field; 4] {
     let text = |name: &str| Field::new(name, FieldType::Text);

@@ -74,6 +74,16 @@ impl PageRows {
         if is_change { replaced.iter().try_for_each(|id| self.push_gone(id)) } else { Ok(()) }
     }
 
+    /// Notes that a record is gone, and which one took it in.
+    pub(super) fn push_merged(&mut self, record: &Value) -> Result<()> {
+        let id = self.objects.id_of(record)?;
+        let aliases = self.children.iter_mut().filter(|(child, _)| self.objects.aliases == Some(child.stream));
+        for (into, (_, rows)) in self.objects.merged(record).into_iter().zip(aliases) {
+            let _ = rows.push(&serde_json::json!({ "id": id, "record_id": into }));
+        }
+        self.push_gone(&id)
+    }
+
     /// Notes that a record is gone.
     pub(super) fn push_gone(&mut self, id: &str) -> Result<()> {
         self.gone.set(ID, id)?;

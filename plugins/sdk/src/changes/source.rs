@@ -228,7 +228,7 @@ impl<S: Changes> ChangesSource<S> {
             Place::All { .. } | Place::Job { .. } => rows.push(record, false),
             Place::Changed { .. } => {
                 self.progress.reach(self.objects.changed_us(record));
-                if self.objects.is_gone(record) { rows.push_gone(&self.objects.id_of(record)?) } else { rows.push(record, true) }
+                if self.objects.is_gone(record) { rows.push_merged(record) } else { rows.push(record, true) }
             }
         }
     }

@@ -312,3 +312,16 @@ proptest! {
         prop_assert_eq!(versions, truth);
     }
 }
+
+#[test]
+fn objects_that_a_configuration_names_have_aliases_where_their_fields_tell_who_took_a_record_in() {
+    let objects = Objects::new("", "At").any_case().merged_into("/MasterId").aliases("merged_").named("Firm");
+    let at = Field::new("At", FieldType::Timestamp);
+    let names = |fields: &[Field]| {
+        let streams = objects.schemas(fields.to_vec());
+        streams.into_iter().map(|stream| stream.name).collect::<Vec<_>>()
+    };
+
+    assert_eq!(names(std::slice::from_ref(&at)), ["firm"]);
+    assert_eq!(names(&[at, Field::new("MasterId", FieldType::Text)]), ["firm", "merged_firm"]);
+}

@@ -40,19 +40,26 @@ pub struct Service {
 /// What an account may ask in a day, of which each answer tells how much is used by everybody.
 #[derive(Debug, Clone, Copy)]
 pub struct Allowance {
-    /// The header of answers that tells it.
-    pub header: &'static str,
-    /// What stands in it before how much is used and of how much, as in `api-usage=18/5000`.
-    pub before: &'static str,
-    /// Code and message of the error once a share is used up.
-    pub code: &'static str,
-    /// For operators.
-    pub message: &'static str,
-    /// When to look again, in milliseconds.
-    pub wait_ms: u64,
+    header: &'static str,
+    before: &'static str,
+    code: &'static str,
+    message: &'static str,
+    wait_ms: u64,
 }
 
 impl Allowance {
+    /// The header of answers that tells it; what stands in it before how much is used and of how much, as in `api-usage=18/5000`;
+    /// and when to look again once a share is used up, in milliseconds.
+    pub const fn new(header: &'static str, before: &'static str, wait_ms: u64) -> Self {
+        Self { header, before, code: "share", message: "the connection's share of the requests is used up", wait_ms }
+    }
+
+    /// Code and message of the error once a share is used up.
+    #[must_use]
+    pub const fn told(self, code: &'static str, message: &'static str) -> Self {
+        Self { code, message, ..self }
+    }
+
     fn read(&self, told: &str) -> Option<(u64, u64)> {
         let (used, of) = told.split_once(self.before)?.1.split_once('/')?;
         let digits = of.split(|letter: char| !letter.is_ascii_digit()).next()?;
@@ -104,13 +111,7 @@ impl Service {
     /// use affluent_sdk::http::{Allowance, Service};
     /// use affluent_sdk::testing;
     ///
-    /// const DAILY: Allowance = Allowance {
-    ///     header: "x-used",
-    ///     before: "",
-    ///     code: "shop.share",
-    ///     message: "the connection's share of the day's requests is used up",
-    ///     wait_ms: 3_600_000,
-    /// };
+    /// const DAILY: Allowance = Allowance::new("x-used", "", 3_600_000).told("shop.share", "the share of the day is used up");
     /// testing::on_http(|_| {
     ///     let mut answer = testing::response(200, "{}");
     ///     answer.headers.push(("X-Used".to_owned(), "50/100".to_owned()));
