@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 
 use crate::quickstart::report_of;
-use crate::support::{Ended, Project, Relay, Step, holds, keeps_the_contract, rule, same, shared};
+use crate::support::{Ended, Project, Relay, Step, holds, json_answer, keeps_the_contract, rule, same, shared};
 use crate::vendors::{Judge, judged};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -17,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("hubspot: a full read and the changes after it are what the account holds", read_and_changes),
         rule("hubspot: read to its end on a bad day, with late answers, and killed at any moment", read_through_trouble),
         rule("hubspot: the limit of a day ends the run as paused, and the next one goes on there", daily_limit),
+        rule("hubspot: an installed app reads and writes by its refresh token, which is exchanged once and kept", installed_app),
         rule("hubspot: what the search shows late is not lost", late_search),
         rule("hubspot: a name that no property has is a mistake of the pipeline", wrong_name),
         rule("hubspot: it keeps the contract both ways, also on the service's bad days", both_keep_the_rules),
@@ -200,6 +202,13 @@ fn daily_limit() -> Result<(), Failed> {
     same("outcome", report["outcome"].as_str(), Some("paused"))?;
     holds(report["error"].as_str().unwrap_or_default().contains("60 min"), format!("{report}"))?;
     let read = lists_read(&poor)?;
+    // A run that begins on a day that is used up.
+    let ended = Ended::of(command(&project, &["run", "--output", "json", "--quiet"]).output()?);
+    let reports: Value = serde_json::from_str(&ended.stdout).map_err(|_| ended.stderr.clone())?;
+    let outcome = |name: &str| Ok::<_, Failed>(report_of(&reports, name)?["outcome"].as_str().map(str::to_owned));
+    same("outcome", outcome("hubspot_to_profiles")?.as_deref(), Some("paused"))?;
+    same("the other source", outcome("shop_to_profiles")?.as_deref(), Some("succeeded"))?;
+    same("read meanwhile", lists_read(&poor)?, read)?;
     drop(poor);
 
     let rich = Judge::start("hubspot", &[])?;
@@ -207,7 +216,84 @@ fn daily_limit() -> Result<(), Failed> {
     let ended = Ended::of(command(&project, &arguments).output()?).expect(0)?;
     let report = report_of(&serde_json::from_str(&ended.stdout)?, "hubspot_to_profiles")?.clone();
     same("pages in all", read + lists_read(&rich)?, 25)?;
-    same("profiles", report["profiles"]["profiles"].as_u64(), Some(2_500))
+    // Two are the shop's.
+    same("profiles", report["profiles"]["profiles"].as_u64(), Some(2_502))
+}
+
+/// Bodies of the requests for tokens.
+type Exchanges = Arc<Mutex<Vec<String>>>;
+
+/// A token endpoint in front of the stand-in, which has none: it gives the token for these secrets alone, and another refresh token
+/// each time.
+fn token_endpoint(judge: &Judge) -> Result<(Relay, Exchanges), Failed> {
+    let exchanges = Exchanges::default();
+    let given = Arc::clone(&exchanges);
+    let relay = Relay::start_reading(judge.port, move |_, asked, body| {
+        if !asked.starts_with("POST /oauth/2026-03/token ") {
+            return Step::Forward(Duration::ZERO);
+        }
+        let mut given = given.lock().expect("no test panics with it");
+        let refresh = if given.is_empty() { "refresh-first".to_owned() } else { format!("refresh-next-{}", given.len()) };
+        given.push(body.to_owned());
+        let form = format!("grant_type=refresh_token&refresh_token={refresh}&client_id=app-id&client_secret=app-secret");
+        if body != form {
+            return json_answer(400, r#"{"error":"invalid_grant","error_description":"BAD_REFRESH_TOKEN"}"#);
+        }
+        let next = format!("refresh-next-{}", given.len());
+        json_answer(
+            200,
+            &json!({"access_token": "pat-test", "token_type": "bearer", "refresh_token": next, "expires_in": 1800}).to_string(),
+        )
+    })?;
+    Ok((relay, exchanges))
+}
+
+fn installed_app() -> Result<(), Failed> {
+    let judge = Judge::start("hubspot", &["--contacts", "300"])?;
+    let (relay, exchanges) = token_endpoint(&judge)?;
+    let project = contacts_out(&judge);
+    let text = connection(&judge).replace(&judge.port.to_string(), &relay.port.to_string());
+    let text = text.replace("config: {", "config: { refresh: true,");
+    let secret = |name: &str| format!("{name}: {{ env: HUBSPOT_{}_OF_THE_TEST }}", name.to_uppercase());
+    let secrets = ["client_id", "client_secret", "refresh_token"].map(secret).join(", ");
+    let text = text.replace("access_token: { env: HUBSPOT_TOKEN_OF_THE_TEST }", &secrets);
+    project.write("connections/crm.yaml", &text);
+    let command = |arguments: &[&str], refresh: &str| {
+        let mut command = command(&project, arguments);
+        command.env("HUBSPOT_CLIENT_ID_OF_THE_TEST", "app-id").env("HUBSPOT_CLIENT_SECRET_OF_THE_TEST", "app-secret");
+        command.env("HUBSPOT_REFRESH_TOKEN_OF_THE_TEST", refresh).env_remove("HUBSPOT_TOKEN_OF_THE_TEST");
+        command
+    };
+    for _ in 0..2 {
+        Ended::of(command(&["run", "--quiet"], "refresh-first").output()?).expect(0)?;
+    }
+    is_the_truth(&project, &judge)?;
+    same("exchanges", exchanges.lock().map_err(|_| "a test panicked")?.len(), 1)?;
+
+    project.write("in/people.jsonl", "{\"email\":\"new.one@people.example\",\"name\":\"New\"}\n").write(
+        "pipelines/people.yaml",
+        "version: 1
+pipeline: people
+source:
+  connection: { plugin: jsonl, files: { read: [\"in/*.jsonl\"] }, config: { streams: { people: { files: \"in/*.jsonl\" } } } }
+  streams: { people: { sync: full_refresh, pii: { email: email, name: name } } }
+destination:
+  connection: crm
+  object: contacts
+  match: { email: email }
+  mode: upsert
+  map: { firstname: name }
+  grants: [email, name]
+",
+    );
+    Ended::of(command(&["run", "people", "--quiet"], "refresh-first").output()?).expect(0)?;
+    let truth = judge.get("/__judge/truth")?;
+    let is_new = |record: &&Value| record["email"] == "new.one@people.example";
+    same("written", truth["contacts"].as_array().into_iter().flatten().filter(is_new).count(), 1)?;
+
+    let ended = Ended::of(command(&["connection", "check", "crm"], "of another app").output()?);
+    let told = ["E0418", "`refresh_token` of connection `crm`"].iter().all(|text| ended.stdout.contains(text));
+    holds(told && !ended.stdout.contains("app-secret") && !ended.stdout.contains("of another app"), ended.stdout)
 }
 
 fn late_search() -> Result<(), Failed> {

@@ -11,19 +11,12 @@ mod tests;
 mod writer;
 
 use affluent_sdk::ErrorKind::{Auth, RateLimited};
-use affluent_sdk::changes::ChangesSource;
 use affluent_sdk::http::{Meaning, Reasons, Service};
 use affluent_sdk::manifest::{AuthSlot, Manifest, PluginLimits, RateLimit};
-use affluent_sdk::upserts::UpsertDestination;
 use affluent_sdk::{Account, CheckReport, Plugin, PluginKind, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-
-/// One open stream.
-pub type Reader = ChangesSource<Api>;
-/// One open target.
-pub type Writer = UpsertDestination<Api>;
 
 /// The connection's `config`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -34,6 +27,8 @@ pub struct Config {
     /// Version of the API: March or September of a year, 2026-09 unless it is given.
     #[schemars(regex(pattern = r"^20\d\d-(03|09)$"))]
     api_version: Option<String>,
+    /// Log in as an app that was installed, with its refresh token, instead of by the token of a private app.
+    refresh: bool,
     /// Properties to read beside the usual ones: hidden ones, and those that HubSpot computes (`hs_…`).
     properties: Vec<String>,
     /// Whether properties that a pipeline writes and the account lacks are created. Without it they are mistakes.
@@ -57,12 +52,14 @@ impl Plugin for HubSpot {
         let searches = ["2026-03", "2026-09", "2027-03"].into_iter().flat_map(|version| {
             ["contacts", "companies", "deals"].map(|kind| format!("POST /crm/objects/{version}/{kind}/search"))
         });
+        let urls = ["{config.base_url}/oauth/2026-03/token", "https://api.hubapi.com/oauth/2026-03/token"];
         Manifest::new::<Config>("hubspot", env!("CARGO_PKG_VERSION"), [PluginKind::Source, PluginKind::Destination])
             .description("Contacts, companies and deals of HubSpot; contacts, companies and static lists written")
             .host("api.hubapi.com", &[])
             .host("{config.base_url}", &[])
             .auth("token", AuthSlot::bearer("access_token"))
-            .secret("access_token", "access token of a private app", &scopes)
+            .installed_app("app", &urls, &scopes)
+            .optional_secret("access_token", "access token of a private app", &scopes)
             .rate_limit(RateLimit::new(90, 10_000).burst(10))
             .rate_limits(searches.map(|path| RateLimit::new(4, 1_000).burst(1).matching(&path)))
             .limits(PluginLimits { memory_mib: Some(128), call_timeout_s: Some(300), concurrency: Some(4) })
@@ -84,7 +81,7 @@ const MEANINGS: &[Meaning] = &[
     Meaning::new(&[429], RateLimited, "hubspot.daily", "the account's requests of this day are used up")
         .when("/policyName", "DAILY")
         .wait_ms(3_600_000),
-    Meaning::new(&[401], Auth, "hubspot.token", "the access token is not accepted: create a private app and use its token"),
+    Meaning::new(&[401], Auth, "hubspot.token", "the access token is not accepted: is the app still there, and installed?"),
 ];
 /// Of an error answer only codes and names of properties are shown: its words repeat what was sent.
 const REASONS: Reasons = Reasons { list: "/message", code: "/error", place: "/name" };
@@ -101,7 +98,8 @@ impl Account for Api {
 
     fn connect(config: &Config) -> Self {
         let base_url = config.base_url.as_deref().unwrap_or("https://api.hubapi.com");
-        Self { service: Service::new(base_url, "token").meanings(MEANINGS).reasons(REASONS), config: config.clone() }
+        let service = Service::new(base_url, if config.refresh { "app" } else { "token" });
+        Self { service: service.meanings(MEANINGS).reasons(REASONS), config: config.clone() }
     }
 }
 
@@ -117,4 +115,4 @@ impl Api {
     }
 }
 
-affluent_sdk::export_connector!(HubSpot, Reader, Writer);
+affluent_sdk::export_account!(HubSpot, Api);

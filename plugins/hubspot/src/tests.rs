@@ -10,7 +10,9 @@ use affluent_sdk::testing::{self, LIMITS, Record};
 use affluent_sdk::{ErrorKind, FieldType, Page, Payload, PiiClass, Plugin, RowOp, Source, StreamSpec, SyncMode};
 use serde_json::{Value, json};
 
-use crate::{Config, HubSpot, Reader};
+use crate::{Api, Config, HubSpot};
+
+type Reader = affluent_sdk::changes::ChangesSource<Api>;
 
 /// Requests as `METHOD path?query`, with their bodies.
 type Sent = Rc<RefCell<Vec<(String, Value)>>>;

@@ -16,7 +16,8 @@ use crate::{Api, read_scope};
 impl Upserts for Api {
     const OBJECTS: &'static [&'static str] = &["contacts", "companies"];
     const ROWS_MAX: u32 = 100;
-    const IDENTIFIERS: Identifiers = Identifiers::new(&["email"], "access_token").any_case(&["email"]).at(&["/properties"]);
+    const IDENTIFIERS: Identifiers =
+        Identifiers::new(&["email"], "access_token").or_secret("client_secret").any_case(&["email"]).at(&["/properties"]);
     /// A 207 names rows by the mark that was sent with them, or by their key.
     const REFUSED: PartialFailure = PartialFailure::at("/errors", RowPlace::Key("/context/objectWriteTraceId/0"))
         .or(RowPlace::Key("/context/ids/0"))

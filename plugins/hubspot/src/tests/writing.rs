@@ -4,7 +4,9 @@ use affluent_sdk::manifest::{Target, TargetList, WriteMode};
 use affluent_sdk::{Batch, ColumnsBuilder, Destination, Field, Outcome, Report};
 
 use super::*;
-use crate::Writer;
+use crate::Api;
+
+type Writer = affluent_sdk::upserts::UpsertDestination<Api>;
 
 fn target(object: &str, mode: WriteMode, by: &str, fields: &[Field]) -> Target {
     let list = (mode == WriteMode::Mirror).then(|| TargetList { name: "VIP & co".to_owned() });
