@@ -30,6 +30,7 @@ mod options;
 mod plugins;
 mod recording;
 mod secret;
+mod signing;
 mod source;
 mod state;
 mod stdio;

@@ -1,34 +1,15 @@
 //! Signs a request by HMAC as its auth slot says. It is the last thing done to a request: what is signed is what leaves,
 //! with personal values in the place of their tokens. A repeated or redirected request is signed anew.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
-
-use affluent_model::manifest::{
-    BinaryEncoding, BodyDigest, HashAlgorithm, HmacSignature, SecretForm, SignedPart, Timestamp, TimestampForm,
-};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
-use sha2::{Digest, Sha256, Sha512};
-use url::Position;
-use zeroize::Zeroizing;
+use affluent_model::manifest::{BodyDigest, HmacSignature, Timestamp};
 
 use super::request::{Outgoing, invalid};
 use crate::bindings::affluent::plugin::http::HttpError;
 use crate::secret::Secret;
+use crate::signing::{self, Signed, UrlTexts, encoded, key_bytes, mac};
 
 /// Gives a secret that the slot names.
-pub(crate) type SecretByName<'a> = &'a dyn Fn(&str) -> Result<Arc<Secret>, HttpError>;
-
-/// What is worked out once for a request.
-struct Facts {
-    timestamp: String,
-    body_digest: String,
-}
+pub(crate) type SecretByName<'a> = signing::SecretByName<'a, HttpError>;
 
 impl Outgoing {
     /// Adds the signature and the headers that go with it; gives the signature, so that it is blotted out of the answer.
@@ -36,117 +17,37 @@ impl Outgoing {
     /// # Errors
     /// Those of `secret`; `invalid` when the secret is not of the form that the slot says.
     pub(crate) fn sign(&mut self, slot: &HmacSignature, now_us: i64, secret: SecretByName<'_>) -> Result<Secret, HttpError> {
-        let key = key_bytes(secret(&slot.secret)?.expose(), slot.secret_form)?;
+        let key = key_bytes(secret(&slot.secret)?.expose(), slot.secret_form)
+            .map_err(|what| invalid(&format!("the secret that requests are signed with is no {what}")))?;
         if let Some(key) = &slot.key {
             let prefix = key.prefix.as_deref().unwrap_or_default();
             self.add_secret_header(&key.name, &format!("{prefix}{}", secret(&key.secret)?.expose()))?;
         }
-        let facts = self.facts(slot, now_us);
+        let timestamp = slot.timestamp.as_ref().map(|timestamp| signing::time(timestamp.form, now_us)).unwrap_or_default();
         if let Some(Timestamp { name, .. }) = &slot.timestamp {
-            self.set_header(name, &facts.timestamp)?;
+            self.set_header(name, &timestamp)?;
         }
         if let Some(BodyDigest { name: Some(name), prefix, .. }) = &slot.body_digest {
-            self.set_header(name, &format!("{}{}", prefix.as_deref().unwrap_or_default(), facts.body_digest))?;
+            let digest = self.signed(&timestamp).body_digest(slot);
+            self.set_header(name, &format!("{}{digest}", prefix.as_deref().unwrap_or_default()))?;
         }
-        let mut parts = Vec::with_capacity(slot.signs.len());
-        for part in &slot.signs {
-            parts.push(self.part(part, &facts, secret)?);
-        }
-        let signature = mac(slot.algorithm, &key, &parts).map(|mac| encoded(&mac, slot.encoding));
+        let signed = self.signed(&timestamp);
+        let signature = mac(slot.algorithm, &key, &signed.parts(slot, secret)?).map(|mac| encoded(&mac, slot.encoding));
         let signature = signature.ok_or_else(|| invalid("the secret cannot be a key"))?;
         self.add_secret_header(&slot.name, &format!("{}{signature}", slot.prefix.as_deref().unwrap_or_default()))?;
         Ok(Secret::new(signature))
     }
 
-    fn facts(&self, slot: &HmacSignature, now_us: i64) -> Facts {
-        let body = self.body.as_deref().unwrap_or_default();
-        let timestamp = slot.timestamp.as_ref().map(|timestamp| time(timestamp.form, now_us));
-        let digest = slot.body_digest.as_ref().map(|digest| encoded(&hash(digest.algorithm, body), digest.encoding));
-        Facts { timestamp: timestamp.unwrap_or_default(), body_digest: digest.unwrap_or_default() }
-    }
-
-    fn part<'a>(&'a self, part: &'a SignedPart, facts: &'a Facts, secret: SecretByName<'_>) -> Result<Cow<'a, [u8]>, HttpError> {
-        let url = &self.url;
-        let text = match part {
-            SignedPart::Method => self.method.as_str(),
-            SignedPart::Url => url.as_str(),
-            SignedPart::Host => &url[Position::BeforeHost..Position::AfterPort],
-            SignedPart::Path => url.path(),
-            SignedPart::Query => url.query().unwrap_or_default(),
-            SignedPart::PathAndQuery => &url[Position::BeforePath..Position::AfterQuery],
-            SignedPart::Timestamp => &facts.timestamp,
-            SignedPart::BodyDigest => &facts.body_digest,
-            SignedPart::Text(text) => text,
-            SignedPart::Body => return Ok(Cow::Borrowed(self.body.as_deref().unwrap_or_default())),
-            SignedPart::Header(name) => {
-                return Ok(Cow::Borrowed(self.headers.get(name.as_str()).map_or(&[], |value| value.as_bytes())));
-            }
-            SignedPart::Secret(name) => return Ok(Cow::Owned(secret(name)?.expose().as_bytes().to_vec())),
-        };
-        Ok(Cow::Borrowed(text.as_bytes()))
-    }
-}
-
-fn key_bytes(secret: &str, form: SecretForm) -> Result<Zeroizing<Vec<u8>>, HttpError> {
-    const BASE64: GeneralPurpose = GeneralPurpose::new(
-        &base64::alphabet::STANDARD,
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-    );
-    let (bytes, what) = match form {
-        SecretForm::Text => (Some(secret.as_bytes().to_vec()), "text"),
-        SecretForm::Hex => (from_hex(secret), "hex"),
-        SecretForm::Base64 => (BASE64.decode(secret).ok(), "base64"),
-    };
-    bytes.map(Zeroizing::new).ok_or_else(|| invalid(&format!("the secret that requests are signed with is no {what}")))
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let bytes = pairs.iter().map(|[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect();
-    if rest.is_empty() { bytes } else { None }
-}
-
-fn mac(algorithm: HashAlgorithm, key: &[u8], parts: &[Cow<'_, [u8]>]) -> Option<Vec<u8>> {
-    fn keyed<M: Mac + KeyInit>(key: &[u8], parts: &[Cow<'_, [u8]>]) -> Option<Vec<u8>> {
-        let mut mac = <M as KeyInit>::new_from_slice(key).ok()?;
-        parts.iter().for_each(|part| mac.update(part));
-        Some(mac.finalize().into_bytes().to_vec())
-    }
-    match algorithm {
-        HashAlgorithm::Sha1 => keyed::<Hmac<Sha1>>(key, parts),
-        HashAlgorithm::Sha256 => keyed::<Hmac<Sha256>>(key, parts),
-        HashAlgorithm::Sha512 => keyed::<Hmac<Sha512>>(key, parts),
-    }
-}
-
-fn hash(algorithm: HashAlgorithm, bytes: &[u8]) -> Vec<u8> {
-    match algorithm {
-        HashAlgorithm::Sha1 => Sha1::digest(bytes).to_vec(),
-        HashAlgorithm::Sha256 => Sha256::digest(bytes).to_vec(),
-        HashAlgorithm::Sha512 => Sha512::digest(bytes).to_vec(),
-    }
-}
-
-fn encoded(bytes: &[u8], encoding: BinaryEncoding) -> String {
-    match encoding {
-        BinaryEncoding::Hex => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-        BinaryEncoding::Base64 => STANDARD.encode(bytes),
-    }
-}
-
-fn time(form: TimestampForm, now_us: i64) -> String {
-    let seconds = now_us.div_euclid(1_000_000);
-    match form {
-        TimestampForm::Seconds => seconds.to_string(),
-        TimestampForm::Milliseconds => now_us.div_euclid(1_000).to_string(),
-        TimestampForm::Rfc3339 => crate::codec::print_seconds(now_us),
-        TimestampForm::HttpDate => httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))),
+    fn signed<'a>(&'a self, timestamp: &'a str) -> Signed<'a> {
+        let (method, body) = (self.method.as_str(), self.body.as_deref().unwrap_or_default());
+        Signed { method, url: UrlTexts::of(&self.url), headers: &self.headers, body, timestamp }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::{Value, json};
 
     use super::*;
