@@ -2,7 +2,7 @@
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{Project, holds, root, rule, same};
+use crate::support::{Project, Serving, holds, root, rule, same};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -66,8 +66,8 @@ fn schemas_are_up_to_date() -> Result<(), Failed> {
 fn serve_drains() -> Result<(), Failed> {
     let project = Project::copy_of("quickstart");
     project.affluent(&["validate"]).expect(0)?;
-    let mut serving = serve(&project)?;
-    same("exit code", stop(&mut serving)?, Some(0))
+    let mut serving = Serving::start(&project, &[])?;
+    same("exit code", serving.stop()?, Some(0))
 }
 
 fn serve_keeps_time() -> Result<(), Failed> {
@@ -92,38 +92,12 @@ destination:
     copy("first", "people.csv", "csv", "cron: \"* * * * *\", timezone: Europe/Paris");
     copy("second", "people.csv", "csv", "after: [first]");
     project.affluent(&["validate"]).expect(0)?;
-    let mut serving = serve(&project)?;
+    let mut serving = Serving::start(&project, &[])?;
     let started = std::time::Instant::now();
     while project.lines_below("second").len() < 2 && started.elapsed().as_secs() < 90 {
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
-    same("exit code", stop(&mut serving)?, Some(0))?;
+    same("exit code", serving.stop()?, Some(0))?;
     same("rows of the first", project.lines_below("first").len(), 2)?;
     same("rows of the second", project.lines_below("second").len(), 2)
-}
-
-/// Starts `serve` and waits until its status page is up.
-fn serve(project: &Project) -> Result<std::process::Child, Failed> {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let listen = format!("127.0.0.1:{port}");
-    let serving = project.command(&["serve", "--quiet", "--listen", &listen]).spawn()?;
-    let started = std::time::Instant::now();
-    while std::net::TcpStream::connect(&listen).is_err() {
-        holds(started.elapsed().as_secs() < 60, "the status page does not come up")?;
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    Ok(serving)
-}
-
-/// Asks it to end and gives its exit code.
-fn stop(serving: &mut std::process::Child) -> Result<Option<i32>, Failed> {
-    std::process::Command::new("kill").args(["-TERM", &serving.id().to_string()]).status()?;
-    let stopping = std::time::Instant::now();
-    loop {
-        if let Some(status) = serving.try_wait()? {
-            return Ok(status.code());
-        }
-        holds(stopping.elapsed().as_secs() <= 10, "serve does not end")?;
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
 }

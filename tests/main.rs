@@ -45,6 +45,7 @@ mod tokens;
 mod touched;
 mod two_way;
 mod vendors;
+mod webhooks;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -79,6 +80,7 @@ fn main() {
     trials.extend(touched::trials());
     trials.extend(two_way::trials());
     trials.extend(vendors::trials());
+    trials.extend(webhooks::trials());
     trials.extend(hubspot::trials());
     trials.extend(sendgrid::trials());
     trials.extend(braze::trials());

@@ -51,7 +51,7 @@ pub(super) fn catalogue(plugins: &[Described], kept: &str) -> String {
     table(
         &mut text,
         "What they ask for",
-        "| plugin | reaches | secrets and scopes | limits it keeps |",
+        "| plugin | reaches | secrets and scopes | webhooks | limits it keeps |",
         plugins.iter().map(asks),
     );
     text
@@ -163,7 +163,19 @@ fn asks(plugin: &Described) -> String {
     let secret = |secret: &Value| format!("`{}`: {}", word(&secret["name"]), words(&secret["scopes"]));
     let secrets: Vec<String> = many(manifest, "secrets").iter().map(secret).collect();
     let limits: Vec<String> = many(manifest, "rate_limits").iter().map(limit).collect();
-    format!("{} | {hosts} | {} | {}", plugin.name, secrets.join("; "), limits.join("; "))
+    format!("{} | {hosts} | {} | {} | {}", plugin.name, secrets.join("; "), webhooks(&manifest["webhooks"]), limits.join("; "))
+}
+
+/// By what webhooks are known, and what they ask.
+fn webhooks(webhooks: &Value) -> String {
+    let signature = &webhooks["signature"];
+    if signature.is_null() {
+        return String::new();
+    }
+    let age = webhooks["max_age_s"].as_u64().map_or(String::new(), |age| format!(", of the last {} min", age / 60));
+    let asked = words(&webhooks["requests"]["topics"]);
+    let asked = if asked.is_empty() { asked } else { format!("; a person is told of {asked}") };
+    format!("signed (`{}`){age}{asked}", word(&signature["name"]))
 }
 
 /// The limit in words: `90 in 10 s`, with the requests that it is for.

@@ -12,7 +12,7 @@ mod writer;
 
 use affluent_sdk::ErrorKind::{Auth, RateLimited};
 use affluent_sdk::http::{Meaning, Reasons, Service};
-use affluent_sdk::manifest::{AuthSlot, Manifest, PluginLimits, RateLimit};
+use affluent_sdk::manifest::{AuthSlot, Manifest, PluginLimits, RateLimit, Webhooks};
 use affluent_sdk::{Account, CheckReport, Plugin, PluginKind, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -53,6 +53,8 @@ impl Plugin for HubSpot {
             ["contacts", "companies", "deals"].map(|kind| format!("POST /crm/objects/{version}/{kind}/search"))
         });
         let urls = ["{config.base_url}/oauth/2026-03/token", "https://api.hubapi.com/oauth/2026-03/token"];
+        // Version 3; twelve escapes are undone in the address ("Validating requests" and the tests of the clients, 2026-11-28).
+        let signed = Webhooks::of_request("X-HubSpot-Signature-v3", "client_secret", "X-HubSpot-Request-Timestamp");
         Manifest::new::<Config>("hubspot", env!("CARGO_PKG_VERSION"), [PluginKind::Source, PluginKind::Destination])
             .description("Contacts, companies and deals of HubSpot; contacts, companies and static lists written")
             .host("api.hubapi.com", &[])
@@ -60,6 +62,7 @@ impl Plugin for HubSpot {
             .auth("token", AuthSlot::bearer("access_token"))
             .installed_app("app", &urls, &scopes)
             .optional_secret("access_token", "access token of a private app", &scopes)
+            .webhooks(signed.max_age_s(300).url_unescaped(":/?@!$'()*,;"))
             .rate_limit(RateLimit::new(90, 10_000).burst(10))
             .rate_limits(searches.map(|path| RateLimit::new(4, 1_000).burst(1).matching(&path)))
             .limits(PluginLimits { memory_mib: Some(128), call_timeout_s: Some(300), concurrency: Some(4) })

@@ -38,8 +38,7 @@ impl Changes for Api {
 
     fn fields(&self, objects: &Objects) -> Result<Vec<Field>> {
         let properties = self.properties(objects.name())?;
-        let read = properties.iter().filter(|property| self.is_read(property));
-        Ok(read.map(|property| PROPERTY.field(property)).collect())
+        Ok(properties.iter().filter(|property| self.is_read(property)).map(|property| PROPERTY.field(property)).collect())
     }
 
     fn all(&self, objects: &Objects, fields: &[&str], after: Option<&str>) -> Result<Found> {
@@ -58,17 +57,15 @@ impl Changes for Api {
         let at = span.from_us.div_euclid(1_000) + i64::from(span.from_us.rem_euclid(1_000) > 0);
         let filter = |name: &str, op: &str, value: &str| json!({ "propertyName": name, "operator": op, "value": value });
         let modified = |op| filter(objects.changed(), op, &at.to_string());
+        let key = "hs_object_id";
         let (filters, sort) = match span.after_id {
             None => (vec![modified("GTE")], objects.changed()),
-            Some(id) => {
-                (vec![modified("EQ"), filter("hs_object_id", "GT", if id.is_empty() { "0" } else { id })], "hs_object_id")
-            }
+            Some(id) => (vec![modified("EQ"), filter(key, "GT", if id.is_empty() { "0" } else { id })], key),
         };
         let sorts = [json!({ "propertyName": sort, "direction": "ASCENDING" })];
         let body = json!({ "filterGroups": [{ "filters": filters }], "sorts": sorts, "properties": fields, "limit": 200 });
         let path = self.path("objects", &format!("/{}/search", objects.name()));
-        let found = self.found(objects, self.service.post(&path, body.to_string()).retry_safe(true))?;
-        self.with_contacts(objects, found)
+        self.with_contacts(objects, self.found(objects, self.service.post(&path, body.to_string()).retry_safe(true))?)
     }
 
     /// Archived records stay in this list for 90 days, and say when they were archived.

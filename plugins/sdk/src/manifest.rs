@@ -5,6 +5,7 @@ mod auth;
 mod oauth;
 mod signature;
 mod target;
+mod webhooks;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ pub use signature::{
     BinaryEncoding, BodyDigest, HashAlgorithm, HmacSignature, KeyHeader, SecretForm, SignedPart, Timestamp, TimestampForm,
 };
 pub use target::{DestinationInfo, Durable, Idempotence, Target, TargetList, TargetSchema, ValueForm, WriteMode};
+pub use webhooks::{WebhookRequests, Webhooks};
 
 /// What a plugin can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +58,9 @@ pub struct Manifest {
     pub auth: BTreeMap<String, AuthSlot>,
     /// Secrets it asks the host to hold.
     pub secrets: Vec<SecretRequest>,
+    /// How the service signs its webhooks; it sends none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<Webhooks>,
     /// The vendor's limits, all of which hold at once.
     pub rate_limits: Vec<RateLimit>,
     /// What it asks of the machine.
@@ -84,6 +89,7 @@ impl Manifest {
             hosts: Vec::new(),
             auth: BTreeMap::new(),
             secrets: Vec::new(),
+            webhooks: None,
             rate_limits: Vec::new(),
             limits: PluginLimits::default(),
             files: false,
@@ -127,6 +133,19 @@ impl Manifest {
     pub fn optional_secret(mut self, name: &str, description: &str, scopes: &[&str]) -> Self {
         self = self.secret(name, description, scopes);
         self.secrets.iter_mut().filter(|secret| secret.name == name).for_each(|secret| secret.optional = true);
+        self
+    }
+
+    /// Says how the service signs its webhooks: the host verifies them, and each makes the pipelines due that read the connection.
+    /// Their secret is one that connections may leave out, unless it was declared before.
+    #[must_use]
+    pub fn webhooks(mut self, webhooks: Webhooks) -> Self {
+        let secret = &webhooks.signature.secret;
+        if !self.secrets.iter().any(|declared| declared.name == *secret) {
+            let secret = secret.clone();
+            self = self.optional_secret(&secret, "what webhooks are signed with; without it none are taken", &[]);
+        }
+        self.webhooks = Some(webhooks);
         self
     }
 

@@ -93,16 +93,14 @@ impl Graphql for Api {
     fn search(&self, list: &List, from_us: Option<i64>) -> String {
         let from = from_us.map(|us| format!("updated_at:>='{}'", values::timestamp_text(us - us.rem_euclid(1_000_000))));
         let without_tests = !self.config.include_test_orders && list.name() == ORDERS.name();
-        let terms = [from, without_tests.then(|| "test:false".to_owned())];
-        terms.into_iter().flatten().collect::<Vec<_>>().join(" AND ")
+        [from, without_tests.then(|| "test:false".to_owned())].into_iter().flatten().collect::<Vec<_>>().join(" AND ")
     }
 
     /// Until 2026-07 the consent to SMS stood on the phone number itself.
     fn selection(&self, list: &List) -> String {
-        let consent = if self.config.api_version.as_str() < "2026-10" {
-            "state:marketingState updatedAt:marketingUpdatedAt"
-        } else {
-            "consent:smsMarketingConsent{state updatedAt}"
+        let consent = match self.config.api_version.as_str() < "2026-10" {
+            true => "state:marketingState updatedAt:marketingUpdatedAt",
+            false => "consent:smsMarketingConsent{state updatedAt}",
         };
         list.selection().replace("SMS_CONSENT", consent)
     }

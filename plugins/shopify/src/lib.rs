@@ -9,7 +9,7 @@ mod tests;
 
 use affluent_sdk::graphql::{Graphql, GraphqlSource};
 use affluent_sdk::json::{list, text};
-use affluent_sdk::manifest::{AuthSlot, CostFeedback, Manifest, PluginLimits, RateLimit};
+use affluent_sdk::manifest::{AuthSlot, CostFeedback, Manifest, PluginLimits, RateLimit, Webhooks};
 use affluent_sdk::{CheckReport, Plugin, PluginKind, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -74,6 +74,8 @@ impl Plugin for Shopify {
     type Config = Config;
 
     fn manifest() -> Manifest {
+        let signed = Webhooks::of_body("X-Shopify-Hmac-Sha256", "client_secret"); // shopify.dev, "Verify webhook deliveries", 2026-11-28
+        let asked = ["customers/data_request", "customers/redact", "shop/redact"]; // "Privacy law compliance", the same day
         Manifest::new::<Config>("shopify", env!("CARGO_PKG_VERSION"), [PluginKind::Source])
             .description("Customers, orders and order lines of a Shopify shop")
             .host("{config.shop}.myshopify.com", &[("config.shop", "^[a-z0-9][a-z0-9-]{0,59}$")])
@@ -82,6 +84,7 @@ impl Plugin for Shopify {
             .host("storage.googleapis.com", &[])
             .auth("token", AuthSlot::header("X-Shopify-Access-Token", "", "access_token"))
             .secret("access_token", "Admin API access token of an app of the shop", &["read_customers", "read_orders"])
+            .webhooks(signed.requests("X-Shopify-Topic", &asked, "/customer/id"))
             .rate_limit(cost_bucket())
             .limits(PluginLimits { memory_mib: Some(128), call_timeout_s: Some(300), concurrency: Some(4) })
     }

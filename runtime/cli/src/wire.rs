@@ -318,7 +318,8 @@ fn audit(ledger: Option<&dyn Ledger>, event: &AuditEvent) {
         format!("plugin {} connection {}: {} `{}`: {}", event.plugin, event.connection, event.action, event.object, event.reason);
     if let Some(ledger) = ledger {
         // A refusal stands whether or not it could be written down; the ledger's own failure shows at its next use.
-        drop(ledger.audit(SystemClock.now_us(), "plugin.refused", &detail));
+        let action = if event.action == "webhook" { "webhook.refused" } else { "plugin.refused" };
+        drop(ledger.audit(SystemClock.now_us(), action, &detail));
     }
 }
 

@@ -7,6 +7,8 @@ use chrono::{DateTime, NaiveDate};
 
 /// Characters of a name at most.
 const NAME_CHARACTERS_MAX: usize = 64;
+/// Characters of an address at most.
+const URL_CHARACTERS_MAX: usize = 2_000;
 
 /// Checks `text` against the kind that a schema names under `x-affluent`; an unknown kind accepts all.
 ///
@@ -33,6 +35,9 @@ pub(crate) fn check(kind: &str, text: &str) -> Result<(), (String, String)> {
         "public_key" => (public_key(text), "the second line of a minisign public key file, `RW…`"),
         "key" => (key(text), "a key id of 16 hex digits, or a public key `RW…`"),
         "versions" => (versions(text), "such as `<1.2.0`, `=1.4.1` or `>=2.0.0, <2.3.1`"),
+        "webhook_url" => {
+            (webhook_url(text), "the address as the service was given it, such as `https://hooks.example.com/webhooks/crm`")
+        }
         "filled" => (filled(text), "write something"),
         _ => (Ok(()), ""),
     };
@@ -140,6 +145,16 @@ fn host(text: &str) -> Result<(), String> {
     require(port && name.len() <= 253 && name.split('.').all(label), "is not a host name")
 }
 
+/// `https://hooks.example.com/webhooks/crm`: of printable ASCII, without a user and without a fragment.
+fn webhook_url(text: &str) -> Result<(), String> {
+    let rest = text.strip_prefix("https://").ok_or("does not begin with `https://`")?;
+    require(text.len() <= URL_CHARACTERS_MAX && text.chars().all(|c| c.is_ascii_graphic()), "is not an address")?;
+    require(!rest.contains('#'), "has a part after `#`, which is never sent")?;
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    require(!authority.contains('@'), "has a user in it")?;
+    host(&authority.to_ascii_lowercase()).and_then(|()| require(!authority.starts_with('*'), "is not an address"))
+}
+
 /// `127.0.0.1`, `127.0.0.1:8080`, `10.0.0.0/8:443`, `[::1]:8080`, `::1`.
 fn address(text: &str) -> Result<(), String> {
     let wrong = "is not an address with an optional prefix length and port";
@@ -244,6 +259,25 @@ mod tests {
         assert_eq!(since_us("2024-01-01T01:00:00+01:00"), Ok(1_704_067_200_000_000));
         for wrong in ["2024-13-01", "01/02/2024", "2024-01-01T00:00:00", "yesterday"] {
             assert!(since_us(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn webhooks_come_to_an_address_of_https() {
+        for fine in ["https://a.test", "https://A.test:8443/webhooks/crm?to=a%3Ab", "https://hooks.example.com/"] {
+            assert_eq!(webhook_url(fine), Ok(()), "{fine}");
+        }
+        for wrong in [
+            "http://a.test/",
+            "a.test/x",
+            "https://",
+            "https:///x",
+            "https://me@a.test/",
+            "https://a.test/#x",
+            "https://a b/",
+            "https://a.test/\u{e9}",
+        ] {
+            assert!(webhook_url(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -197,6 +197,7 @@ fn pattern(kind: &str) -> Option<&'static str> {
         "sha256" => Some("^[0-9a-f]{64}$"),
         "public_key" => Some("^RW[A-Za-z0-9+/]{54}$"),
         "key" => Some("^([0-9A-Fa-f]{16}|RW[A-Za-z0-9+/]{54})$"),
+        "webhook_url" => Some(r"^https://[^@#\s]+$"),
         "filled" | "words" => Some(r"\S"),
         _ => None,
     }

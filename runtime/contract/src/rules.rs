@@ -72,8 +72,8 @@ pub(crate) const RULES: &[Rule] = &[
     ),
     any(
         "manifest.secrets",
-        "every secret is used by an auth slot, and no credential is part of the config",
-        "name the secret in `auth`, and remove credentials from the config",
+        "every secret is used by an auth slot or for webhooks, and no credential is part of the config",
+        "name the secret in `auth` or `webhooks`, and remove credentials from the config",
     ),
     any(
         "check.accepts",

@@ -183,6 +183,7 @@ fn subject(folder: &Path, plugin: &str, mistake: &str, origin: &str) -> Subject 
         egress: Egress::default(),
         files: FileGrants::default(),
         at: at.clone(),
+        webhook_url: None,
         config_at: at,
     };
     let folder = folder.to_owned();

@@ -371,6 +371,6 @@ fn view_of(row: ErasureRow) -> ErasureView {
     }
 }
 
-fn instant(us: i64) -> String {
+pub(crate) fn instant(us: i64) -> String {
     DateTime::from_timestamp_micros(us).map_or_else(String::new, |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
 }

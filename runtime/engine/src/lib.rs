@@ -56,6 +56,7 @@ mod tables;
 mod transforms;
 mod unify;
 mod verdict;
+mod webhooks;
 mod why;
 mod withdrawals;
 
@@ -75,7 +76,8 @@ pub use rehearsal::{GivenRecords, Mismatch, Record, Stage};
 pub use rules_diff::{ChangeKind, ProfileChange, RulesDiff};
 pub use run::{RunOptions, order_of_pipelines};
 pub use run_each::run_each;
-pub use schedule::Scheduler;
+pub use schedule::{News, Scheduler};
 pub use segments::{SegmentAlert, SegmentSizeNow};
 pub use suppress::Suppression;
+pub use webhooks::{WebhookAddress, WebhookAnswer, WebhookQuestion, Webhooks};
 pub use why::{Counterfactual, Quarantined, Why, WhyStep};

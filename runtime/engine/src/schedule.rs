@@ -1,9 +1,9 @@
 //! Runs pipelines when their schedules say so, and after those they wait for. Every process may run one: a slot is claimed
-//! in the ledger, so nobody leads. A run that a remote's limit paused goes on when the limit ends. On a stop, nothing new starts and what runs ends at its next safe point.
+//! in the ledger, so nobody leads. News of a source make its pipelines due at once. A run that a remote's limit paused goes on when the limit ends. On a stop, nothing new starts and what runs ends at its next safe point.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use affluent_config::cron::Cron;
@@ -21,11 +21,35 @@ const TICK_MS: u64 = 250;
 /// Missed slots looked at per pipeline; older ones are not caught up.
 const MISSED_SLOTS_MAX: usize = 1_000;
 
+/// Microseconds after which a pipeline with news is tried again that another process runs.
+const NEWS_AGAIN_US: i64 = 5_000_000;
+/// The ledger's word for that.
+const RUN_ELSEWHERE: &str = "E0705";
+
 /// Told of every run that ended.
 pub(crate) type RunEnded = Arc<dyn Fn(&RunReport, Option<&Error>) + Send + Sync>;
 
 /// A pipeline's name and how its run ended.
 type Ended = (String, Result<(RunReport, Option<Error>)>);
+
+/// Pipelines that are due because there is news, however often it was told: one more run reads it all.
+#[derive(Debug, Clone, Default)]
+pub struct News(Arc<Mutex<BTreeSet<String>>>);
+
+impl News {
+    /// There is something to read for these pipelines of the plan.
+    pub(crate) fn tell<'a>(&self, pipelines: impl IntoIterator<Item = &'a String>) {
+        self.told().extend(pipelines.into_iter().cloned());
+    }
+
+    fn take(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.told())
+    }
+
+    fn told(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The scheduler of one process.
 pub struct Scheduler {
@@ -36,10 +60,13 @@ pub struct Scheduler {
     names_running: BTreeSet<String>,
     /// Due, waiting for the run before or for one named in `after`: at most one per pipeline, with its slot.
     queued: BTreeMap<String, Option<i64>>,
-    /// Paused by a remote's limit: when each goes on, microseconds UTC.
+    /// Due or running because there is news.
+    with_news: BTreeSet<String>,
+    /// Paused by a remote's limit, or run elsewhere: when each goes on, microseconds UTC.
     resumes_at_us: BTreeMap<String, i64>,
     /// The slot looked at last, per pipeline.
     looked_at_us: BTreeMap<String, i64>,
+    news: News,
     /// Pipelines that succeeded since the given one ran: for `after`.
     finished_for: BTreeMap<String, BTreeSet<String>>,
     on_end: RunEnded,
@@ -55,11 +82,19 @@ impl Scheduler {
             running: JoinSet::new(),
             names_running: BTreeSet::new(),
             queued: BTreeMap::new(),
+            with_news: BTreeSet::new(),
             resumes_at_us: BTreeMap::new(),
             looked_at_us: BTreeMap::new(),
+            news: News::default(),
             finished_for: BTreeMap::new(),
             on_end,
         }
+    }
+
+    /// Where news of sources are told.
+    #[must_use]
+    pub fn news(&self) -> News {
+        self.news.clone()
     }
 
     /// Runs until the engine is cancelled, then waits for what still runs.
@@ -103,6 +138,13 @@ impl Scheduler {
         for name in resumed {
             self.begin(&name, Overlap::Skip, None);
         }
+        for name in self.news.take() {
+            // One that goes on later reads them then.
+            if !self.resumes_at_us.contains_key(&name) {
+                self.begin(&name, Overlap::Queue, None);
+            }
+            self.with_news.insert(name);
+        }
         let ready: Vec<String> = self.queued.keys().filter(|name| !self.must_wait(name)).cloned().collect();
         for name in ready {
             let slot_us = self.queued.remove(&name).flatten();
@@ -145,7 +187,8 @@ impl Scheduler {
         if !self.must_wait(name) {
             self.spawn(name, slot_us);
         } else if overlap == Overlap::Queue || !self.names_running.contains(name) {
-            self.queued.insert(name.to_owned(), slot_us);
+            let waiting = self.queued.entry(name.to_owned()).or_default();
+            *waiting = slot_us.or(*waiting);
         }
     }
 
@@ -174,6 +217,15 @@ impl Scheduler {
     /// Reports a run that ended and starts those that waited for it.
     fn finished(&mut self, name: &str, ended: Result<(RunReport, Option<Error>)>) {
         self.names_running.remove(name);
+        let is_run_elsewhere = ended.as_ref().is_err_and(|error| error.code == RUN_ELSEWHERE);
+        if is_run_elsewhere && self.with_news.contains(name) {
+            // The other may have read past what is new.
+            self.resumes_at_us.insert(name.to_owned(), self.engine.now_us().saturating_add(NEWS_AGAIN_US));
+            return;
+        }
+        if !self.queued.contains_key(name) {
+            self.with_news.remove(name);
+        }
         self.report(name, &ended);
         if let Ok((RunReport { outcome: RunOutcome::Paused, .. }, Some(Error { retry: Retry::After(wait_ms), .. }))) = &ended {
             let wait_us = i64::try_from(wait_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);

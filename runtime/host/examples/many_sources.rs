@@ -40,6 +40,7 @@ fn connection(number: usize, address: &str, records: u32) -> Arc<Connection> {
         egress: Egress { http: true, private: vec![address.to_owned()], ..Egress::default() },
         files: FileGrants::default(),
         at: at.clone(),
+        webhook_url: None,
         config_at: at,
     })
 }

@@ -29,6 +29,7 @@ fn connection(plugin: &str, config: &str, read: &str) -> Result<Arc<Connection>,
         egress: Egress::default(),
         files: FileGrants { read: vec![read.to_owned()], write: vec!["page-cost-out/".to_owned()] },
         at: at.clone(),
+        webhook_url: None,
         config_at: at,
     }))
 }

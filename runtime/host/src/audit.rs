@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use crate::options::{AuditCallback, AuditEvent, Clock};
 
-/// Refusals of one plugin on one connection that are written down in a minute.
+/// Refusals of one kind, of one plugin on one connection, that are written down in a minute.
 const EVENTS_PER_MINUTE_MAX: u32 = 100;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The events of one plugin on one connection within a minute.
+/// The events of one kind, of one plugin on one connection, within a minute.
 #[derive(Debug, Default)]
 struct Window {
     since: Duration,
@@ -35,11 +35,11 @@ impl Window {
     }
 }
 
-/// The same callback, called at most [`EVENTS_PER_MINUTE_MAX`] times a minute for each plugin and connection.
+/// The same callback, called at most [`EVENTS_PER_MINUTE_MAX`] times a minute for each plugin, connection and kind.
 pub(crate) fn limited(audit: AuditCallback, clock: Arc<dyn Clock>) -> AuditCallback {
-    let windows: Mutex<HashMap<(String, String), Window>> = Mutex::default();
+    let windows: Mutex<HashMap<(String, String, &'static str), Window>> = Mutex::default();
     Arc::new(move |event: AuditEvent| {
-        let key = (event.plugin.clone(), event.connection.clone());
+        let key = (event.plugin.clone(), event.connection.clone(), event.action);
         let now = clock.monotonic();
         let (admitted, dropped) = windows.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().admit(now);
         if dropped > 0 {

@@ -22,7 +22,7 @@ use crate::bindings::affluent::plugin::types::{Payload, RowOp};
 
 pub(crate) use columns::Given;
 pub(crate) use encode::{Encoder, row_json, texts_of, typed_columns};
-pub(crate) use text::print_seconds;
+pub(crate) use text::{parse_timestamp, print_seconds};
 
 /// What is wrong with a payload; never a value of it.
 #[derive(Debug, PartialEq, Eq)]

@@ -225,12 +225,17 @@ pub(crate) fn check_manifest(name: &str, manifest: &Manifest) -> Result<(), Fail
         let message = format!("plugin `{name}` asks for more than {MEMORY_MIB_MAX} MiB of memory");
         return Err(configuration_failure("E0505", message, "read smaller pages"));
     }
-    let mistakes = manifest.auth_mistakes();
+    let mut mistakes = manifest.auth_mistakes();
+    mistakes.extend(manifest.webhook_mistakes());
     if mistakes.is_empty() {
         return Ok(());
     }
     let message = clean_text(&format!("plugin `{name}`: {}", mistakes.join("; ")), GUEST_MESSAGE_BYTES_MAX);
-    Err(configuration_failure("E0508", message, "mend the manifest's `auth` and build the plugin again, or tell its author"))
+    Err(configuration_failure(
+        "E0508",
+        message,
+        "mend the manifest's `auth` or `webhooks` and build the plugin again, or tell its author",
+    ))
 }
 
 /// wasmtime names the interface and what differs; the text comes from types, not from data.

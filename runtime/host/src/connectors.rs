@@ -12,6 +12,7 @@ use affluent_model::lock::Isolation;
 use affluent_model::manifest::{Manifest, PluginKind, TargetSchema};
 use affluent_model::plan::Connection;
 use affluent_model::schema::StreamSchema;
+use affluent_model::webhook::{WebhookCheck, WebhookRequest};
 use affluent_model::{Error, Result};
 use serde::Serialize;
 
@@ -25,12 +26,13 @@ use crate::egress::wait::Waits;
 use crate::egress::{Egress, EgressParts, Network, Timeouts};
 use crate::failure::{clean_text, configuration_failure, host_failure};
 use crate::instance::Instance;
-use crate::options::HostOptions;
+use crate::options::{AuditEvent, HostOptions};
 use crate::plugins::{Inspection, Plugins};
 use crate::recording::{Exchanges, Matching, RecordedDestination, RecordedSource};
 use crate::source::PluginSource;
 use crate::state::{Caller, Services};
 use crate::transform::PluginTransform;
+use crate::webhook;
 
 /// Runs plugins. One per process: connections share their rate budgets through it.
 pub struct Host {
@@ -221,6 +223,23 @@ impl Host {
         Ok(Arc::new(vault))
     }
 
+    /// A refusal is an event for whoever watches (security C-19).
+    async fn verify_webhook(&self, connection: Arc<Connection>, request: &WebhookRequest) -> Result<WebhookCheck, Failure> {
+        let plugin = self.plugins.load(&connection.plugin).await?;
+        let not_taken = || refused(Error::bug("webhooks are checked for a connection that takes none"), &connection);
+        let webhooks = plugin.manifest.webhooks_of(&connection).ok_or_else(not_taken)?;
+        let secret = |name: &str| (self.options.secrets)(&connection, name).map(Arc::new);
+        let now_us = self.options.clock.now_us();
+        let check = webhook::verify(webhooks, connection.webhook_url.as_deref(), request, now_us, &secret);
+        let check = check.map_err(|error| refused(error, &connection))?;
+        if let WebhookCheck::Refused(why) = check {
+            let (plugin, connection) = (plugin.name.clone(), connection.name.clone());
+            let (pipeline, object) = (String::new(), format!("/webhooks/{connection}"));
+            (self.options.audit)(AuditEvent { plugin, connection, pipeline, action: "webhook", object, reason: why.to_owned() });
+        }
+        Ok(check)
+    }
+
     async fn start_transform(&self, request: TransformRequest) -> Result<Box<dyn Transform>, Failure> {
         let plugin = self.plugins.load(&request.plugin).await?;
         let Some(exported) = plugin.exports.transform() else { return Err(not_a(&plugin, PluginKind::Transform)) };
@@ -252,6 +271,14 @@ impl Connectors for Host {
 
     fn discover_targets(&self, connection: Arc<Connection>) -> BoxFuture<'_, Result<Vec<TargetSchema>, Failure>> {
         Box::pin(self.list_targets(connection))
+    }
+
+    fn check_webhook<'a>(
+        &'a self,
+        connection: Arc<Connection>,
+        request: &'a WebhookRequest,
+    ) -> BoxFuture<'a, Result<WebhookCheck, Failure>> {
+        Box::pin(self.verify_webhook(connection, request))
     }
 
     fn open_source(&self, request: SourceRequest) -> BoxFuture<'_, Result<Box<dyn Source>, Failure>> {

@@ -37,6 +37,7 @@ mod stdio;
 mod transform;
 mod trap;
 mod vault;
+mod webhook;
 mod worker;
 
 #[cfg(test)]

@@ -175,15 +175,15 @@ pub struct LogLine {
     pub event: LogEvent,
 }
 
-/// Something a plugin asked for and did not get (security B-27).
+/// Something a plugin asked for and did not get (security B-27), or a webhook that was not its service's (C-19).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEvent {
     pub plugin: String,
     pub connection: String,
     pub pipeline: String,
-    /// `egress`, `files`, `secret` or `import`.
+    /// `egress`, `files`, `secret`, `import` or `webhook`.
     pub action: &'static str,
-    /// The host, file or interface that was asked for; never a URL's query.
+    /// The host, file, interface or address that was asked for; never a URL's query.
     pub object: String,
     pub reason: String,
 }

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::secret::Secret;
 
 /// The texts of a URL that can be signed.
+#[derive(Default)]
 pub(crate) struct UrlTexts<'a> {
     pub(crate) whole: Cow<'a, str>,
     pub(crate) host: Cow<'a, str>,
@@ -131,6 +132,18 @@ pub(crate) fn mac(algorithm: HashAlgorithm, key: &[u8], parts: &[Cow<'_, [u8]>])
     }
 }
 
+/// Whether these bytes are the HMAC over the parts; takes as long for one that differs early as for one that differs late.
+pub(crate) fn is_mac(algorithm: HashAlgorithm, key: &[u8], parts: &[Cow<'_, [u8]>], given: &[u8]) -> bool {
+    fn is<M: Mac + KeyInit>(key: &[u8], parts: &[Cow<'_, [u8]>], given: &[u8]) -> bool {
+        keyed::<M>(key, parts).is_some_and(|mac| mac.verify_slice(given).is_ok())
+    }
+    match algorithm {
+        HashAlgorithm::Sha1 => is::<Hmac<Sha1>>(key, parts, given),
+        HashAlgorithm::Sha256 => is::<Hmac<Sha256>>(key, parts, given),
+        HashAlgorithm::Sha512 => is::<Hmac<Sha512>>(key, parts, given),
+    }
+}
+
 fn keyed<M: Mac + KeyInit>(key: &[u8], parts: &[Cow<'_, [u8]>]) -> Option<M> {
     let mut mac = <M as KeyInit>::new_from_slice(key).ok()?;
     parts.iter().for_each(|part| mac.update(part));
@@ -149,6 +162,14 @@ pub(crate) fn encoded(bytes: &[u8], encoding: BinaryEncoding) -> String {
     match encoding {
         BinaryEncoding::Hex => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
         BinaryEncoding::Base64 => STANDARD.encode(bytes),
+    }
+}
+
+/// The bytes that a text of this encoding stands for.
+pub(crate) fn decoded(text: &str, encoding: BinaryEncoding) -> Option<Vec<u8>> {
+    match encoding {
+        BinaryEncoding::Hex => from_hex(text),
+        BinaryEncoding::Base64 => STANDARD.decode(text).ok(),
     }
 }
 

@@ -163,6 +163,7 @@ pub(crate) fn connection(plugin: &str, config: serde_json::Value) -> Connection 
         egress: Egress::default(),
         files: FileGrants::default(),
         at: at.clone(),
+        webhook_url: None,
         config_at: at,
     }
 }

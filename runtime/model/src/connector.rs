@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{DestinationInfo, Manifest, TargetSchema};
 use crate::plan::Connection;
 use crate::schema::{Field, StreamSchema, SyncMode};
+use crate::webhook::{WebhookCheck, WebhookRequest};
 
 /// A boxed future, so that the traits below can be used as objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -212,6 +213,16 @@ pub trait Connectors: Send + Sync {
     /// # Errors
     /// [`Failure`].
     fn discover_targets(&self, connection: Arc<Connection>) -> BoxFuture<'_, Result<Vec<TargetSchema>, Failure>>;
+
+    /// Whether a request came from the service of a connection: by its signature and, where that is signed, its time.
+    ///
+    /// # Errors
+    /// [`Failure`] of kind `Config` when the plugin or the connection takes no webhooks, or its secret cannot be had.
+    fn check_webhook<'a>(
+        &'a self,
+        connection: Arc<Connection>,
+        request: &'a WebhookRequest,
+    ) -> BoxFuture<'a, Result<WebhookCheck, Failure>>;
 
     /// Opens a reader.
     ///

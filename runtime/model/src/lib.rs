@@ -30,5 +30,6 @@ pub mod schema;
 #[cfg(test)]
 mod sdk_tests;
 pub mod survivorship;
+pub mod webhook;
 
 pub use error::{Error, Result};

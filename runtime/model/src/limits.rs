@@ -67,5 +67,19 @@ pub const SAME_STATE_MAX: u32 = 3;
 pub const DRAIN_MS_MAX: u64 = 10_000;
 /// Distinct values in a union of one attribute of a profile; beyond, those that sort first.
 pub const UNION_VALUES_MAX: usize = 1_000;
+/// Bytes of a webhook: Shopify's of a large order are some hundred kilobytes, HubSpot's hold 100 events at most.
+pub const WEBHOOK_BYTES_MAX: usize = 4 << 20;
+/// Webhooks that are taken in at once; more wait, and are told to come again when their time is over.
+pub const WEBHOOKS_AT_ONCE_MAX: usize = 32;
+/// Milliseconds for a webhook to wait and its bytes to come in: services give up after 5 seconds (Shopify, HubSpot).
+pub const WEBHOOK_READ_MS_MAX: u64 = 4_000;
+/// Seconds of age that a plugin may allow a signed webhook.
+pub const WEBHOOK_AGE_S_MAX: u32 = 3_600;
+/// Webhooks of a connection that are remembered so that the same one is acted on once.
+pub const WEBHOOKS_REMEMBERED_MAX: usize = 10_000;
+/// Milliseconds for which one without a signed time is remembered: longer than services repeat them (Shopify: 4 hours).
+pub const WEBHOOK_REMEMBERED_MS: u64 = 86_400_000;
+/// Microseconds for which `status` shows what services asked of a person: 30 days, the month that GDPR article 12 gives.
+pub const WEBHOOK_REQUEST_SHOWN_US: i64 = 30 * 86_400_000_000;
 /// Milliseconds a run's lease lives without renewal.
 pub const LEASE_MS: u64 = 60_000;

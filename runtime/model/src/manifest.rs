@@ -3,6 +3,7 @@
 mod auth;
 mod oauth;
 mod signature;
+mod webhooks;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ pub use oauth::{Assertion, ClientAuth, OauthClient};
 pub use signature::{
     BinaryEncoding, BodyDigest, HashAlgorithm, HmacSignature, KeyHeader, SecretForm, SignedPart, Timestamp, TimestampForm,
 };
+pub use webhooks::{WebhookRequests, Webhooks};
 
 /// What a plugin can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -69,6 +71,9 @@ pub struct Manifest {
     /// Secrets it needs the host to hold.
     #[serde(default)]
     pub secrets: Vec<SecretRequest>,
+    /// How the service signs the requests by which it tells that something changed; it sends none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<Webhooks>,
     /// The vendor's published limits.
     #[serde(default)]
     pub rate_limits: Vec<RateLimit>,

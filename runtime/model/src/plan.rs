@@ -82,6 +82,8 @@ pub struct Connection {
     pub limits: ConnectionLimits,
     pub egress: Egress,
     pub files: FileGrants,
+    /// The address that the service was given for its webhooks, as it was given.
+    pub webhook_url: Option<String>,
     /// Where its file starts, and where `config` stands in it.
     pub at: Location,
     pub config_at: Location,

@@ -1,8 +1,8 @@
 //! What the SDK writes is what the host reads: the two descriptions of manifests, streams and targets stay one.
 
 use affluent_sdk::manifest::{
-    Assertion, AuthSlot, BinaryEncoding, BodyDigest, DestinationInfo, Durable, HashAlgorithm, HmacSignature, Idempotence,
-    Manifest, OauthClient, PluginLimits, RateLimit, SecretForm, SignedPart, TargetSchema, TimestampForm, ValueForm, WriteMode,
+    Assertion, AuthSlot, BinaryEncoding, BodyDigest, DestinationInfo, Durable, HashAlgorithm, HmacSignature, Idempotence, Manifest,
+    OauthClient, PluginLimits, RateLimit, SecretForm, SignedPart, TargetSchema, TimestampForm, ValueForm, Webhooks, WriteMode,
 };
 use affluent_sdk::{Field, FieldType, PiiClass, PluginKind, StreamSchema};
 use schemars::JsonSchema;
@@ -28,9 +28,16 @@ fn example() -> Manifest {
         .auth("refreshed", AuthSlot::refresh(oauth(), "access_token"))
         .auth("asserted", AuthSlot::jwt_bearer(oauth(), Assertion::new("access_token").subject("{config.shop}").audience("a")))
         .secret("access_token", "API token", &["read"])
+        .webhooks(webhooks())
         .rate_limit(RateLimit::new(10, 1_000).burst(3).matching("POST /bulk"))
         .limits(PluginLimits { memory_mib: Some(64), ..PluginLimits::default() })
         .with_files()
+}
+
+fn webhooks() -> Webhooks {
+    let signature = HmacSignature::new("X-Signature", "access_token", [SignedPart::Body, SignedPart::Timestamp]);
+    let signature = signature.timestamp("X-Time", TimestampForm::Milliseconds);
+    Webhooks::signed(signature).max_age_s(300).url_unescaped(":/").requests("X-Topic", &["erase"], "/id")
 }
 
 fn oauth() -> OauthClient {
@@ -70,7 +77,7 @@ fn the_host_reads_the_manifest_as_written() {
 
     let read: model::Manifest = serde_json::from_value(written.clone()).unwrap();
 
-    assert_eq!(read.auth_mistakes(), Vec::<String>::new());
+    assert_eq!((read.auth_mistakes(), read.webhook_mistakes()), Default::default());
     assert_eq!(serde_json::to_value(read).unwrap(), written);
 }
 

@@ -1,17 +1,21 @@
-//! What the process tells over HTTP while it serves: whether it is well, and how its pipelines stand. It decides nothing
-//! and listens on this machine only, until there is a login.
+//! What the process tells over HTTP while it serves: whether it is well, and how its pipelines stand; and what it is told:
+//! webhooks, which the engine judges. It decides nothing and listens on this machine only, until there is a login.
+
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use affluent_engine::Engine;
+use affluent_engine::{Engine, Webhooks};
 use affluent_model::{Error, Result};
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+use crate::webhooks::{Doors, bound, take_in};
 
 /// Runs shown per pipeline.
 const RUNS_MAX: usize = 20;
@@ -41,9 +45,11 @@ pub async fn listen(address: &str) -> Result<TcpListener> {
 ///
 /// # Errors
 /// When accepting connections fails for good.
-pub async fn serve(listener: TcpListener, engine: Arc<Engine>) -> Result<()> {
-    let router =
-        Router::new().route("/healthz", get(health)).route("/api/v1/runs", get(runs)).route("/", get(runs)).with_state(engine);
+pub async fn serve(listener: TcpListener, engine: Arc<Engine>, webhooks: Webhooks) -> Result<()> {
+    let told =
+        Router::new().route("/webhooks/{connection}", post(take_in)).layer(bound()).with_state(Arc::new(Doors::new(webhooks)));
+    let shown = Router::new().route("/healthz", get(health)).route("/api/v1/runs", get(runs)).route("/", get(runs));
+    let router = shown.with_state(engine).merge(told);
     axum::serve(listener, router).await.map_err(|error| Error::external("E0850", format!("the status page ended: {error}")))
 }
 

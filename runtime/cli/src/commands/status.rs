@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use affluent_engine::{Engine, SegmentAlert, SilentObserver};
+use affluent_engine::{Engine, SegmentAlert, SilentObserver, WebhookQuestion};
 use affluent_model::Result;
 use affluent_model::plan::PipelineSource;
 use chrono::DateTime;
@@ -23,6 +23,8 @@ struct Status {
     segments: Vec<(String, u64)>,
     /// Segments whose size changed too much when they were last decided.
     alerts: Vec<SegmentAlert>,
+    /// What services asked of a person within the last month.
+    asked: Vec<WebhookQuestion>,
     dead_letters: u64,
 }
 
@@ -74,7 +76,8 @@ fn status(engine: &Engine) -> Result<Status> {
     let segments = engine.plan.segments.iter().map(|segment| (segment.name.clone(), of(&segment.name))).collect();
     let dead_letters = ledger.dead_letter_counts()?.iter().map(|one| one.count).sum();
     let alerts = engine.segment_alerts()?;
-    Ok(Status { profiles: ledger.profile_count()?, pipelines, segments, alerts, dead_letters })
+    let asked = engine.webhook_questions()?;
+    Ok(Status { profiles: ledger.profile_count()?, pipelines, segments, alerts, asked, dead_letters })
 }
 
 fn text(status: &Status) -> String {
@@ -98,6 +101,9 @@ fn text(status: &Status) -> String {
     for alert in &status.alerts {
         let told = report::size_alert(&alert.segment, alert.members_before, alert.members);
         text.push_str(&format!("\nalert         {told}"));
+    }
+    for asked in &status.asked {
+        text.push_str(&format!("\nasked         {}, {}", asked.asked, asked.at));
     }
     text.push_str(&format!("\ndead letters  {}", number(status.dead_letters)));
     text

@@ -51,6 +51,7 @@ impl Checker<'_> {
         let place = ConfigPlace { subject, path: vec!["config".to_owned()], plugin: &connection.plugin, sources: self.sources };
         self.found.extend(config_schema::check(&manifest.config_schema, &connection.config, &place));
         self.secrets(connection, &manifest, &place.subject);
+        self.webhooks(connection, &manifest, &place.subject);
         if !manifest.files && connection.files != FileGrants::default() {
             let at = self.sources.locate_key(&place.subject, &[], "files");
             self.add(
@@ -78,6 +79,33 @@ impl Checker<'_> {
             let message = format!("the plugin `{}` needs the secret `{}`", connection.plugin, secret.name);
             let example = format!("secrets: {{ {0}: {{ secret: {1}/{0} }} }}", secret.name, connection.name);
             self.add(mistake::SECRETS, message, at, example);
+        }
+    }
+
+    /// An address for webhooks, the secret they are signed with and what the plugin says of them belong together.
+    fn webhooks(&mut self, connection: &Connection, manifest: &Manifest, subject: &Subject) {
+        let plugin = &connection.plugin;
+        match (&manifest.webhooks, &connection.webhook_url) {
+            (None, Some(_)) => {
+                let at = self.sources.locate_key(subject, &[], "webhooks");
+                self.add(mistake::COMBINATION, format!("the plugin `{plugin}` has no webhooks"), at, "remove `webhooks`");
+            }
+            (Some(webhooks), Some(_)) if !connection.secrets.contains_key(&webhooks.signature.secret) => {
+                let at = self.sources.locate_key(subject, &[], "webhooks");
+                let secret = &webhooks.signature.secret;
+                let message = format!("webhooks cannot be verified without the secret `{secret}`");
+                let example = format!("secrets: {{ {secret}: {{ secret: {}/{secret} }} }}", connection.name);
+                self.add(mistake::SECRETS, message, at, example);
+            }
+            (Some(webhooks), None) if manifest.webhooks_of(connection).is_some() && webhooks.signs_url() => {
+                let secret = &webhooks.signature.secret;
+                let at = self.sources.locate_key(subject, &["secrets"], secret);
+                let message =
+                    format!("`{secret}` is for webhooks, and `{plugin}` verifies by the address that its service was given");
+                let example = format!("webhooks: {{ url: \"https://hooks.example.com/webhooks/{}\" }}", connection.name);
+                self.add(mistake::COMBINATION, message, at, example);
+            }
+            _ => {}
         }
     }
 

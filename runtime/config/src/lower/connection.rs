@@ -22,6 +22,7 @@ pub(crate) fn lower(raw: RawConnection, node: &Node, report: &mut FileReport) ->
         limits: raw.limits,
         egress: raw.egress,
         files: raw.files,
+        webhooks: raw.webhooks,
     };
     lower_inline(inline, name, at, node, report)
 }
@@ -43,6 +44,7 @@ pub(crate) fn lower_inline(
         limits: limits(raw.limits.as_ref()),
         egress,
         files: files(raw.files.as_ref()),
+        webhook_url: raw.webhooks.as_ref().map(|webhooks| webhooks.url.to_string()),
         config_at: report.location(node.key_place("config").unwrap_or(at)),
         at: report.location(at),
     }

@@ -30,6 +30,8 @@ pub(crate) struct RawConnection {
     pub(crate) egress: Option<RawEgress>,
     /// Files that the plugin may read and write.
     pub(crate) files: Option<RawFiles>,
+    /// Where the service sends what it tells by itself (webhooks), for connections that give the secret they are signed with.
+    pub(crate) webhooks: Option<RawWebhooks>,
 }
 
 /// A connection of one pipeline, written inside it.
@@ -50,6 +52,8 @@ pub(crate) struct RawInlineConnection {
     pub(crate) egress: Option<RawEgress>,
     /// Files that the plugin may read and write.
     pub(crate) files: Option<RawFiles>,
+    /// Where the service sends what it tells by itself (webhooks), for connections that give the secret they are signed with.
+    pub(crate) webhooks: Option<RawWebhooks>,
 }
 
 /// Where a secret is kept: exactly one of both.
@@ -104,4 +108,13 @@ pub(crate) struct RawFiles {
     /// Folders below which files may be written: `out`.
     #[schemars(extend("items" = { "type": "string", "x-affluent": "files" }))]
     pub(crate) write: Option<Vec<Placed<String>>>,
+}
+
+/// Where webhooks come in: `affluent serve` answers them under `/webhooks/CONNECTION`, behind a proxy of yours.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawWebhooks {
+    /// The address as the service was given it: `https://hooks.example.com/webhooks/crm`. Some services sign it.
+    #[schemars(extend("x-affluent" = "webhook_url"))]
+    pub(crate) url: Placed<String>,
 }

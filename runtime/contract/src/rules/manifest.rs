@@ -160,9 +160,11 @@ fn token_urls(manifest: &Manifest) -> Option<String> {
 
 fn secrets(inspection: &Inspection, manifest: &Manifest) -> Option<String> {
     let signs = has_import(inspection, "crypto");
+    let of_webhooks = manifest.webhooks.iter().flat_map(|webhooks| webhooks.signature.secrets());
+    let used: Vec<&str> = manifest.auth.values().flat_map(AuthSlot::secrets).chain(of_webhooks).collect();
     for secret in &manifest.secrets {
-        if !signs && !manifest.auth.values().any(|auth| auth.secrets().contains(&secret.name.as_str())) {
-            return Some(format!("no auth slot uses the secret `{}`", secret.name));
+        if !signs && !used.contains(&secret.name.as_str()) {
+            return Some(format!("neither an auth slot nor webhooks use the secret `{}`", secret.name));
         }
     }
     let properties = manifest.config_schema.get("properties").and_then(Value::as_object);

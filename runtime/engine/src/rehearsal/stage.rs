@@ -12,6 +12,7 @@ use affluent_model::connector::{
 use affluent_model::manifest::{DestinationInfo, Durable, Idempotence, Manifest, TargetSchema};
 use affluent_model::plan::Connection;
 use affluent_model::schema::StreamSchema;
+use affluent_model::webhook::{WebhookCheck, WebhookRequest};
 use affluent_model::{Error, Result};
 use serde_json::{Map, Value};
 
@@ -118,6 +119,14 @@ impl Connectors for Stage {
 
     fn discover_targets(&self, connection: Arc<Connection>) -> BoxFuture<'_, Result<Vec<TargetSchema>, Failure>> {
         self.real.discover_targets(connection)
+    }
+
+    fn check_webhook<'a>(
+        &'a self,
+        connection: Arc<Connection>,
+        request: &'a WebhookRequest,
+    ) -> BoxFuture<'a, Result<WebhookCheck, Failure>> {
+        self.real.check_webhook(connection, request)
     }
 
     fn open_source(&self, request: SourceRequest) -> BoxFuture<'_, Result<Box<dyn Source>, Failure>> {

@@ -16,7 +16,7 @@ pub(super) fn parse_date(text: &str) -> Option<i32> {
 
 /// Microseconds since the epoch, UTC, of `YYYY-MM-DDTHH:MM:SS[.ffffff](Z|±HH:MM)`; a space may stand for the `T`.
 /// More than six places are cut off.
-pub(super) fn parse_timestamp(text: &str) -> Option<i64> {
+pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
     let (date, rest) = text.split_at_checked(10)?;
     let rest = rest.strip_prefix(['T', 't', ' '])?;
     let (clock, rest) = rest.split_at_checked(8)?;

@@ -138,6 +138,7 @@ pub(crate) fn connection(plugin: &str, config: Value) -> Arc<Connection> {
         egress: Egress { http: true, private, ..Egress::default() },
         files: FileGrants { read: vec!["*.jsonl".to_owned()], write: Vec::new() },
         at: at.clone(),
+        webhook_url: None,
         config_at: at,
     })
 }

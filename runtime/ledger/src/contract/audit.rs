@@ -26,4 +26,10 @@ pub trait Audit {
     /// # Errors
     /// Those of the store.
     fn audit_rows(&self, limit: usize) -> Result<Vec<AuditRow>>;
+
+    /// The newest entries of one action since an instant, newest first.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn audit_rows_of(&self, action: &str, since_us: i64, limit: usize) -> Result<Vec<AuditRow>>;
 }

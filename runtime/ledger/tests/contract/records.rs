@@ -69,3 +69,17 @@ fn the_audit_trail_keeps_its_order() {
 
     assert_eq!(rows, [(2, 4, "run.started".to_owned()), (1, 5, "keys.created".to_owned())]);
 }
+
+#[test]
+fn the_audit_trail_is_asked_for_one_action_since_an_instant() {
+    let store = Store::new();
+    for (at_us, action) in [(3, "asked"), (5, "other"), (6, "asked"), (7, "asked")] {
+        store.audit(at_us, action, "x").unwrap();
+    }
+
+    let instants = |since_us, limit| -> Vec<i64> {
+        store.audit_rows_of("asked", since_us, limit).unwrap().into_iter().map(|row| row.at_us).collect()
+    };
+
+    assert_eq!((instants(0, 9), instants(6, 9), instants(0, 1), instants(8, 9)), (vec![7, 6, 3], vec![7, 6], vec![7], vec![]));
+}

@@ -164,7 +164,9 @@ pub struct KeyHeader {
 }
 
 impl HmacSignature {
-    pub(super) fn secrets(&self) -> Vec<&str> {
+    /// Names of the secrets that it uses, each once.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<&str> {
         let signed = self.signs.iter().filter_map(|part| match part {
             SignedPart::Secret(name) => Some(name.as_str()),
             _ => None,

@@ -233,6 +233,7 @@ fn bare_connection(plugin: &str) -> Connection {
         egress: Egress::default(),
         files: FileGrants::default(),
         at: at.clone(),
+        webhook_url: None,
         config_at: at,
     }
 }
