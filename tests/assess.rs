@@ -18,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         rule("assess: a file is told field by field", file_is_told),
         rule("assess: the proposed pipeline is valid and runs", proposal_runs),
+        rule("assess: the forecast takes a mailbox of a function for weak, as a run does", weak_mailboxes_are_foretold),
         rule("assess: json lines are told as records", json_lines_are_told),
         rule("assess: a connection and one of its streams are told, before and after a run", connection_is_told),
         rule("assess: a Parquet file is told with its types", parquet_is_told),
@@ -86,6 +87,47 @@ fn proposal_runs() -> Result<(), Failed> {
     holds(rate > 0.6, format!("records that are known by address or phone join: {rate}"))?;
     let (_, status) = project.json(&["status"]);
     holds(!status.is_null(), "the project is as it was")
+}
+
+/// Who has the mailbox and the number of a known branch is that branch; who has the mailbox alone is not.
+fn weak_mailboxes_are_foretold() -> Result<(), Failed> {
+    let project = Project::new();
+    project.write("affluent.yaml", "version: 1\nproject: trial\n");
+    project.write(
+        "profiles/identity.yaml",
+        "version: 1\nidentifiers:\n  email: { presets: [weak_role_mailboxes] }\n  phone: {}\n\
+         rules:\n  - { name: both, all: [email, phone] }\n  - { name: email, all: [email] }\n",
+    );
+    project.write("people.csv", "id,email,phone\n1,info@acme.test,+33612345601\n2,ann@acme.test,+33612345602\n");
+    let pipeline = "version: 1\npipeline: people\nsource:\n  connection:\n    plugin: csv\n    files: { read: [\"*.csv\"] }\n    \
+                    config: { streams: { people: { files: people.csv, primary_key: [id] }, more: { files: more.csv, primary_key: [id] } } }\n  \
+                    streams: { people: { sync: full_refresh }, more: { sync: full_refresh } }\ndestination:\n  profiles:\n    \
+                    people: { subject: id, identifiers: { email: email, phone: phone } }\n    \
+                    more: { subject: id, identifiers: { email: email, phone: phone } }\n";
+    project.write("more.csv", "id,email,phone\n");
+    project.write("pipelines/people.yaml", pipeline);
+    project.affluent(&["run", "--quiet"]).expect(0)?;
+    let more = "id,email,phone
+m1,info@acme.test,+33612345601
+m2,info@acme.test,+33612345699
+m3,ann@acme.test,+33612345698
+m4,info@acme.test,
+m5,eve@acme.test,+33612345697
+m6,bob@acme.test,+33612345696
+";
+    project.write("more.csv", more);
+
+    let (ended, found) = project.json(&["assess", &project.path().join("more.csv").display().to_string()]);
+    ended.expect(0)?;
+
+    let matches = &found["streams"][0]["matches"];
+    same("joining", matches["joining"].as_u64(), Some(2))?;
+    same("profiles that exist", matches["profiles_met"].as_u64(), Some(2))?;
+    same("without an identifier", matches["without_identifier"].as_u64(), Some(0))?;
+    let (ended, report) = project.json(&["run"]);
+    ended.expect(0)?;
+    let made = report[0]["profiles"]["created"].as_u64();
+    same("the run makes what was foretold", made, matches["profiles_made"].as_u64())
 }
 
 fn json_lines_are_told() -> Result<(), Failed> {

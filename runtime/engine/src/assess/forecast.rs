@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use affluent_ledger::Neighbourhood;
 use affluent_model::Result;
+use affluent_model::identifier_rule::mark_of;
 use affluent_model::identity::{BlindIndex, Edge, NodeId, NodeKey, ProfileId};
 use affluent_model::plan::{IdentifierRule, IdentityRules};
 use affluent_profiles::assess::propose::identifiers;
@@ -30,7 +31,12 @@ struct Indexed {
     /// As the ledger numbers it; `None` = it knows no value of the kind.
     number: Option<u16>,
     values: Vec<Option<BlindIndex>>,
+    /// Those of the values that never join on their own.
+    weak: HashSet<BlindIndex>,
 }
+
+/// The numbers of a kind and, where values of it are weak, of its mark ([`IdentifierRule::mark`]).
+type KindNumbers = (u16, Option<u16>);
 
 /// What records say of who they are.
 #[derive(Default)]
@@ -55,13 +61,9 @@ impl Engine {
         for candidate in &stream.identifiers {
             for rule in rules.identifiers.iter().filter(|rule| may_be(candidate, rule)) {
                 let indexer = self.vault.blind_indexer(&rule.name)?;
-                let values = index(count, &candidate.field, rule, &indexer);
-                indexed.push(Indexed {
-                    field: candidate.field.clone(),
-                    kind: rule.name.clone(),
-                    number: number(&rule.name),
-                    values,
-                });
+                let (values, weak) = index(count, &candidate.field, rule, &indexer);
+                let (field, kind) = (candidate.field.clone(), rule.name.clone());
+                indexed.push(Indexed { field, number: number(&kind), kind, values, weak });
             }
         }
         let asked: BTreeSet<(u16, BlindIndex)> = indexed.iter().flat_map(Indexed::numbered).collect();
@@ -147,10 +149,12 @@ impl Engine {
 type Together = (Vec<ResolveNode>, Vec<NodeId>, Vec<Edge>);
 
 impl Incoming {
-    fn say(&mut self, used: &[&Indexed], numbers: &[u16]) {
-        for (one, number) in used.iter().zip(numbers) {
+    fn say(&mut self, used: &[&Indexed], numbers: &[KindNumbers]) {
+        for (one, (number, mark)) in used.iter().zip(numbers) {
             for (place, value) in self.place_of.iter().zip(&one.values) {
-                self.edges.extend(value.map(|value| (*place, *number, value)));
+                let Some(value) = *value else { continue };
+                let mark = mark.filter(|_| one.weak.contains(&value));
+                self.edges.extend([Some(*number), mark].into_iter().flatten().map(|kind| (*place, kind, value)));
             }
         }
     }
@@ -203,12 +207,22 @@ fn may_be(candidate: &IdentifierCandidate, rule: &IdentifierRule) -> bool {
     if is_contact(&candidate.kind) || is_contact(&rule.name) { candidate.kind == rule.name } else { true }
 }
 
-fn index(count: &StreamCount, field: &str, rule: &IdentifierRule, indexer: &BlindIndexer) -> Vec<Option<BlindIndex>> {
+/// The values of a field, and those of them that are weak.
+fn index(
+    count: &StreamCount,
+    field: &str,
+    rule: &IdentifierRule,
+    indexer: &BlindIndexer,
+) -> (Vec<Option<BlindIndex>>, HashSet<BlindIndex>) {
+    let mut weak = HashSet::new();
     let usable = |value: &str| {
-        let canonical = rule.usable(value).filter(|canonical| !rule.is_weak_mailbox(canonical))?;
-        Some(indexer.index(canonical.as_bytes()))
+        let canonical = rule.usable(value)?;
+        let index = indexer.index(canonical.as_bytes());
+        weak.extend(rule.is_weak_mailbox(&canonical).then_some(index));
+        Some(index)
     };
-    count.held(field).map(|held| held.values().map(usable).collect()).unwrap_or_default()
+    let values = count.held(field).map(|held| held.values().map(usable).collect()).unwrap_or_default();
+    (values, weak)
 }
 
 /// The fields that records would be resolved by: those of the proposed pipeline whose kind the project has, by name or
@@ -224,15 +238,19 @@ fn used<'i>(stream: &StreamAssessment, indexed: &'i [Indexed]) -> Vec<&'i Indexe
     used
 }
 
-/// The kinds by number with those that the ledger has no number for yet, and the number of each that is used.
-fn numbered_kinds(used: &[&Indexed], mut kinds: Vec<String>) -> (Vec<String>, Vec<u16>) {
-    let mut numbers = Vec::with_capacity(used.len());
-    for one in used {
-        let number = one.number.unwrap_or_else(|| {
-            kinds.push(one.kind.clone());
-            u16::try_from(kinds.len() - 1).unwrap_or(u16::MAX)
+/// The kinds by number with those that the ledger has no number for yet, and the numbers of each that is used.
+fn numbered_kinds(used: &[&Indexed], mut kinds: Vec<String>) -> (Vec<String>, Vec<KindNumbers>) {
+    let mut number_of = |name: &str| {
+        let place = kinds.iter().position(|known| known == name).unwrap_or_else(|| {
+            kinds.push(name.to_owned());
+            kinds.len() - 1
         });
-        numbers.push(number);
+        u16::try_from(place).unwrap_or(u16::MAX)
+    };
+    let mut numbers: Vec<KindNumbers> = Vec::with_capacity(used.len());
+    for one in used {
+        let number = number_of(&one.kind);
+        numbers.push((number, (!one.weak.is_empty()).then(|| number_of(&mark_of(&one.kind)))));
     }
     (kinds, numbers)
 }
