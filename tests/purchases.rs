@@ -14,6 +14,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("purchases: a profile is recommended what others have beside what it has", what_is_recommended),
         rule("insights: the sample shop has its published totals and cohorts", insights_are_the_published_ones),
         rule("insights: orders in several currencies are told by currency, or converted at their day", several_currencies),
+        rule("insights: no figure sums over currencies, and the page lets the reader choose one", no_sum_over_currencies),
         rule("insights: what is wrong with rates is told by line", mistakes_in_rates),
         rule("insights: the page stands alone and shows every part", the_page_stands_alone),
     ]
@@ -232,13 +233,13 @@ fn currencies() -> Project {
     project.write("pipelines/shop.yaml", PIPELINE).write("connections/shop.yaml", CONNECTION);
     project.write(
         "orders.csv",
-        "id,customer,ordered_at,currency,total,status
-1,a,2026-01-10T00:00:00Z,EUR,100,paid
-2,a,2026-02-10T00:00:00Z,USD,100,paid
-3,b,2026-03-10T00:00:00Z,USD,50,paid
-4,c,2026-01-05T00:00:00Z,EUR,30,paid
-5,c,2026-03-05T00:00:00Z,GBP,10,paid
-6,b,2026-04-10T00:00:00Z,EUR,20,paid
+        "id,customer,ordered_at,currency,total,status,category
+1,a,2026-01-10T00:00:00Z,EUR,100,paid,tea
+2,a,2026-02-10T00:00:00Z,USD,100,paid,tea
+3,b,2026-03-10T00:00:00Z,usd,50,paid,pots
+4,c,2026-01-05T00:00:00Z,EUR,30,paid,pots
+5,c,2026-03-05T00:00:00Z,GBP,10,paid,tea
+6,b,2026-04-10T00:00:00Z,EUR,20,paid,tea
 ",
     );
     project
@@ -275,6 +276,45 @@ fn several_currencies() -> Result<(), Failed> {
     same("by currency", &converted["by_currency"], &Value::Null)?;
     let told = project.affluent(&["insights", "--as-of", "2026-06-30"]).expect(0)?;
     holds(told.stdout.contains("1 orders in GBP have no rate for their day or one before"), told.stdout)
+}
+
+fn no_sum_over_currencies() -> Result<(), Failed> {
+    let project = currencies();
+    project.affluent(&["run", "--quiet"]).expect(0)?;
+    let (ended, found) = project.json(&["insights", "--as-of", "2026-06-30"]);
+    ended.expect(0)?;
+    let totals = &found["totals"];
+    same("orders and buyers over all", (totals["orders"].as_u64(), totals["buyers"].as_u64()), (Some(6), Some(3)))?;
+    let values = |name: &str| totals[name].as_f64();
+    same("values of an order in euro", (values("average_order_value"), values("customer_value")), (Some(50.0), Some(50.0)))?;
+    let revenue = |found: &Value, name: &str| {
+        let lines = found.as_array().into_iter().flatten();
+        lines.filter(|line| line["category"] == name).find_map(|line| line["revenue"].as_f64())
+    };
+    let (by_orders, by_currency) = (&found["categories"]["by_orders"], &found["by_currency"]);
+    same("orders of tea over all", by_orders[0]["orders"].as_u64(), Some(4))?;
+    same("tea in euro", revenue(&found["categories"]["by_revenue"], "tea"), Some(120.0))?;
+    let of = |place: usize| revenue(&by_currency[place]["categories_by_revenue"], "tea");
+    same("tea by currency", [of(0), of(1), of(2)], [Some(120.0), Some(100.0), Some(10.0)])?;
+    same("pots in pounds", revenue(&by_currency[2]["categories_by_revenue"], "pots"), None)?;
+    same("dollars of March", by_currency[1]["months"][1]["revenue"].as_f64(), Some(50.0))?;
+    let customers =
+        |cells: &Value| cells.as_array().into_iter().flatten().filter_map(|cell| cell["customers"].as_u64()).sum::<u64>();
+    same("who paid in dollars", customers(&by_currency[1]["rfm"]["cells"]), 2)?;
+    same("customers", customers(&found["rfm"]["cells"]), 3)?;
+
+    let text = project.affluent(&["insights", "--as-of", "2026-06-30"]).expect(0)?.stdout;
+    for expected in ["net revenue, of orders in EUR", "150.00 USD", "by revenue EUR", "revenue EUR"] {
+        holds(text.contains(expected), format!("`{expected}` is not in\n{text}"))?;
+    }
+    let page = project.path().join("page.html");
+    project.affluent(&["insights", "--as-of", "2026-06-30", "--html", &page.to_string_lossy()]).expect(0)?;
+    let html = project.read("page.html");
+    for expected in ["By currency", "never summed over currencies", "by revenue GBP", "net revenue USD", ">75.00 USD<"] {
+        holds(html.contains(expected), format!("the page lacks `{expected}`"))?;
+    }
+    same("choices", html.matches("<input class=\"choice\" type=\"radio\"").count(), 3)?;
+    same("a script", html.contains("<script"), false)
 }
 
 fn mistakes_in_rates() -> Result<(), Failed> {

@@ -6,17 +6,17 @@ use affluent_model::money::Money;
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
 use affluent_profiles::order_rows::{LineColumns, find_line_columns, lines_query};
-use affluent_profiles::purchases::categories::Line;
-use affluent_profiles::purchases::insights::{CurrencyTotals, Insights, Lines, insights};
-use affluent_profiles::purchases::metrics::totals;
-use affluent_profiles::purchases::orders::FreeOrders;
+use affluent_profiles::purchases::categories::{CategoryCounts, Line};
+use affluent_profiles::purchases::insights::{Insights, Lines, insights, insights_of_currency};
+use affluent_profiles::purchases::orders::{FreeOrders, History};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, UInt32Type};
 
 use crate::compute::normalised;
 use crate::engine::Engine;
 use crate::inputs::Inputs;
-use crate::purchases::{day_of_instant, read_orders};
+use crate::key_set::short_hash;
+use crate::purchases::{Purchases, day_of_instant, read_orders};
 use crate::rows;
 
 /// What to look at.
@@ -53,27 +53,7 @@ impl Engine {
                 .help("say in a pipeline's mapping what an order is: `order: { id: …, at: …, currency: …, net: … }`"));
         }
         let end_day = options.end_day.unwrap_or_else(|| day_of_instant(self.now_us()));
-        let money = self.plan.project.money.as_ref();
-        let orders = read_orders(self, &inputs).await?;
-        let by_currency = if money.is_none() { orders.by_currency(options.free_orders) } else { Vec::new() };
-        let purchases = orders.finish(options.free_orders, money, None);
-        let lines = self.lines(&inputs, options, end_day).await?;
-        let found = insights(&purchases.history.until(end_day), lines.as_ref(), end_day, options.bins);
-        Ok(Insights {
-            currency: purchases.currency,
-            orders_in_other_currencies: purchases.other_orders,
-            without_rate: purchases.without_rate,
-            by_currency: by_currency
-                .into_iter()
-                .map(|(currency, history)| CurrencyTotals { currency, totals: totals(&history.until(end_day)) })
-                .collect(),
-            models: self.model_cards()?,
-            ..found
-        })
-    }
-
-    /// Lines of orders with their categories; `None` where no column of categories is known.
-    async fn lines(&self, inputs: &Inputs, options: &InsightsOptions, end_day: i32) -> Result<Option<Lines>> {
+        let (mut found, currencies) = self.insights_of_orders(&inputs, options, end_day).await?;
         let LineOptions { stream, category, units, revenue } = &options.lines;
         let given = |text: &Option<String>| text.as_ref().map(|text| normalised(self, text)).transpose();
         let asked = LineColumns {
@@ -82,36 +62,74 @@ impl Engine {
             units: given(units)?.unwrap_or_default(),
             revenue: given(revenue)?.unwrap_or_default(),
         };
-        let Some(columns) = find_line_columns(&inputs.sources, asked)? else { return Ok(None) };
-        let reader = LineReader::read(self, inputs, &columns, end_day).await?;
-        Ok(Some(Lines { lines: reader.lines, categories: reader.categories.names }))
+        if let Some(columns) = find_line_columns(&inputs.sources, asked)? {
+            let mut counts = CategoryCounts::default();
+            let reader = LineReader::new(self, end_day, &currencies);
+            let categories = reader.read(self, &inputs, &columns, &mut |line| counts.add(&line)).await?;
+            found.tell_categories(Lines { counts, categories });
+        }
+        found.models = self.model_cards()?;
+        Ok(found)
+    }
+
+    /// All but what lines say, and the currencies of values, the first of them that of all.
+    async fn insights_of_orders(
+        &self,
+        inputs: &Inputs,
+        options: &InsightsOptions,
+        end_day: i32,
+    ) -> Result<(Insights, Vec<String>)> {
+        let orders = read_orders(self, inputs, end_day).await?;
+        let mut by_currency = Vec::new();
+        let mut tell = |name: &str, history: &History| {
+            by_currency.push(insights_of_currency(name, history, end_day, options.bins));
+        };
+        let basis = (self.plan.project.money.as_ref(), None);
+        let Purchases { history, currency, other_orders, without_rate } = orders.finish(options.free_orders, basis, &mut tell);
+        let mut found = insights(&history, end_day, options.bins);
+        found.orders_in_other_currencies = other_orders;
+        found.without_rate = without_rate;
+        let mut currencies = vec![currency.clone()];
+        found.currency = currency;
+        if by_currency.len() > 1 {
+            currencies = by_currency.iter().map(|one| one.currency.clone()).collect();
+            found.tell_by_currency(by_currency);
+        }
+        Ok((found, currencies))
     }
 }
 
-/// What was bought until a day, by numbers of profiles, orders and categories.
-#[derive(Default)]
-pub(crate) struct LineReader {
+/// Reads what was bought until a day, line by line, by numbers of profiles, categories and currencies.
+pub(crate) struct LineReader<'a> {
     end_day: i32,
-    money: Option<Money>,
-    orders: Numbers,
-    pub(crate) categories: Numbers,
-    pub(crate) lines: Vec<Line>,
+    money: Option<&'a Money>,
+    /// By their numbers; a line in none of them has the number after the last one.
+    currencies: &'a [String],
+    categories: Numbers,
 }
 
-impl LineReader {
-    /// Reads the lines of all profiles.
+impl<'a> LineReader<'a> {
+    pub(crate) fn new(engine: &'a Engine, end_day: i32, currencies: &'a [String]) -> Self {
+        Self { end_day, money: engine.plan.project.money.as_ref(), currencies, categories: Numbers::default() }
+    }
+
+    /// Gives the lines of all profiles to `take`, in no order; returns the names of categories by number.
     ///
     /// # Errors
     /// `E0760`, `E0762`, `E0765`; what ledger and lake report.
-    pub(crate) async fn read(engine: &Engine, inputs: &Inputs, columns: &LineColumns, end_day: i32) -> Result<Self> {
-        let sql = lines_query(&inputs.sources, columns)?;
-        let query = inputs.query(engine, sql);
-        let mut reader = Self { end_day, money: engine.plan.project.money.clone(), ..Self::default() };
-        engine.lake.stream(query, &mut |batch| reader.take(&batch)).await?;
-        Ok(reader)
+    pub(crate) async fn read(
+        mut self,
+        engine: &Engine,
+        inputs: &Inputs,
+        columns: &LineColumns,
+        take: &mut (dyn FnMut(Line) + Send),
+    ) -> Result<Vec<String>> {
+        let query = inputs.query(engine, lines_query(&inputs.sources, columns)?);
+        engine.lake.stream(query, &mut |batch| self.take(&batch, take)).await?;
+        Ok(self.categories.names)
     }
 
-    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
+    fn take(&mut self, batch: &RecordBatch, take: &mut (dyn FnMut(Line) + Send)) -> Result<()> {
         let text = |name: &str| rows::as_text(rows::column(batch, name)?);
         let (orders, categories) = (text("order")?, text("category")?);
         let profiles = rows::cast_to(rows::column(batch, "profile")?, &DataType::UInt32)?;
@@ -128,31 +146,44 @@ impl LineReader {
                 continue;
             }
             let net_micros = if nets.is_null(row) { 0 } else { i64::try_from(nets.value(row)).unwrap_or(i64::MAX) };
-            let net_micros = match &self.money {
-                // A line that says no currency is taken to be in the project's.
-                Some(money) if currencies.is_valid(row) => {
-                    money.convert(currencies.value(row), days.value(row), net_micros).unwrap_or(0)
-                }
-                _ => net_micros,
-            };
-            let line = Line {
+            let currency = currencies.is_valid(row).then(|| currencies.value(row));
+            let (net_micros, currency) = self.valued(net_micros, currency, days.value(row));
+            take(Line {
                 customer: profiles.value(row),
-                order: self.orders.number(orders.as_string::<i32>().value(row)),
+                order: short_number(orders.as_string::<i32>().value(row)),
                 category: self.categories.number(categories.as_string::<i32>().value(row)),
                 units: if units.is_null(row) { 0.0 } else { units.value(row) },
                 net_micros,
-            };
-            self.lines.push(line);
+                currency,
+            });
         }
         Ok(())
     }
+
+    /// What a line is worth, and the number of its currency. A line that says none is taken to be in the first one.
+    fn valued(&self, net_micros: i64, currency: Option<&str>, day: i32) -> (i64, u16) {
+        match (self.money, currency) {
+            (_, None) => (net_micros, 0),
+            (Some(money), Some(name)) => (money.convert(name, day, net_micros).unwrap_or(0), 0),
+            (None, Some(name)) => {
+                let place = self.currencies.iter().position(|known| known.eq_ignore_ascii_case(name.trim()));
+                (net_micros, u16::try_from(place.unwrap_or(self.currencies.len())).unwrap_or(u16::MAX))
+            }
+        }
+    }
+}
+
+/// A number of an order's id, half of its hash: two of a customer's thousand orders share one in ten thousand customers once.
+#[expect(clippy::cast_possible_truncation, reason = "half of a hash is wanted")]
+fn short_number(id: &str) -> u32 {
+    short_hash(id) as u32
 }
 
 /// Texts by number, in the order they came.
 #[derive(Default)]
-pub(crate) struct Numbers {
+struct Numbers {
     known: HashMap<String, u32>,
-    pub(crate) names: Vec<String>,
+    names: Vec<String>,
 }
 
 impl Numbers {

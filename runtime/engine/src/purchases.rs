@@ -12,7 +12,7 @@ use affluent_model::{Error, Result};
 use affluent_profiles::order_rows::{LineColumns, find_line_columns, orders_query};
 use affluent_profiles::purchases::affinity::{TOGETHER_MIN, recommendations};
 use affluent_profiles::purchases::card::ModelCard;
-use affluent_profiles::purchases::categories::top_categories;
+use affluent_profiles::purchases::categories::{Line, top_categories};
 use affluent_profiles::purchases::holdout::Ranking;
 use affluent_profiles::purchases::models::ModelKind;
 use affluent_profiles::purchases::orders::{FreeOrders, History, Order};
@@ -42,7 +42,7 @@ const PLACES: f64 = 10_000.0;
 pub(crate) struct Purchases {
     /// Customers have the numbers of their profiles.
     pub(crate) history: History,
-    /// The currency of most orders, in which values are; empty where orders have none.
+    /// In which values are, in capitals: that of the project, else of most orders; empty where orders have none.
     pub(crate) currency: String,
     /// Orders in other currencies that were not converted: they count, their values do not.
     pub(crate) other_orders: u64,
@@ -55,23 +55,26 @@ pub(crate) fn day_of_instant(us: i64) -> i32 {
     i32::try_from(us.div_euclid(DAY_US)).unwrap_or(i32::MAX)
 }
 
-/// Reads all completed orders whose owner is a known profile, by currency and not converted yet.
+/// Reads all completed orders until a day whose owner is a known profile, by currency and not converted yet.
 ///
 /// # Errors
 /// What ledger and lake report.
-pub(crate) async fn read_orders<'a>(engine: &Engine, inputs: &'a Inputs) -> Result<Reader<'a>> {
-    let mut reader = Reader { people: &inputs.people, orders: Vec::new(), currencies: Vec::new() };
+pub(crate) async fn read_orders<'a>(engine: &Engine, inputs: &'a Inputs, end_day: i32) -> Result<Reader<'a>> {
+    let mut reader = Reader { people: &inputs.people, end_day, by_currency: Vec::new() };
     if let Some(sql) = orders_query(&inputs.sources)? {
         engine.lake.stream(inputs.query(engine, sql), &mut |batch| reader.take(&batch)).await?;
     }
     Ok(reader)
 }
 
-/// Orders as they were read, with the number of their currency.
+/// Currencies that are told apart; orders in one more are taken as orders without one. There are some 180 in use.
+const CURRENCIES_MAX: usize = 256;
+
+/// Orders as they were read.
 pub(crate) struct Reader<'a> {
     people: &'a People,
-    orders: Vec<(Order, u16)>,
-    currencies: Vec<(String, u64)>,
+    end_day: i32,
+    by_currency: Vec<(String, Vec<Order>)>,
 }
 
 impl Reader<'_> {
@@ -86,68 +89,81 @@ impl Reader<'_> {
             if owners.is_null(row) || times.is_null(row) || nets.is_null(row) {
                 continue;
             }
-            let Some(customer) = self.people.number_of(NodeId(owners.value(row))) else { continue };
+            let day = day_of_instant(times.value(row));
+            let known = self.people.number_of(NodeId(owners.value(row)));
+            let Some(customer) = known.filter(|_| day <= self.end_day) else { continue };
             let net = nets.value(row);
             let net_micros = i64::try_from(net).unwrap_or(if net < 0 { i64::MIN } else { i64::MAX });
-            let currency = self.currency(if currencies.is_null(row) { "" } else { currencies.value(row) });
-            self.orders.push((Order { customer, day: day_of_instant(times.value(row)), net_micros }, currency));
+            let number = self.number_of(if currencies.is_null(row) { "" } else { currencies.value(row) });
+            let order = Order { customer, day, net_micros };
+            self.by_currency.get_mut(number).into_iter().for_each(|(_, orders)| orders.push(order));
         }
         Ok(())
     }
 
-    /// The number of a currency; the number counts one order more.
-    fn currency(&mut self, name: &str) -> u16 {
-        let place = self.currencies.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
-            self.currencies.push((name.to_owned(), 0));
-            self.currencies.len() - 1
-        });
-        if let Some((_, orders)) = self.currencies.get_mut(place) {
-            *orders += 1;
-        }
-        u16::try_from(place).unwrap_or(u16::MAX)
-    }
-
-    /// The history of each currency by itself, that of most orders first; none where there is only one.
-    pub(crate) fn by_currency(&self, free: FreeOrders) -> Vec<(String, History)> {
-        if self.currencies.len() < 2 {
-            return Vec::new();
-        }
-        let mut named: Vec<(usize, &(String, u64))> = self.currencies.iter().enumerate().collect();
-        named.sort_by(|(_, a), (_, b)| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        let of = |number: usize| self.orders.iter().filter(move |(_, own)| usize::from(*own) == number).map(|(order, _)| *order);
-        named.into_iter().map(|(number, (name, _))| (name.clone(), History::new(of(number).collect(), free))).collect()
+    /// The number of a currency.
+    fn number_of(&mut self, currency: &str) -> usize {
+        let is_full = self.by_currency.len() >= CURRENCIES_MAX;
+        let name = |currency: &str| currency.trim().to_ascii_uppercase();
+        let known = place_of(&self.by_currency, currency).or_else(|| place_of(&self.by_currency, "").filter(|_| is_full));
+        known.unwrap_or_else(|| {
+            self.by_currency.push((if is_full { String::new() } else { name(currency) }, Vec::new()));
+            self.by_currency.len() - 1
+        })
     }
 
     /// All orders, their values in one currency: converted at their day where the project has rates, else those in `main` alone,
-    /// or, where it is not given, in the currency of most orders.
-    pub(crate) fn finish(self, free: FreeOrders, money: Option<&Money>, main: Option<&str>) -> Purchases {
-        let of_most = || {
-            let most = self.currencies.iter().enumerate().max_by(|(_, a), (_, b)| a.1.cmp(&b.1).then_with(|| b.0.cmp(&a.0)));
-            most.map_or_else(String::new, |(_, (name, _))| name.clone())
-        };
-        let main = main.map_or_else(of_most, str::to_owned);
-        let is_counted = |order: &Order| order.net_micros != 0 || free == FreeOrders::Count;
-        let (mut other_orders, mut without_rate) = (0, BTreeMap::new());
-        let mut orders = Vec::with_capacity(self.orders.len());
-        for (order, own) in self.orders.into_iter().filter(|(order, _)| is_counted(order)) {
-            let name = self.currencies.get(usize::from(own)).map_or("", |(name, _)| name.as_str());
-            let net_micros = match money {
-                Some(money) => money.convert(name, order.day, order.net_micros),
-                None => (name == main).then_some(order.net_micros),
-            };
-            if let Some(net_micros) = net_micros {
-                orders.push(Order { net_micros, ..order });
-            } else if order.net_micros >= 0 {
-                other_orders += 1;
-                if money.is_some() {
-                    *without_rate.entry(name.to_owned()).or_default() += 1;
+    /// or, where it is not given, in the currency of most orders. Where nothing is converted, `tell` is given the history of each
+    /// currency by itself, that of the values first, then by orders.
+    pub(crate) fn finish(
+        self,
+        free: FreeOrders,
+        basis: (Option<&Money>, Option<&str>),
+        tell: &mut dyn FnMut(&str, &History),
+    ) -> Purchases {
+        let (money, main) = basis;
+        if let Some(money) = money {
+            return self.converted(free, money);
+        }
+        let mut ranked = self.by_currency;
+        ranked.sort_by(|a, b| b.1.len().cmp(&a.1.len()).then_with(|| a.0.cmp(&b.0)));
+        if let Some(main) = main {
+            let place = place_of(&ranked, main);
+            let own = place.map_or_else(|| (main.to_owned(), Vec::new()), |place| ranked.remove(place));
+            ranked.insert(0, own);
+        }
+        let currency = ranked.first().map_or_else(String::new, |(name, _)| name.clone());
+        let mut all_orders = Vec::with_capacity(ranked.len());
+        let history = History::of_currencies(ranked.into_iter().map(|(name, orders)| {
+            let history = History::new(orders, free);
+            all_orders.push(history.orders());
+            tell(&name, &history);
+            history
+        }));
+        Purchases { history, currency, other_orders: all_orders.iter().skip(1).sum(), without_rate: BTreeMap::new() }
+    }
+
+    fn converted(self, free: FreeOrders, money: &Money) -> Purchases {
+        let (mut orders, mut other_orders, mut without_rate) = (Vec::new(), 0, BTreeMap::new());
+        for (currency, own) in self.by_currency {
+            let is_counted = |order: &Order| order.net_micros != 0 || free == FreeOrders::Count;
+            for order in own.into_iter().filter(is_counted) {
+                if let Some(net_micros) = money.convert(&currency, order.day, order.net_micros) {
+                    orders.push(Order { net_micros, ..order });
+                } else if order.net_micros >= 0 {
+                    other_orders += 1;
+                    *without_rate.entry(currency.clone()).or_default() += 1;
+                    orders.push(Order { net_micros: 0, ..order });
                 }
-                orders.push(Order { net_micros: 0, ..order });
             }
         }
-        let currency = money.map_or(main, |money| money.currency.clone());
-        Purchases { history: History::new(orders, FreeOrders::Count), currency, other_orders, without_rate }
+        let history = History::new(orders, FreeOrders::Count);
+        Purchases { history, currency: money.currency.clone(), other_orders, without_rate }
     }
+}
+
+fn place_of<T>(by_currency: &[(String, T)], currency: &str) -> Option<usize> {
+    by_currency.iter().position(|(known, _)| known.eq_ignore_ascii_case(currency.trim()))
 }
 
 /// What the traits that are made of orders came to.
@@ -179,7 +195,8 @@ pub(crate) async fn purchase_traits(engine: &Engine, inputs: &Inputs, fitted: Op
     }
     engine.notice(Event::Computing { step: "purchase behaviour".to_owned() });
     let main = fitted.map(|fits| fits.currency.as_str());
-    let purchases = read_orders(engine, inputs).await?.finish(FreeOrders::LeaveOut, engine.plan.project.money.as_ref(), main);
+    let basis = (engine.plan.project.money.as_ref(), main);
+    let purchases = read_orders(engine, inputs, i32::MAX).await?.finish(FreeOrders::LeaveOut, basis, &mut |_, _| {});
     let end_day = day_of_instant(engine.now_us());
     let customers = inputs.people.ids.len();
     let category_of = top_categories_of(engine, inputs, end_day).await?;
@@ -207,8 +224,8 @@ pub(crate) async fn purchase_traits(engine: &Engine, inputs: &Inputs, fitted: Op
                     category: normalised(engine, &expression.text)?,
                     ..LineColumns::default()
                 };
-                let lines = LineReader::read(engine, inputs, &columns, end_day).await?;
-                values.recommend(&column, &lines);
+                let (lines, names) = read_lines(engine, inputs, &columns, end_day).await?;
+                values.recommend(&column, &lines, &names);
             }
             Measure::Sql(_) | Measure::MostFrequent(_) => {}
         }
@@ -224,8 +241,15 @@ async fn top_categories_of(engine: &Engine, inputs: &Inputs, end_day: i32) -> Re
         return Ok(HashMap::new());
     }
     let Some(columns) = find_line_columns(&inputs.sources, LineColumns::default())? else { return Ok(HashMap::new()) };
-    let lines = LineReader::read(engine, inputs, &columns, end_day).await?;
-    Ok(top_categories(&lines.lines, &lines.categories.names))
+    let (lines, names) = read_lines(engine, inputs, &columns, end_day).await?;
+    Ok(top_categories(&lines, &names))
+}
+
+/// All lines, and the names of their categories.
+async fn read_lines(engine: &Engine, inputs: &Inputs, columns: &LineColumns, end_day: i32) -> Result<(Vec<Line>, Vec<String>)> {
+    let mut lines = Vec::new();
+    let names = LineReader::new(engine, end_day, &[]).read(engine, inputs, columns, &mut |line| lines.push(line)).await?;
+    Ok((lines, names))
 }
 
 struct Values<'a> {
@@ -278,8 +302,8 @@ impl Values<'_> {
         Ok(card)
     }
 
-    fn recommend(&mut self, column: &str, lines: &LineReader) {
-        let names = self.by_customer(recommended(lines).into_iter().map(|(customer, name)| (customer, Some(name))));
+    fn recommend(&mut self, column: &str, lines: &[Line], names: &[String]) {
+        let names = self.by_customer(recommended(lines, names).into_iter().map(|(customer, name)| (customer, Some(name))));
         let texts: StringArray = names.into_iter().collect();
         self.columns.push((Field::new(column, DataType::Utf8, true), Arc::new(texts)));
     }
@@ -319,8 +343,8 @@ impl Values<'_> {
 }
 
 /// (customer, name of what goes best with what they have), whatever order the lines came in.
-fn recommended(lines: &LineReader) -> Vec<(u32, &str)> {
-    let mut names: Vec<(&str, usize)> = lines.categories.names.iter().map(String::as_str).zip(0..).collect();
+fn recommended<'n>(lines: &[Line], names: &'n [String]) -> Vec<(u32, &'n str)> {
+    let mut names: Vec<(&str, usize)> = names.iter().map(String::as_str).zip(0..).collect();
     names.sort_unstable();
     let mut rank_of = vec![0_u32; names.len()];
     for ((_, place), rank) in names.iter().zip(0_u32..) {
@@ -329,7 +353,7 @@ fn recommended(lines: &LineReader) -> Vec<(u32, &str)> {
         }
     }
     let at = |number: u32| usize::try_from(number).ok();
-    let held = lines.lines.iter().filter_map(|line| Some((line.customer, *rank_of.get(at(line.category)?)?)));
+    let held = lines.iter().filter_map(|line| Some((line.customer, *rank_of.get(at(line.category)?)?)));
     let found = recommendations(held.collect(), TOGETHER_MIN);
     found.into_iter().filter_map(|(customer, rank)| Some((customer, names.get(at(rank)?)?.0))).collect()
 }

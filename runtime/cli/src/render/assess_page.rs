@@ -19,6 +19,7 @@ pub(crate) fn page(found: &Assessment) -> Page {
     Page {
         title: format!("Assessment · {}", found.source.rsplit('/').next().unwrap_or_default()),
         subtitle: format!("{} records; no personal value is on this page", number(records)),
+        choices: Vec::new(),
         sections,
     }
 }

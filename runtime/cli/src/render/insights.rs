@@ -1,6 +1,7 @@
 //! `affluent insights` as text.
 
 use affluent_profiles::purchases::insights::{CategoryLine, CohortLine, Insights};
+use affluent_profiles::purchases::metrics::Totals;
 
 use crate::render::profile::model_card;
 use crate::render::screen::{number, table};
@@ -21,7 +22,8 @@ pub(crate) fn insights(insights: &Insights) -> String {
     }
     if insights.orders_in_other_currencies > 0 {
         let orders = number(insights.orders_in_other_currencies);
-        text.push_str(&format!("{orders} orders are not in {}: they count, their values are left out\n", insights.currency));
+        let currency = currency_name(&insights.currency);
+        text.push_str(&format!("{orders} orders are not in {currency}: they count, their values are left out\n"));
     }
     for (currency, orders) in &insights.without_rate {
         text.push_str(&format!("{} orders in {currency} have no rate for their day or one before\n", number(*orders)));
@@ -46,7 +48,7 @@ fn currencies(insights: &Insights) -> String {
     for one in &insights.by_currency {
         let currency = one.currency.as_str();
         rows.add_row([
-            if currency.is_empty() { "(none)".to_owned() } else { currency.to_owned() },
+            currency_name(currency).to_owned(),
             number(one.totals.orders),
             number(one.totals.buyers),
             amount(one.totals.revenue, currency),
@@ -57,17 +59,42 @@ fn currencies(insights: &Insights) -> String {
     rows.to_string()
 }
 
-/// The figures of the whole base: name and value.
-pub(crate) fn fact_lines(insights: &Insights) -> Vec<(String, String)> {
-    let (totals, currency) = (&insights.totals, insights.currency.as_str());
+/// How a currency is called; orders may say none.
+pub(crate) fn currency_name(currency: &str) -> &str {
+    if currency.is_empty() { "(no currency)" } else { currency }
+}
+
+/// The values of a base, or of the orders in one currency: name and value.
+pub(crate) fn value_lines(totals: &Totals, currency: &str) -> Vec<(String, String)> {
+    let line = |name: &str, value: f64| (name.to_owned(), amount(value, currency));
+    vec![
+        line("net revenue", totals.revenue),
+        line("average order", totals.average_order_value),
+        line("revenue per buyer", totals.customer_value),
+    ]
+}
+
+/// The figures of the whole base: name and value. Where there are several currencies, values are of the orders in one and
+/// say so.
+fn fact_lines(insights: &Insights) -> Vec<(String, String)> {
+    let is_of_one = !insights.by_currency.is_empty();
+    let values = value_lines(&insights.totals, &insights.currency).into_iter().map(|(name, value)| {
+        let name = if is_of_one { format!("{name}, of orders in {}", currency_name(&insights.currency)) } else { name };
+        (name, value)
+    });
+    let mut lines = count_lines(insights);
+    lines.splice(2..2, values);
+    lines
+}
+
+/// The counts of the whole base, over all currencies: name and value.
+pub(crate) fn count_lines(insights: &Insights) -> Vec<(String, String)> {
+    let totals = &insights.totals;
     let line = |name: &str, value: String| (name.to_owned(), value);
     let mut lines = vec![
         line("buyers", number(totals.buyers)),
         line("orders", number(totals.orders)),
-        line("net revenue", amount(totals.revenue, currency)),
-        line("average order", amount(totals.average_order_value, currency)),
         line("orders per buyer", format!("{:.2}", totals.purchase_frequency)),
-        line("revenue per buyer", amount(totals.customer_value, currency)),
         line("bought again", percent(totals.repeat_rate)),
     ];
     let within = insights.repeat_within.iter().map(|one| line(&format!("again in {} days", one.days), percent(one.rate)));
@@ -81,7 +108,8 @@ pub(crate) fn fact_lines(insights: &Insights) -> Vec<(String, String)> {
 }
 
 fn months(insights: &Insights) -> String {
-    let mut rows = table(&["month", "revenue", "orders", "buyers", "new"]);
+    let revenue = format!("revenue {}", insights.currency);
+    let mut rows = table(&["month", revenue.trim_end(), "orders", "buyers", "new"]);
     for one in insights.months.iter().rev().take(LINES_MAX) {
         let revenue = amount(one.revenue, "");
         rows.add_row([one.month.clone(), revenue, number(one.orders), number(one.buyers), number(one.new_buyers)]);
@@ -130,7 +158,8 @@ fn categories(insights: &Insights) -> String {
     let Some(categories) = &insights.categories else {
         return "\nno categories: no column of a usual name; name it with `--category`\n".to_owned();
     };
-    let mut rows = table(&["by orders", "", "by units", "", "by revenue", ""]);
+    let revenue = format!("by revenue {}", insights.currency);
+    let mut rows = table(&["by orders", "", "by units", "", revenue.trim_end(), ""]);
     let by = [&categories.by_orders, &categories.by_units, &categories.by_revenue];
     for place in 0..CATEGORIES_MAX.min(categories.by_orders.len()) {
         let cells = by.iter().zip([0, 1, 2]).flat_map(|(lines, which)| match lines.get(place) {

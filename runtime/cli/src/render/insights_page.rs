@@ -1,11 +1,14 @@
 //! `affluent insights --html`: purchase behaviour as a page to hand around.
 
-use affluent_profiles::purchases::insights::{Categories, CategoryLine, CohortLine, Insights};
+use affluent_profiles::purchases::insights::{
+    Categories, CategoryLine, CohortLine, CurrencyInsights, Insights, MonthLine, RfmGrid,
+};
+use affluent_profiles::purchases::metrics::Totals;
 use maud::{Markup, html};
 
-use crate::render::insights::{amount, fact_lines, newest_cohorts, percent};
+use crate::render::insights::{amount, count_lines, currency_name, newest_cohorts, percent, value_lines};
 use crate::render::page::chart::{self, Cell};
-use crate::render::page::{Page, Section, facts, list, table};
+use crate::render::page::{CHOICES_MAX, Page, Section, chosen, facts, list, table};
 use crate::render::profile::model_card;
 use crate::render::screen::number;
 
@@ -16,12 +19,14 @@ const COHORTS_MAX: usize = 36;
 /// Categories per ranking.
 const CATEGORIES_MAX: usize = 10;
 
-/// The page.
+/// The page. Where there are several currencies, the reader chooses in which one values are told; counts are over all.
 pub(crate) fn page(project: &str, insights: &Insights) -> Page {
-    let mut sections = vec![overview(insights)];
+    let told = Told::of(insights);
+    let mut sections = vec![overview(insights, &told)];
     if insights.totals.orders > 0 {
-        sections.extend([trend(insights), cohorts(insights), rfm(insights)]);
-        sections.extend(insights.categories.as_ref().map(categories));
+        sections.extend((told.choices.len() > 1).then(|| currencies(insights)));
+        sections.extend([trend(&told), cohorts(insights), rfm(insights, &told)]);
+        sections.extend(insights.categories.as_ref().map(|found| categories(found, &told)));
     }
     if !insights.models.is_empty() {
         sections.push(models(insights));
@@ -31,35 +36,128 @@ pub(crate) fn page(project: &str, insights: &Insights) -> Page {
     } else {
         format!("Orders from {} to {}, seen on {}", insights.first_order_on, insights.last_order_on, insights.end_on)
     };
-    Page { title: format!("Purchase behaviour · {project}"), subtitle, sections }
+    Page { title: format!("Purchase behaviour · {project}"), subtitle, choices: told.choices, sections }
 }
 
-fn overview(insights: &Insights) -> Section {
-    let lines = fact_lines(insights);
-    let pairs: Vec<(&str, String)> = lines.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+/// What is told by currency: of the whole base where there is one.
+struct Told<'a> {
+    /// Names of the currencies to choose from; none where there is one.
+    choices: Vec<String>,
+    of: Vec<Valued<'a>>,
+}
+
+/// Figures in one currency.
+struct Valued<'a> {
+    currency: &'a str,
+    totals: &'a Totals,
+    months: &'a [MonthLine],
+    rfm: &'a RfmGrid,
+    categories: &'a [CategoryLine],
+}
+
+impl<'a> Told<'a> {
+    fn of(insights: &'a Insights) -> Self {
+        if insights.by_currency.is_empty() {
+            let categories = insights.categories.as_ref().map_or(&[][..], |found| &found.by_revenue);
+            let Insights { currency, totals, months, rfm, .. } = insights;
+            return Self { choices: Vec::new(), of: vec![Valued { currency, totals, months, rfm, categories }] };
+        }
+        let shown = insights.by_currency.iter().take(CHOICES_MAX);
+        let choices = shown.clone().map(|one| currency_name(&one.currency).to_owned()).collect();
+        let of = shown.map(|CurrencyInsights { currency, totals, months, rfm, categories_by_revenue: categories }| Valued {
+            currency,
+            totals,
+            months,
+            rfm,
+            categories,
+        });
+        Self { choices, of: of.collect() }
+    }
+
+    /// A body for each currency.
+    fn each(&self, body: impl Fn(&Valued<'_>) -> Markup) -> Markup {
+        match self.of.as_slice() {
+            [one] if self.choices.is_empty() => body(one),
+            all => chosen(&self.choices, |place| all.get(place).map(&body).unwrap_or_default()),
+        }
+    }
+
+    /// The second sentence where there are several currencies.
+    fn note(&self, one: &str, several: &str) -> String {
+        if self.choices.is_empty() { one.to_owned() } else { several.to_owned() }
+    }
+}
+
+fn overview(insights: &Insights, told: &Told<'_>) -> Section {
     let other = insights.orders_in_other_currencies;
-    let note = if other > 0 {
-        format!("Values are in {}; {} orders in other currencies count without their value.", insights.currency, number(other))
-    } else {
-        "An order counts when it is completed and not free; refunds lower its value.".to_owned()
+    let note = match told.choices.len() {
+        0 if other > 0 => {
+            format!(
+                "Values are in {}; {} orders that could not be converted count without their value.",
+                insights.currency,
+                number(other)
+            )
+        }
+        0 => "An order counts when it is completed and not free; refunds lower its value.".to_owned(),
+        _ => "Counts are over the orders in all currencies. Values are never summed over currencies: they are of the orders and \
+              buyers in the chosen one."
+            .to_owned(),
     };
-    Section { heading: "At a glance".to_owned(), note, body: facts(&pairs) }
+    let body = html! {
+        (facts(&count_lines(insights)))
+        div.values { (told.each(|one| facts(&value_lines(one.totals, one.currency)))) }
+    };
+    Section { heading: "At a glance".to_owned(), note, body }
 }
 
-fn trend(insights: &Insights) -> Section {
-    let bars: Vec<(String, f64, String)> = insights
-        .months
+fn currencies(insights: &Insights) -> Section {
+    let rows: Vec<Vec<String>> = insights
+        .by_currency
+        .iter()
+        .map(|CurrencyInsights { currency, totals, .. }| {
+            vec![
+                currency_name(currency).to_owned(),
+                number(totals.orders),
+                percent(share(totals.orders, insights.totals.orders)),
+                number(totals.buyers),
+                amount(totals.revenue, currency),
+                amount(totals.average_order_value, currency),
+                amount(totals.customer_value, currency),
+            ]
+        })
+        .collect();
+    let head = ["currency", "orders", "of all", "buyers", "net revenue", "average order", "revenue per buyer"];
+    Section {
+        heading: "By currency".to_owned(),
+        note:
+            "Who paid in two currencies is a buyer in both. With rates (money, in affluent.yaml) values are converted at the day \
+               of the order instead."
+                .to_owned(),
+        body: table(&head, &rows),
+    }
+}
+
+fn trend(told: &Told<'_>) -> Section {
+    let note = told.note("", " Orders, buyers and revenue in the chosen currency.");
+    Section {
+        heading: "Month by month".to_owned(),
+        note: format!("The last month may be unfinished.{note}"),
+        body: told.each(|one| trend_of(one.months, one.currency)),
+    }
+}
+
+fn trend_of(months: &[MonthLine], currency: &str) -> Markup {
+    let bars: Vec<(String, f64, String)> = months
         .iter()
         .map(|one| {
-            let value = amount(one.revenue, &insights.currency);
+            let value = amount(one.revenue, currency);
             let tip =
                 format!("{}: {value}, {} orders, {} buyers, {} of them new", one.month, one.orders, one.buyers, one.new_buyers);
             (one.month.clone(), one.revenue.max(0.0), tip)
         })
         .collect();
-    let new: Vec<f64> = insights.months.iter().map(|one| share(one.new_buyers, one.buyers)).collect();
-    let rows: Vec<Vec<String>> = insights
-        .months
+    let new: Vec<f64> = months.iter().map(|one| share(one.new_buyers, one.buyers)).collect();
+    let rows: Vec<Vec<String>> = months
         .iter()
         .rev()
         .map(|one| {
@@ -73,12 +171,12 @@ fn trend(insights: &Insights) -> Section {
             ]
         })
         .collect();
-    let body = html! {
-        (chart::key(&format!("net revenue {}", insights.currency), "new buyers, of the buyers of the month (0 to 100 %)"))
+    let revenue = format!("revenue {currency}");
+    html! {
+        (chart::key(&format!("net revenue {currency}"), "new buyers, of the buyers of the month (0 to 100 %)"))
         (chart::bars(&bars, Some(&new), compact))
-        details { summary { "All months" } (table(&["month", "revenue", "orders", "buyers", "new", "new %"], &rows)) }
-    };
-    Section { heading: "Month by month".to_owned(), note: "The last month may be unfinished.".to_owned(), body }
+        details { summary { "All months" } (table(&["month", revenue.trim_end(), "orders", "buyers", "new", "new %"], &rows)) }
+    }
 }
 
 fn cohorts(insights: &Insights) -> Section {
@@ -118,8 +216,25 @@ fn cohorts(insights: &Insights) -> Section {
     }
 }
 
-fn rfm(insights: &Insights) -> Section {
-    let grid = &insights.rfm;
+fn rfm(insights: &Insights, told: &Told<'_>) -> Section {
+    let is_several = !told.choices.is_empty();
+    let body = html! {
+        @if is_several { (grid(&insights.rfm, None)) h3 { "by the orders in one currency alone, with their revenue" } }
+        (told.each(|one| grid(one.rfm, Some(one.currency))))
+    };
+    let what = told.note("Customers and their revenue", "Customers");
+    Section {
+        heading: "Recency and frequency".to_owned(),
+        note: format!(
+            "{what} by last order (R, the latest on top) and number of orders (F, the most at the right). Equal values share a \
+             bin, so bins differ in size."
+        ),
+        body,
+    }
+}
+
+/// The cells with what their customers are worth, where that is told in a currency.
+fn grid(grid: &RfmGrid, currency: Option<&str>) -> Markup {
     let bins = grid.cuts.bins;
     let all: u64 = grid.cells.iter().map(|cell| cell.customers).sum();
     let most = grid.cells.iter().map(|cell| cell.customers).max().unwrap_or(0);
@@ -129,15 +244,15 @@ fn rfm(insights: &Insights) -> Section {
         .map(|recency| {
             let cells = (1..=bins).map(|frequency| {
                 let found = grid.cells.iter().find(|cell| (cell.recency, cell.frequency) == (recency, frequency))?;
+                let worth = currency.map_or_else(String::new, |name| format!(", {} of revenue", amount(found.revenue, name)));
                 Some(Cell {
                     share: share(found.customers, most),
                     text: number(found.customers),
-                    detail: amount(found.revenue, ""),
+                    detail: currency.map_or_else(String::new, |_| amount(found.revenue, "")),
                     tip: format!(
-                        "R {recency}, F {frequency}: {} customers ({}), {} of revenue",
+                        "R {recency}, F {frequency}: {} customers ({}){worth}",
                         number(found.customers),
                         percent(share(found.customers, all)),
-                        amount(found.revenue, &insights.currency)
                     ),
                 })
             });
@@ -151,18 +266,10 @@ fn rfm(insights: &Insights) -> Section {
         cuts("Days since the last order, the fewest first", &grid.cuts.recency.lower),
         cuts("Orders", &grid.cuts.frequency.lower),
     ];
-    let body = html! { (chart::heat_map(&head, &rows)) (list(&lines)) };
-    Section {
-        heading: "Recency and frequency".to_owned(),
-        note:
-            "Customers and their revenue by last order (R, the latest on top) and number of orders (F, the most at the right). \
-               Equal values share a bin, so bins differ in size."
-                .to_owned(),
-        body,
-    }
+    html! { (chart::heat_map(&head, &rows)) (list(&lines)) }
 }
 
-fn categories(categories: &Categories) -> Section {
+fn categories(categories: &Categories, told: &Told<'_>) -> Section {
     let ranking = |lines: &[CategoryLine], of: fn(&CategoryLine) -> (f64, String)| {
         let rows: Vec<(String, f64, String)> = lines
             .iter()
@@ -186,7 +293,12 @@ fn categories(categories: &Categories) -> Section {
         div.columns {
             div { h3 { "by orders" } (ranking(&categories.by_orders, |line| (float(line.orders), number(line.orders)))) }
             div { h3 { "by units" } (ranking(&categories.by_units, |line| (line.units, compact(line.units)))) }
-            div { h3 { "by revenue" } (ranking(&categories.by_revenue, |line| (line.revenue, compact(line.revenue)))) }
+            div {
+                (told.each(|one| html! {
+                    h3 { (format!("by revenue {}", one.currency).trim_end()) }
+                    (ranking(one.categories, |line| (line.revenue, compact(line.revenue))))
+                }))
+            }
         }
         (affinity(&pairs))
     };

@@ -16,8 +16,13 @@ pub(crate) struct Page {
     pub(crate) title: String,
     /// Under the title: what it was made from.
     pub(crate) subtitle: String,
+    /// What the reader chooses from, at most [`CHOICES_MAX`]; nothing to choose where empty.
+    pub(crate) choices: Vec<String>,
     pub(crate) sections: Vec<Section>,
 }
+
+/// What a reader can choose from at most: the style has a rule for each.
+pub(crate) const CHOICES_MAX: usize = 8;
 
 /// A part of a page under a heading of its own.
 pub(crate) struct Section {
@@ -53,6 +58,12 @@ impl Page {
                 }
                 body {
                     header { h1 { (self.title) } p { (self.subtitle) } }
+                    @for (place, name) in self.choices.iter().enumerate() {
+                        input.choice type="radio" name="choice" id=(format!("choice-{place}")) aria-label=(name) checked[place == 0];
+                    }
+                    @if !self.choices.is_empty() {
+                        nav.choices { @for (place, name) in self.choices.iter().enumerate() { label for=(format!("choice-{place}")) { (name) } } }
+                    }
                     main {
                         @for section in &self.sections {
                             section {
@@ -69,10 +80,19 @@ impl Page {
     }
 }
 
-/// Figures side by side: name and value.
-pub(crate) fn facts(facts: &[(&str, String)]) -> Markup {
+/// A body for each of the page's choices, of which the chosen one is seen; on paper all are, under their names.
+pub(crate) fn chosen(choices: &[String], body: impl Fn(usize) -> Markup) -> Markup {
     html! {
-        dl.facts { @for (name, value) in facts { div { dt { (name) } dd { (value) } } } }
+        @for (place, name) in choices.iter().enumerate() {
+            div class=(format!("chosen of-{place}")) { h3.paper { (name) } (body(place)) }
+        }
+    }
+}
+
+/// Figures side by side: name and value.
+pub(crate) fn facts(facts: &[(impl AsRef<str>, String)]) -> Markup {
+    html! {
+        dl.facts { @for (name, value) in facts { div { dt { (name.as_ref()) } dd { (value) } } } }
     }
 }
 

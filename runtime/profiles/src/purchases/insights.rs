@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::affinity::{G2_MIN, TOGETHER_MIN, pairs};
 use super::calendar::{day_text, month_text};
 use super::card::ModelCard;
-use super::categories::{CategoryTotals, Line, Popularity, ranking, totals_by_category};
+use super::categories::{CategoryCounts, CategoryTotals, Popularity, ranking};
 use super::cohorts::cohorts;
 use super::metrics::{Gaps, Totals, gaps, money, months, repeat_rate_within, retention_rate, totals};
 use super::orders::History;
@@ -21,13 +21,16 @@ const CUSTOMER_DAYS: i32 = 365;
 const SHOWN_MAX: usize = 20;
 
 /// Purchase behaviour of a base, on the evening of `end_on`.
+///
+/// Values are never summed over currencies. Where there are several and the project does not convert, counts are of all orders,
+/// and every value is of the orders in [`Self::currency`] alone; those of the other currencies stand in [`Self::by_currency`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Insights {
     /// Dates as `2026-05-31`; the first two are empty without orders.
     pub first_order_on: String,
     pub last_order_on: String,
     pub end_on: String,
-    /// Of all values: that of most orders; empty where orders have none.
+    /// Of all values: that of the project, else that of most orders; empty where orders have none.
     pub currency: String,
     /// Orders in other currencies: they count, their values do not.
     pub orders_in_other_currencies: u64,
@@ -35,9 +38,10 @@ pub struct Insights {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub without_rate: BTreeMap<String, u64>,
     pub totals: Totals,
-    /// The orders of each currency by themselves, where there are several and the project does not convert.
+    /// The orders of each currency by themselves, where there are several and the project does not convert; that of
+    /// [`Self::currency`] first, then by orders.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub by_currency: Vec<CurrencyTotals>,
+    pub by_currency: Vec<CurrencyInsights>,
     pub repeat_within: Vec<RepeatWithin>,
     pub gaps: Gaps,
     /// Of the customers of a year before (who ordered in the 365 days until then), the part that ordered since; `None`
@@ -52,11 +56,16 @@ pub struct Insights {
     pub models: Vec<(String, ModelCard)>,
 }
 
-/// The orders of one currency by themselves.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct CurrencyTotals {
+/// The orders of one currency by themselves: counts are of its orders and buyers alone.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct CurrencyInsights {
+    /// ISO 4217; empty for orders that say none.
     pub currency: String,
     pub totals: Totals,
+    pub months: Vec<MonthLine>,
+    pub rfm: RfmGrid,
+    /// Categories by revenue in it; empty where no column of categories is known.
+    pub categories_by_revenue: Vec<CategoryLine>,
 }
 
 /// Buyers who ordered again so soon after their first order.
@@ -140,16 +149,16 @@ pub struct PairLine {
     pub p_value: f64,
 }
 
-/// Lines of orders and the names of their categories, by number.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// Counted lines of orders, and the names of their categories by number.
+#[derive(Debug, Default)]
 pub struct Lines {
-    pub lines: Vec<Line>,
+    pub counts: CategoryCounts,
     pub categories: Vec<String>,
 }
 
 /// What is to be known of a history that was read until `end_day`; `bins` of RFM.
 #[must_use]
-pub fn insights(history: &History, lines: Option<&Lines>, end_day: i32, bins: u8) -> Insights {
+pub fn insights(history: &History, end_day: i32, bins: u8) -> Insights {
     let days = history.days();
     let text = |day: i32| day_text(day);
     Insights {
@@ -163,8 +172,43 @@ pub fn insights(history: &History, lines: Option<&Lines>, end_day: i32, bins: u8
         months: month_lines(history),
         cohorts: cohort_lines(history, end_day),
         rfm: grid(history, bins, end_day),
-        categories: lines.map(categories),
         ..Insights::default()
+    }
+}
+
+/// What is to be known of the orders of one currency, by their history until `end_day`.
+#[must_use]
+pub fn insights_of_currency(currency: &str, history: &History, end_day: i32, bins: u8) -> CurrencyInsights {
+    CurrencyInsights {
+        currency: currency.to_owned(),
+        totals: totals(history),
+        months: month_lines(history),
+        rfm: grid(history, bins, end_day),
+        categories_by_revenue: Vec::new(),
+    }
+}
+
+impl Insights {
+    /// Tells each currency by itself; values over all are those of the first one, by its own orders and buyers.
+    pub fn tell_by_currency(&mut self, by_currency: Vec<CurrencyInsights>) {
+        if let Some(CurrencyInsights { totals, .. }) = by_currency.first() {
+            self.totals.revenue = totals.revenue;
+            self.totals.average_order_value = totals.average_order_value;
+            self.totals.customer_value = totals.customer_value;
+        }
+        self.by_currency = by_currency;
+    }
+
+    /// Tells what was bought. Currencies of the lines have the numbers of [`Self::by_currency`].
+    pub fn tell_categories(&mut self, lines: Lines) {
+        let (totals, held) = lines.counts.finish();
+        let names = lines.categories;
+        for (currency, one) in (0..).zip(&mut self.by_currency) {
+            let is_sold = |line: &CategoryTotals| line.revenue_in(currency) != 0.0;
+            let sold: Vec<CategoryTotals> = totals.iter().filter(|line| is_sold(line)).cloned().collect();
+            one.categories_by_revenue = shown(&sold, Popularity::Revenue(currency), &names);
+        }
+        self.categories = Some(categories(&totals, held, &names));
     }
 }
 
@@ -221,27 +265,28 @@ fn grid(history: &History, bins: u8, end_day: i32) -> RfmGrid {
     RfmGrid { cuts, cells: cells.collect() }
 }
 
-fn categories(lines: &Lines) -> Categories {
-    let totals = totals_by_category(&lines.lines);
-    let name = |category: u32| {
-        let name = usize::try_from(category).ok().and_then(|place| lines.categories.get(place));
-        name.cloned().unwrap_or_default()
+/// The most popular ones; revenue is in the currency that the ranking goes by, else in the first one.
+fn shown(totals: &[CategoryTotals], by: Popularity, names: &[String]) -> Vec<CategoryLine> {
+    let currency = if let Popularity::Revenue(currency) = by { currency } else { 0 };
+    let line = |one: &CategoryTotals| CategoryLine {
+        category: name_of(one.category, names),
+        orders: one.orders,
+        buyers: one.buyers,
+        units: one.units,
+        revenue: one.revenue_in(currency),
     };
-    let shown = |by: Popularity| -> Vec<CategoryLine> {
-        let line = |one: CategoryTotals| CategoryLine {
-            category: name(one.category),
-            orders: one.orders,
-            buyers: one.buyers,
-            units: one.units,
-            revenue: one.revenue,
-        };
-        ranking(&totals, by).into_iter().take(SHOWN_MAX).map(line).collect()
-    };
-    let held = lines.lines.iter().map(|line| (line.customer, line.category)).collect();
+    ranking(totals, by).into_iter().take(SHOWN_MAX).map(line).collect()
+}
+
+fn name_of(category: u32, names: &[String]) -> String {
+    usize::try_from(category).ok().and_then(|place| names.get(place)).cloned().unwrap_or_default()
+}
+
+fn categories(totals: &[CategoryTotals], held: Vec<(u32, u32)>, names: &[String]) -> Categories {
     let strong = pairs(held, TOGETHER_MIN).into_iter().filter(|pair| pair.lift > 1.0 && pair.g2 >= G2_MIN);
     let pairs = strong.take(SHOWN_MAX).map(|pair| PairLine {
-        one: name(pair.a),
-        other: name(pair.b),
+        one: name_of(pair.a, names),
+        other: name_of(pair.b, names),
         customers: pair.together,
         support: pair.support,
         lift: pair.lift,
@@ -250,9 +295,9 @@ fn categories(lines: &Lines) -> Categories {
     });
     Categories {
         count: u64::try_from(totals.len()).unwrap_or(u64::MAX),
-        by_orders: shown(Popularity::Orders),
-        by_units: shown(Popularity::Units),
-        by_revenue: shown(Popularity::Revenue),
+        by_orders: shown(totals, Popularity::Orders, names),
+        by_units: shown(totals, Popularity::Units, names),
+        by_revenue: shown(totals, Popularity::Revenue(0), names),
         pairs: pairs.collect(),
     }
 }

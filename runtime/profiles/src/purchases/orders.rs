@@ -109,6 +109,30 @@ impl History {
         Self { visits }
     }
 
+    /// The history of orders in several currencies, from the history of each: they count, and the values of the first one
+    /// alone stay.
+    #[must_use]
+    pub fn of_currencies(histories: impl IntoIterator<Item = Self>) -> Self {
+        let mut histories = histories.into_iter();
+        let mut visits = histories.next().unwrap_or_default().visits;
+        let first = visits.len();
+        for other in histories {
+            visits.extend(other.visits.into_iter().map(|visit| Visit { net_micros: 0, ..visit }));
+        }
+        if visits.len() > first {
+            visits.sort_unstable_by_key(|visit| (visit.customer, visit.day));
+            visits.dedup_by(|next, visit| {
+                let is_same_day = (next.customer, next.day) == (visit.customer, visit.day);
+                if is_same_day {
+                    visit.orders = visit.orders.saturating_add(next.orders);
+                    visit.net_micros = visit.net_micros.saturating_add(next.net_micros);
+                }
+                is_same_day
+            });
+        }
+        Self { visits }
+    }
+
     /// All visits, by customer and day.
     #[must_use]
     pub fn visits(&self) -> &[Visit] {
@@ -133,6 +157,12 @@ impl History {
         groups
     }
 
+    /// Orders of all days.
+    #[must_use]
+    pub fn orders(&self) -> u64 {
+        self.visits.iter().map(|visit| u64::from(visit.orders)).sum()
+    }
+
     /// True when nobody bought.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -149,14 +179,16 @@ impl History {
 
     /// The same with the orders of one day taken as one order.
     #[must_use]
-    pub fn with_one_order_a_day(&self) -> Self {
-        Self { visits: self.visits.iter().map(|visit| Visit { orders: 1, ..*visit }).collect() }
+    pub fn with_one_order_a_day(mut self) -> Self {
+        self.visits.iter_mut().for_each(|visit| visit.orders = 1);
+        self
     }
 
     /// What was known on the evening of `day`.
     #[must_use]
-    pub fn until(&self, day: i32) -> Self {
-        Self { visits: self.visits.iter().filter(|visit| visit.day <= day).copied().collect() }
+    pub fn until(mut self, day: i32) -> Self {
+        self.visits.retain(|visit| visit.day <= day);
+        self
     }
 
     /// The history of every n-th customer, so that at most `customers_max` are left.

@@ -78,7 +78,7 @@ pub fn predict(history: &History, end_day: i32, settings: &Settings) -> Predicte
 /// As [`predict`], where dates of next orders are drawn to the rhythm of the category that a customer buys most.
 #[must_use]
 pub fn predict_by_category(history: &History, end_day: i32, settings: &Settings, category_of: &HashMap<u32, u32>) -> Predicted {
-    let history = history.until(end_day).with_one_order_a_day();
+    let history = history.clone().until(end_day).with_one_order_a_day();
     let mut card = card_of(&history, end_day, settings);
     match fit_all(&history, end_day, settings, &mut card) {
         Err(refusal) => {

@@ -30,19 +30,21 @@ pub(crate) fn bars(bars: &[(String, f64, String)], curve: Option<&[f64]>, scale:
     let steps = [0.0, 0.25, 0.5, 0.75, 1.0].map(|part| part * top);
     let points = curve.map(|curve| points(curve, |place| x(place) + slot / 2.0, |part| floor - part * (floor - ABOVE)));
     html! {
-        svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" {
-            @for step in steps {
-                line.axis x1=(LEFT) x2=(WIDTH) y1=(short(y(step))) y2=(short(y(step))) {}
-                text x=(LEFT - 8.0) y=(short(y(step) + 4.0)) text-anchor="end" { (scale(step)) }
-            }
-            @for (place, (name, height, tip)) in bars.iter().enumerate() {
-                rect.first x=(short(x(place) + slot * (1.0 - BAR) / 2.0)) y=(short(y(*height))) width=(short(slot * BAR))
-                    height=(short((floor - y(*height)).max(0.0))) rx="2" { title { (tip) } }
-                @if place % every == 0 {
-                    text x=(short(x(place) + slot / 2.0)) y=(HEIGHT - 6.0) text-anchor="middle" { (name) }
+        div.scroll {
+            svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" {
+                @for step in steps {
+                    line.axis x1=(LEFT) x2=(WIDTH) y1=(short(y(step))) y2=(short(y(step))) {}
+                    text x=(LEFT - 8.0) y=(short(y(step) + 4.0)) text-anchor="end" { (scale(step)) }
                 }
+                @for (place, (name, height, tip)) in bars.iter().enumerate() {
+                    rect.first x=(short(x(place) + slot * (1.0 - BAR) / 2.0)) y=(short(y(*height))) width=(short(slot * BAR))
+                        height=(short((floor - y(*height)).max(0.0))) rx="2" { title { (tip) } }
+                    @if place % every == 0 {
+                        text x=(short(x(place) + slot / 2.0)) y=(HEIGHT - 6.0) text-anchor="middle" { (name) }
+                    }
+                }
+                @if let Some(points) = points { polyline.curve points=(points) {} }
             }
-            @if let Some(points) = points { polyline.curve points=(points) {} }
         }
     }
 }
@@ -82,18 +84,20 @@ pub(crate) fn fills(rows: &[Fill]) -> Markup {
     let height = 22.0;
     let (from, width) = WHOLE;
     html! {
-        svg viewBox=(format!("0 0 {WIDTH} {}", height * number(rows.len()))) role="img" {
-            @for (place, row) in rows.iter().enumerate() {
-                @let y = height * number(place);
-                @let filled = width * row.filled.clamp(0.0, 1.0);
-                @let junk = (width * row.junk.clamp(0.0, 1.0)).min(width - filled);
-                g {
-                    title { (row.tip) }
-                    text x=(from - 10.0) y=(short(y + 15.0)) text-anchor="end" { (clipped(&row.name)) }
-                    rect.track x=(from) y=(short(y + 4.0)) width=(short(width)) height=(height - 8.0) rx="2" {}
-                    rect.first x=(from) y=(short(y + 4.0)) width=(short(filled)) height=(height - 8.0) rx="2" {}
-                    rect.second x=(short(from + filled)) y=(short(y + 4.0)) width=(short(junk)) height=(height - 8.0) rx="2" {}
-                    text x=(short(from + width + 10.0)) y=(short(y + 15.0)) { (row.value) }
+        div.scroll {
+            svg viewBox=(format!("0 0 {WIDTH} {}", height * number(rows.len()))) role="img" {
+                @for (place, row) in rows.iter().enumerate() {
+                    @let y = height * number(place);
+                    @let filled = width * row.filled.clamp(0.0, 1.0);
+                    @let junk = (width * row.junk.clamp(0.0, 1.0)).min(width - filled);
+                    g {
+                        title { (row.tip) }
+                        text x=(from - 10.0) y=(short(y + 15.0)) text-anchor="end" { (clipped(&row.name)) }
+                        rect.track x=(from) y=(short(y + 4.0)) width=(short(width)) height=(height - 8.0) rx="2" {}
+                        rect.first x=(from) y=(short(y + 4.0)) width=(short(filled)) height=(height - 8.0) rx="2" {}
+                        rect.second x=(short(from + filled)) y=(short(y + 4.0)) width=(short(junk)) height=(height - 8.0) rx="2" {}
+                        text x=(short(from + width + 10.0)) y=(short(y + 15.0)) { (row.value) }
+                    }
                 }
             }
         }

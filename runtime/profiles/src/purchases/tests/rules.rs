@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{day, rows_as_orders, sample};
 use crate::purchases::affinity::{pairs, recommend};
-use crate::purchases::categories::{Line, Popularity, ranking, top_categories, totals_by_category};
+use crate::purchases::categories::{CategoryCounts, Line, Popularity, ranking, top_categories};
 use crate::purchases::cohorts::cohorts;
 use crate::purchases::gate::{Refusal, admit};
 use crate::purchases::holdout::{Ranking, auc};
@@ -32,6 +32,17 @@ fn a_refund_lowers_the_value_and_not_the_count_unless_it_is_whole() {
     let all = totals(&history);
 
     assert_eq!((all.orders, all.buyers, all.revenue), (1, 1, 30.0));
+}
+
+#[test]
+fn orders_in_several_currencies_all_count_and_refunds_stay_in_theirs() {
+    let euros = history(&[(1, 1, 100), (1, 3, -100), (2, 2, 50)]);
+    let dollars = history(&[(1, 2, 50), (2, 2, 70), (2, 5, 10)]);
+    let all = History::of_currencies([euros, dollars]);
+
+    let told: Vec<(u32, i32, u32, i64)> =
+        all.visits().iter().map(|visit| (visit.customer, visit.day, visit.orders, visit.net_micros / 1_000_000)).collect();
+    assert_eq!(told, [(1, 2, 1, 0), (2, 2, 2, 50), (2, 5, 1, 0)]);
 }
 
 #[test]
@@ -162,14 +173,28 @@ fn the_next_order_is_drawn_to_the_rhythm_of_all() {
 
 #[test]
 fn popularity_has_three_rankings() {
-    let line =
-        |customer, order, category, units, value: i64| Line { customer, order, category, units, net_micros: value * 1_000_000 };
+    let line = |customer, order, category, units, value: i64| Line {
+        customer,
+        order,
+        category,
+        units,
+        net_micros: value * 1_000_000,
+        currency: 0,
+    };
     let lines =
         [line(1, 1, 0, 1.0, 5), line(1, 2, 0, 1.0, 5), line(1, 2, 1, 9.0, 4), line(2, 3, 2, 2.0, 90), line(2, 3, 2, 1.0, 10)];
-    let totals = totals_by_category(&lines);
+    let mut counts = CategoryCounts::default();
+    lines.iter().for_each(|line| counts.add(line));
+    counts.add(&Line { currency: 2, ..line(2, 1, 1, 0.5, 1_000) });
+    let (totals, held) = counts.finish();
     let first = |by| ranking(&totals, by).first().map(|one| one.category);
 
-    assert_eq!((first(Popularity::Orders), first(Popularity::Units), first(Popularity::Revenue)), (Some(0), Some(1), Some(2)));
+    assert_eq!((first(Popularity::Orders), first(Popularity::Units), first(Popularity::Revenue(0))), (Some(0), Some(1), Some(2)));
+    assert_eq!(first(Popularity::Revenue(2)), Some(1));
+    let cups = &totals[1];
+    assert_eq!((cups.orders, cups.buyers, cups.units, cups.revenue.as_slice()), (2, 2, 9.5, &[4.0, 0.0, 1_000.0][..]));
+    assert_eq!(totals[2].orders, 1);
+    assert_eq!(held, [(1, 0), (1, 1), (2, 1), (2, 2)]);
     let names = ["books".to_owned(), "cups".to_owned(), "art".to_owned()];
     assert_eq!(top_categories(&lines, &names).get(&1), Some(&0));
 }
