@@ -353,8 +353,8 @@ fn told_by_the_archive() -> Result<(), Failed> {
 fn saw_tokens_only(project: &Project) -> Result<(), Failed> {
     let recorded = project.read("recording/mailchimp.exchanges.jsonl");
     let is_archive = |line: &Value| line["request"]["url"].as_str().is_some_and(|url| url.contains("/archive/"));
-    let lines = recorded.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let archive = lines.filter(is_archive).last().ok_or("the archive was not asked for")?;
+    let mut lines = recorded.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let archive = lines.rfind(is_archive).ok_or("the archive was not asked for")?;
     let body = &archive["response"]["body"]["json"];
     let text = body.to_string();
     holds(!text.contains('@') && !text.contains(HASH_OF_ANN), format!("the plugin saw an address: {text}"))?;

@@ -45,7 +45,7 @@ const LARGE_SETS: [&str; 3] = ["dataset3.csv", "fake_1000.csv", "ppcdp/records.c
 fn whole_as_in_a_file(data: &Path, set: &str) -> Result<(), Failed> {
     let text = fs::read_to_string(data.join(set))?;
     match set {
-        "dataset3.csv" => as_in_a_file(&shipped("people.yaml"), &text.replace(", ", ","), "rec_id", &PEOPLE, &[]),
+        "dataset3.csv" => as_in_a_file(&shipped("people.yaml"), &text.replace(", ", ","), "rec_id", &PERSON_FIELDS, &[]),
         "fake_1000.csv" => as_in_a_file(&shipped("contacts.yaml"), &text, "unique_id", &CONTACTS, &[]),
         _ => as_in_a_file(&shipped("customers.yaml"), &text, "record_id", &CUSTOMERS, &CUSTOMER_KINDS),
     }
@@ -54,7 +54,7 @@ fn whole_as_in_a_file(data: &Path, set: &str) -> Result<(), Failed> {
 const CONTACTS: [(&str, &str); 5] =
     [("first_name", "name"), ("surname", "name"), ("dob", "birth_date"), ("city", "address"), ("email", "email")];
 
-const PEOPLE: [(&str, &str); 10] = [
+const PERSON_FIELDS: [(&str, &str); 10] = [
     ("given_name", "name"),
     ("surname", "name"),
     ("street_number", "address"),
@@ -227,7 +227,7 @@ fn register_as_in_a_file(data: &Path) -> Result<(), Failed> {
     // The id carries the person: `rec-12-dup-0`.
     let person = |row: &&str| row.split('-').nth(1).and_then(|number| number.split(',').next()?.parse::<u32>().ok());
     let rows: Vec<&str> = rows.lines().filter(|row| person(row).is_some_and(|person| person < 60)).collect();
-    as_in_a_file(&shipped("people.yaml"), &format!("{header}\n{}", rows.join("\n")), "rec_id", &PEOPLE, &[])
+    as_in_a_file(&shipped("people.yaml"), &format!("{header}\n{}", rows.join("\n")), "rec_id", &PERSON_FIELDS, &[])
 }
 
 const HEADER: &str = "id,email,first_name,last_name,born_on";

@@ -231,6 +231,9 @@ secrets: {{ access_token: {{ env: TOKEN_OF_THE_TEST }}{secret} }}\negress: {{ pr
     project
 }
 
+/// What it is, method, path, headers, body, and the status of the answer.
+type Case<'a> = (&'a str, &'a str, &'a str, Vec<(&'a str, &'a str)>, &'a [u8], u16);
+
 fn strange_requests() -> Result<(), Failed> {
     let project = shops();
     let serving = serve(&project)?;
@@ -242,7 +245,7 @@ fn strange_requests() -> Result<(), Failed> {
     let huge = vec![b'x'; 5 << 20];
     let hmac = |value| vec![("X-Shopify-Hmac-Sha256", value)];
     let twice = [hmac(empty.as_str()), hmac(empty.as_str())].concat();
-    let cases: [(&str, &str, &str, Vec<(&str, &str)>, &[u8], u16); 16] = [
+    let cases: [Case<'_>; 16] = [
         ("an empty body that is signed", "POST", "/webhooks/shop", hmac(&empty), b"", 200),
         ("no signature", "POST", "/webhooks/shop", vec![], b"{}", 401),
         ("an empty signature", "POST", "/webhooks/shop", hmac(""), b"{}", 401),

@@ -51,7 +51,7 @@ impl Relay {
 /// An answer with a body of JSON.
 pub(crate) fn json_answer(status: u16, body: &str) -> Step {
     let head = format!("HTTP/1.1 {status} Answer\r\nconnection: close\r\ncontent-type: application/json");
-    Step::Answer(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
+    Step::Answer(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes())
 }
 
 /// One request of a connection.

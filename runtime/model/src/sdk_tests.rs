@@ -1,8 +1,9 @@
 //! What the SDK writes is what the host reads: the two descriptions of manifests, streams and targets stay one.
 
 use affluent_sdk::manifest::{
-    Assertion, AuthSlot, BinaryEncoding, BodyDigest, DestinationInfo, Durable, HashAlgorithm, HmacSignature, Idempotence, Manifest,
-    OauthClient, PluginLimits, RateLimit, SecretForm, SignedPart, TargetSchema, TimestampForm, ValueForm, Webhooks, WriteMode,
+    Assertion, AuthSlot, BinaryEncoding, BodyDigest, DestinationInfo, Durable, HashAlgorithm, HmacSignature, Idempotence,
+    Manifest, OauthClient, PluginLimits, RateLimit, SecretForm, SignedPart, TargetSchema, TimestampForm, ValueForm, Webhooks,
+    WriteMode,
 };
 use affluent_sdk::{Field, FieldType, PiiClass, PluginKind, StreamSchema};
 use schemars::JsonSchema;

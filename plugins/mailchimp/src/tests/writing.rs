@@ -257,7 +257,7 @@ fn a_batch_whose_archive_is_gone_is_halved_until_its_rows_are_put_one_by_one() {
     let started = ("POST /batches", 200, json!({ "id": "b1" }));
     let addresses = tokens(50);
     let texts: Vec<&str> = addresses.iter().map(String::as_str).collect();
-    serve(&[started.clone()]);
+    serve(std::slice::from_ref(&started));
     let ticket = pending(writer(json!({}), None).write(emails(RowOp::Upsert, &texts)).unwrap());
 
     for rules in [&[finished_badly("")][..], &[finished_badly(ARCHIVE), (ARCHIVE, 403, json!({}))]] {

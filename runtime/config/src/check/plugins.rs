@@ -97,7 +97,7 @@ impl Checker<'_> {
                 let example = format!("secrets: {{ {secret}: {{ secret: {}/{secret} }} }}", connection.name);
                 self.add(mistake::SECRETS, message, at, example);
             }
-            (Some(webhooks), None) if manifest.webhooks_of(connection).is_some() && webhooks.signs_url() => {
+            (Some(webhooks), None) if manifest.lacks_webhook_url(connection) => {
                 let secret = &webhooks.signature.secret;
                 let at = self.sources.locate_key(subject, &["secrets"], secret);
                 let message =

@@ -12,6 +12,7 @@ use affluent_model::connector::{
 use affluent_model::manifest::{DestinationInfo, Durable, Idempotence, Manifest, TargetSchema};
 use affluent_model::plan::Connection;
 use affluent_model::schema::StreamSchema;
+use affluent_model::webhook::{WebhookCheck, WebhookRequest};
 
 use crate::rehearsal::Record;
 use crate::rehearsal::records::{of_batch, to_batch};
@@ -74,6 +75,14 @@ impl Connectors for Feed {
 
     fn discover_targets(&self, _connection: Arc<Connection>) -> BoxFuture<'_, Result<Vec<TargetSchema>, Failure>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn check_webhook<'a>(
+        &'a self,
+        _connection: Arc<Connection>,
+        _request: &'a WebhookRequest,
+    ) -> BoxFuture<'a, Result<WebhookCheck, Failure>> {
+        Box::pin(async { Err(unasked()) })
     }
 
     fn open_source(&self, request: SourceRequest) -> BoxFuture<'_, Result<Box<dyn Source>, Failure>> {

@@ -79,10 +79,23 @@ impl Webhooks {
 }
 
 impl Manifest {
-    /// The webhooks that a connection takes: those of the plugin, where the connection gives the secret they are signed with.
+    /// The webhooks that a connection takes: those of the plugin, where the connection gives what they are verified by, the secret
+    /// and, where it is signed, the address.
     #[must_use]
     pub fn webhooks_of(&self, connection: &Connection) -> Option<&Webhooks> {
-        self.webhooks.as_ref().filter(|webhooks| connection.secrets.contains_key(&webhooks.signature.secret))
+        let has_secret = |webhooks: &Webhooks| connection.secrets.contains_key(&webhooks.signature.secret);
+        let has_address = |webhooks: &Webhooks| connection.webhook_url.is_some() || !webhooks.signs_url();
+        self.webhooks.as_ref().filter(|webhooks| has_secret(webhooks) && has_address(webhooks))
+    }
+
+    /// Whether a connection gives a secret that webhooks alone need, without the address that is signed with it.
+    #[must_use]
+    pub fn lacks_webhook_url(&self, connection: &Connection) -> bool {
+        self.webhooks.as_ref().is_some_and(|webhooks| {
+            let secret = webhooks.signature.secret.as_str();
+            let is_of_webhooks = !self.auth.values().any(|slot| slot.secrets().contains(&secret));
+            is_of_webhooks && webhooks.signs_url() && connection.secrets.contains_key(secret) && connection.webhook_url.is_none()
+        })
     }
 
     /// Every mistake in the webhooks, with what to do; empty when they can be verified.
@@ -125,7 +138,7 @@ mod tests {
             (none.clone(), json!({"signs": ["body"]}), &["`timestamp` is not among `signs`"]),
             (json!({"max_age_s": null}), none.clone(), &["add `max_age_s`"]),
             (json!({"max_age_s": 0}), none.clone(), &["from 1 to"]),
-            (none.clone(), json!({"signs": ["body"], "timestamp": null}), &["nothing tells the age"]),
+            (none, json!({"signs": ["body"], "timestamp": null}), &["nothing tells the age"]),
             (
                 json!({"url_unescaped": "%", "requests": {"header": "X Topic", "topics": []}}),
                 json!({"key": {"name": "X-Key", "secret": "key"}}),
