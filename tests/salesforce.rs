@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -105,11 +104,12 @@ fn fields_of(record: &Value) -> Vec<Value> {
     FIELDS.iter().map(steady).collect()
 }
 
-/// What was written of each contact last, by id.
+/// What was written of each contact last, by id; nothing of those that are told deleted.
 fn written(project: &Project) -> BTreeMap<String, Vec<Value>> {
     let mut newest: BTreeMap<String, Value> = BTreeMap::new();
-    for line in project.lines_below("out") {
-        let record: Value = serde_json::from_str(&line).unwrap_or(Value::Null);
+    let records = project.lines_below("out").into_iter().map(|line| serde_json::from_str(&line).unwrap_or(Value::Null));
+    let (deleted, records): (Vec<Value>, Vec<Value>) = records.partition(|record| record["_op"] == "delete");
+    for record in records {
         let changed =
             |record: &Value| record["SystemModstamp"].as_str().unwrap_or_default().get(..19).unwrap_or_default().to_owned();
         let known = newest.entry(record["id"].as_str().unwrap_or_default().to_owned()).or_insert_with(|| record.clone());
@@ -117,6 +117,7 @@ fn written(project: &Project) -> BTreeMap<String, Vec<Value>> {
             *known = record;
         }
     }
+    deleted.iter().for_each(|record| _ = newest.remove(record["id"].as_str().unwrap_or_default()));
     newest.into_iter().map(|(id, record)| (id, fields_of(&record))).collect()
 }
 
@@ -234,11 +235,8 @@ fn killed_on_a_bad_day() -> Result<(), Failed> {
         let project = contacts_out(relay.port, "bulk_read_from: 1000");
         for stumble in STUMBLES {
             judge.request_with("POST", "/__judge/fault", stumble)?;
-            let mut child = command(&project, &["run", "--quiet"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            std::thread::sleep(Duration::from_millis(300 + (seed >> 33) % 900));
-            child.kill()?;
-            child.wait()?;
+            relay.killed_after(1 + (seed >> 33) as usize % 12, &mut command(&project, &["run", "--quiet"]))?;
         }
         run(&project)?;
         is_the_truth(&project, &judge)?;

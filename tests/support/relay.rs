@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub(crate) enum Step {
 /// Listens as long as the tests run.
 pub(crate) struct Relay {
     pub(crate) port: u16,
+    requests: Arc<AtomicUsize>,
 }
 
 impl Relay {
@@ -37,14 +39,28 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
         let (step, requests) = (Arc::new(step), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&requests);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (step, requests) = (Arc::clone(&step), Arc::clone(&requests));
+                let (step, requests) = (Arc::clone(&step), Arc::clone(&counted));
                 let number = move || requests.fetch_add(1, Ordering::Relaxed);
                 std::thread::spawn(move || relay(stream, behind, |asked, body| step(number(), asked, body)));
             }
         });
-        Ok(Self { port })
+        Ok(Self { port, requests })
+    }
+
+    /// Runs a command and kills it when it has asked this many requests and a little more time has passed, unless it ends before.
+    pub(crate) fn killed_after(&self, requests: usize, command: &mut Command) -> Result<(), Failed> {
+        let before = self.requests.load(Ordering::Relaxed);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        while child.try_wait()?.is_none() && self.requests.load(Ordering::Relaxed) - before < requests {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        std::thread::sleep(Duration::from_millis(7 * requests as u64 % 20));
+        child.kill()?;
+        child.wait()?;
+        Ok(())
     }
 }
 
