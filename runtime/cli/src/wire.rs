@@ -37,6 +37,9 @@ const LAKE_PARTITION_BYTES: usize = 128 << 20;
 /// Lake files younger than this may belong to a transaction that is still to come.
 const SWEEP_AGE_US: i64 = 3_600_000_000;
 
+/// The vault's code for a key that is not there.
+const KEY_MISSING: &str = "E0600";
+
 /// The machine's clock.
 pub(crate) struct SystemClock;
 
@@ -330,7 +333,7 @@ fn audit(ledger: Option<&dyn Ledger>, event: &AuditEvent) {
 pub(crate) fn open_stores(plan: &Plan, random: &mut dyn Random, notes: &mut Vec<String>) -> Result<(Arc<dyn Ledger>, Vault)> {
     let path = plan.project.data_dir.join("ledger.sqlite");
     let is_new = !path.exists();
-    let ring = key_ring(plan, is_new, random, notes)?;
+    let ring = key_ring(plan, is_new, random, notes).map_err(|error| if is_new { without_data(plan, error) } else { error })?;
     make_private(&plan.project.data_dir)?;
     let ledger = SqliteLedger::open(&path)?;
     let stored: Vec<StoredKey> = ledger.stored_keys()?.into_iter().map(from_row).collect();
@@ -365,13 +368,19 @@ fn key_ring(plan: &Plan, is_new: bool, random: &mut dyn Random, notes: &mut Vec<
             }
             KeyRing::read_file(path)
         }
-        KeySource::Environment(id) => {
-            let id = id.parse().map_err(|_| {
-                Error::configuration("E0602", format!("`keys.env` is `{id}`, and must be a number"))
-                    .help("for AFFLUENT_KEK_1 write `keys: { env: \"1\" }`")
-            })?;
-            KeyRing::read_environment(&[id], &|name| std::env::var(name).ok())
+        KeySource::Environment(id) => KeyRing::read_environment(&[*id], &|name| std::env::var(name).ok()),
+    }
+}
+
+/// A key that is missing where nothing was sealed yet: it is made, not brought back.
+fn without_data(plan: &Plan, error: Error) -> Error {
+    match (&plan.project.keys, error.code) {
+        (KeySource::File(_), KEY_MISSING) => {
+            error.help("nothing is sealed yet: make the key with `affluent keys init`, or name the file of one in `keys`")
         }
+        (KeySource::Environment(_), KEY_MISSING) => error
+            .help("nothing is sealed yet: set the variable to a new key, 32 random bytes as base64 (`openssl rand -base64 32`)"),
+        _ => error,
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) fn check(kind: &str, text: &str) -> Result<(), (String, String)> {
         "jurisdiction" => (jurisdiction(text), "an ISO 3166 code, such as `FR` or `US-CA`"),
         "secret" => (secret_path(text), "names joined by `/`, such as `shop/token`"),
         "environment" => (environment(text), "letters, digits and `_`, such as `SHOP_TOKEN`"),
+        "key_id" => (key_id(text).map(drop), "the `1` of AFFLUENT_KEK_1, as a text: `\"1\"`"),
         "plugin" => (plugin_name(text), "a name or `owner/name`, such as `acme/order-tagger`"),
         "sha256" => (hex_digits(text, 64), "64 hex digits in lower case"),
         "public_key" => (public_key(text), "the second line of a minisign public key file, `RW…`"),
@@ -197,6 +198,12 @@ fn environment(text: &str) -> Result<(), String> {
     require(allowed && starts && text.len() <= 200, "is not the name of an environment variable")
 }
 
+/// Decimal, from 1, without a sign or leading zeroes: one id has one spelling.
+pub(crate) fn key_id(text: &str) -> Result<u32, String> {
+    let id = text.parse::<u32>().ok().filter(|id| *id > 0 && id.to_string() == text);
+    id.ok_or_else(|| "is not the id of a key, a number from 1 to 4294967295".to_owned())
+}
+
 /// Letters, digits, `-` and `_`, with at most one `/` between two such words.
 fn plugin_name(text: &str) -> Result<(), String> {
     let is_word = |word: &str| {
@@ -250,6 +257,15 @@ mod tests {
         assert_eq!(share("10%"), Ok(0.1));
         for wrong in ["10", "101%", "-1%", "%", "1e1%", "inf%"] {
             assert!(share(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_key_has_a_number_with_one_spelling() {
+        assert_eq!(key_id("7"), Ok(7));
+        assert_eq!(key_id("4294967295"), Ok(u32::MAX));
+        for wrong in ["", "0", "07", "+7", "-1", " 7", "4294967296", "KEK", "AFFLUENT_KEK_7"] {
+            assert!(key_id(wrong).is_err(), "{wrong}");
         }
     }
 

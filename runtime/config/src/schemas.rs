@@ -193,6 +193,7 @@ fn pattern(kind: &str) -> Option<&'static str> {
         "cron" => Some(r"^\s*\S+(\s+\S+){4}\s*$"),
         "secret" => Some("^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$"),
         "environment" => Some("^[A-Za-z_][A-Za-z0-9_]*$"),
+        "key_id" => Some("^[1-9][0-9]{0,9}$"),
         "plugin" => Some("^[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64})?$"),
         "sha256" => Some("^[0-9a-f]{64}$"),
         "public_key" => Some("^RW[A-Za-z0-9+/]{54}$"),

@@ -57,8 +57,8 @@ pub struct Project {
 pub enum KeySource {
     /// Absolute path of a keyring file.
     File(PathBuf),
-    /// `AFFLUENT_KEK_<ID>`: the id.
-    Environment(String),
+    /// `AFFLUENT_KEK_<ID>`: the id, from 1.
+    Environment(u32),
 }
 
 /// A reference to a value that is not in the files.

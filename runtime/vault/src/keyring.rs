@@ -6,8 +6,10 @@ mod format;
 #[cfg(test)]
 mod tests;
 
-use affluent_model::{Error, Result};
+use std::fmt;
 use std::path::Path;
+
+use affluent_model::{Error, Result};
 use zeroize::Zeroizing;
 
 use crate::derive::Secret;
@@ -29,7 +31,23 @@ pub(crate) struct ProviderKey {
 pub struct KeyRing {
     active: ProviderKey,
     others: Vec<ProviderKey>,
-    provider: String,
+    pub(crate) provider: Provider,
+}
+
+/// Where the keys of a ring came from.
+pub(crate) enum Provider {
+    /// Path of the key file.
+    File(String),
+    Environment,
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file `{path}`"),
+            Self::Environment => f.write_str("the environment"),
+        }
+    }
 }
 
 impl KeyRing {
@@ -40,8 +58,8 @@ impl KeyRing {
     /// `E0602` a line is damaged (its number, never its content); `E0614` the file cannot be read.
     pub fn read_file(path: &Path) -> Result<Self> {
         let content = file::read_checked(path, file::effective_uid()?)?;
-        let provider = format!("file `{}`", path.display());
-        let keys = format::parse(&content).map_err(|error| error.at(provider.clone()))?;
+        let provider = Provider::File(path.display().to_string());
+        let keys = format::parse(&content).map_err(|error| error.at(provider.to_string()))?;
         Self::from_keys(keys, provider)
     }
 
@@ -56,7 +74,7 @@ impl KeyRing {
         let mut keys = Vec::with_capacity(ids.len());
         let mut missing = Vec::new();
         for &id in ids {
-            let variable = format!("{VARIABLE_PREFIX}{id}");
+            let variable = variable(id);
             match lookup(&variable).map(Zeroizing::new) {
                 Some(text) => keys.push(format::parse_variable(id, &variable, &text)?),
                 None => missing.push(format!("`{variable}`")),
@@ -65,7 +83,7 @@ impl KeyRing {
         if !missing.is_empty() {
             return Err(errors::key_missing(&format!("the environment has no {}", missing.join(", "))));
         }
-        Self::from_keys(keys, "the environment".to_owned())
+        Self::from_keys(keys, Provider::Environment)
     }
 
     /// The id of the key that wraps everything new.
@@ -80,10 +98,12 @@ impl KeyRing {
         std::iter::once(&self.active).chain(&self.others).map(|key| key.id).collect()
     }
 
-    /// Where the keys came from, for messages.
-    #[must_use]
-    pub fn provider(&self) -> &str {
-        &self.provider
+    /// A key as it is called where the keys came from, for messages: its id, or the variable.
+    pub(crate) fn name_of(&self, id: u32) -> String {
+        match self.provider {
+            Provider::File(_) => format!("`{id}`"),
+            Provider::Environment => format!("`{}`", variable(id)),
+        }
     }
 
     pub(crate) fn active(&self) -> &ProviderKey {
@@ -94,7 +114,7 @@ impl KeyRing {
         std::iter::once(&self.active).chain(&self.others).find(|key| key.id == id)
     }
 
-    fn from_keys(keys: Vec<ProviderKey>, provider: String) -> Result<Self> {
+    fn from_keys(keys: Vec<ProviderKey>, provider: Provider) -> Result<Self> {
         if keys.len() > RING_KEYS_MAX {
             return Err(errors::key_format(&format!("{provider} holds {} keys, at most {RING_KEYS_MAX}", keys.len())));
         }
@@ -109,6 +129,11 @@ impl KeyRing {
             None => Ok(ring),
         }
     }
+}
+
+/// The variable of a key.
+fn variable(id: u32) -> String {
+    format!("{VARIABLE_PREFIX}{id}")
 }
 
 impl ProviderKey {

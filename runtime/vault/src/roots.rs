@@ -184,8 +184,8 @@ fn require_provider_keys(ring: &KeyRing, rows: &[RootRow<'_>]) -> Result<()> {
     if row_counts.is_empty() {
         return Ok(());
     }
-    let missing: Vec<String> = row_counts.iter().map(|(id, rows)| format!("`{id}` ({rows} key rows)")).collect();
-    Err(errors::key_missing(&format!("{} has no provider key {}", ring.provider(), missing.join(", "))))
+    let missing: Vec<String> = row_counts.iter().map(|(id, rows)| format!("{} ({rows} key rows)", ring.name_of(*id))).collect();
+    Err(errors::key_missing(&format!("{} has no provider key {}", ring.provider, missing.join(", "))))
 }
 
 fn check_provider_keys(ring: &KeyRing, rows: &[RootRow<'_>], stored: &[StoredKey]) -> Result<()> {
@@ -197,7 +197,8 @@ fn check_provider_keys(ring: &KeyRing, rows: &[RootRow<'_>], stored: &[StoredKey
         };
         let Some(key) = ring.find(id) else { continue };
         if !bool::from(key.secret.commitment()?.as_slice().ct_eq(&committed.wrapped)) {
-            let what = format!("provider key `{id}` from {} is not the one this store was made with", ring.provider());
+            let what =
+                format!("provider key {} from {} is not the one this store was made with", ring.name_of(id), ring.provider);
             return Err(errors::key_wrong(&what));
         }
     }

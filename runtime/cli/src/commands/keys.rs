@@ -14,9 +14,10 @@ pub(crate) fn run(shared: &Shared, screen: &Screen, command: &KeysCommand) -> Ou
     let KeysCommand::Init = command;
     let project = project::load(shared)?;
     let KeySource::File(path) = &project.plan.project.keys else {
-        return Err(
-            Error::configuration("E0611", "this project takes its key from the environment: there is no file to make").into()
-        );
+        let what = "this project takes its key from the environment: there is no file to make";
+        return Err(Error::configuration("E0611", what)
+            .help("set the variable to 32 random bytes as base64 (`openssl rand -base64 32`), and keep a copy")
+            .into());
     };
     wire::refuse_new_key_for_old_data(&project.plan)?;
     wire::make_parent(path)?;

@@ -11,6 +11,7 @@ use super::texts;
 use crate::mistake::{self, FileReport};
 use crate::placed::{Named, Placed};
 use crate::raw::project::{RawDenied, RawPlugins, RawProject};
+use crate::scalar;
 
 /// Where the stores are when the file does not say.
 const DATA_DIR: &str = ".affluent";
@@ -23,8 +24,9 @@ const PLUGINS_DIR: &str = "plugins";
 pub(crate) fn lower(raw: &RawProject, root: &Path, report: &mut FileReport) -> Project {
     let name = raw.project.to_string();
     let keyring = raw.keys.as_ref().and_then(|keys| keys.file.as_ref()).map_or(KEYRING, |file| file.as_str());
-    let keys = match raw.keys.as_ref().and_then(|keys| keys.env.as_ref()) {
-        Some(id) => KeySource::Environment(id.to_string()),
+    let id = raw.keys.as_ref().and_then(|keys| keys.env.as_ref());
+    let keys = match id.and_then(|id| scalar::key_id(id).ok()) {
+        Some(id) => KeySource::Environment(id),
         None => KeySource::File(root.join(keyring)),
     };
     let dirs = raw.plugins.as_ref().and_then(|plugins| plugins.dirs.as_ref());

@@ -57,8 +57,9 @@ pub(crate) struct RawKeys {
     /// A keyring file, relative to the project's folder.
     #[schemars(extend("x-affluent" = "filled"))]
     pub(crate) file: Option<Placed<String>>,
-    /// The id in `AFFLUENT_KEK_<ID>`.
-    #[schemars(extend("x-affluent" = "environment"))]
+    /// The id of a key: `"1"` takes it from the variable `AFFLUENT_KEK_1`, 32 random bytes as base64. A variable can be seen by
+    /// whoever may look at the process; a key file that a service manager hands over is the better place.
+    #[schemars(extend("x-affluent" = "key_id"))]
     pub(crate) env: Option<Placed<String>>,
 }
 

@@ -82,7 +82,7 @@ fn every_missing_provider_key_is_listed() {
     let error = Vault::open(&ring(&[(2, 0x60)]), "acme", &rows).err().unwrap();
 
     assert_eq!(error.code, "E0600");
-    assert!(error.message.contains("`1` (3 key rows), `5` (1 key rows)"), "{}", error.message);
+    assert!(error.message.contains("`AFFLUENT_KEK_1` (3 key rows), `AFFLUENT_KEK_5` (1 key rows)"), "{}", error.message);
 }
 
 #[test]
