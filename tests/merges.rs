@@ -1,4 +1,5 @@
-//! Profiles that merge and split, as a destination sees them: no duplicate stays, and nobody's only row is removed.
+//! Profiles that merge, split and come by other addresses, as a destination sees them: no duplicate stays, nobody's only row is
+//! removed, and a mirror keeps nobody under a former address.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,10 @@ pub(crate) fn trials() -> Vec<Trial> {
                 rule(&format!("merges: {mode}: a second run after a merge sends nothing"), move || it_settles(mode)),
             ]
         })
+        .chain([
+            rule("merges: mirror: who has another address is there under that alone", || another_address("mirror")),
+            rule("merges: upsert: who has another address is there under both, which is told", || another_address("upsert")),
+        ])
         .collect()
 }
 
@@ -81,4 +86,26 @@ fn it_settles(mode: &str) -> Result<(), Failed> {
     let counts = ["upserts", "removes", "merged", "merged_left"].map(|name| again[name].as_u64());
     same("sent again", counts, [Some(0); 4])?;
     holds(held(&project)? == rows, "the tool holds something else")
+}
+
+fn another_address(mode: &str) -> Result<(), Failed> {
+    let project = two_accounts(mode)?;
+    let customers = project.read("exports/customers.csv").replace("2,bo@x.test,Bo", "2,bo@new.test,Bo");
+    project.write("exports/customers.csv", &customers);
+    project.affluent(&["run", "shop_to_profiles", "--quiet"]).expect(0)?;
+    let is_mirror = mode == "mirror";
+    let expected = [1, u64::from(is_mirror)].map(Some);
+    let of = |sent: &Value, names: [&str; 2]| names.map(|name| sent[name].as_u64());
+
+    let (ended, plan) = project.json(&["plan", "all_to_tool"]);
+    ended.expect(0)?;
+    same("planned", of(&plan[0]["sends"]["counts"], ["upserts", "removes"]), expected)?;
+    let sent = sync(&project)?;
+    same("sent", of(&sent, ["upserts", "removes"]), expected)?;
+    same("told", of(&sent, ["former", "former_left"]), if is_mirror { [Some(1), None] } else { [None, Some(1)] })?;
+
+    let rows = held(&project)?;
+    let addresses: Vec<&str> = rows.iter().filter(|(_, name)| *name == "Bo").map(|(address, _)| address.as_str()).collect();
+    same("where Bo is", addresses, if is_mirror { vec!["bo@new.test"] } else { vec!["bo@new.test", "bo@x.test"] })?;
+    same("sent again", of(&sync(&project)?, ["upserts", "removes"]), [Some(0); 2])
 }

@@ -13,7 +13,7 @@ use affluent_model::{Error, Result};
 use affluent_vault::BlindIndexer;
 use arrow::array::ArrayRef;
 
-use crate::comparison::Comparison;
+use crate::comparison::{Comparison, ShortHash, short_hash};
 use crate::deliver::Delivery;
 use crate::desired::{DesiredBatch, DesiredRows};
 use crate::engine::Engine;
@@ -73,19 +73,15 @@ pub(crate) async fn preview(
     let hasher = engine.vault.blind_indexer(&payload_kind(&pipeline.name))?;
     desired
         .visit(report, &mut |batch| {
-            let columns = typed(&desired, &batch);
-            counts.kept_after_withdrawal += comparison.stay(&batch.withheld);
-            for (row, key) in batch.keys.iter().enumerate() {
-                let mut payload = Vec::new();
-                row_codec::encode(&columns, row, &mut payload);
-                if comparison.differs(*key, &short_hash(&hasher, &payload), &mut counts) {
-                    moves.push(("upsert".to_owned(), *key));
-                }
-            }
-            Ok(())
+            compare(&mut comparison, (&desired, &batch), &hasher, &mut counts, &mut |key, _, _, _| {
+                moves.push(("upsert".to_owned(), key));
+                Ok(())
+            })
         })
         .await?;
-    moves.extend(comparison.removals(&mut counts).into_iter().map(|(key, _)| ("remove".to_owned(), key)));
+    comparison.settle(&mut counts)?;
+    let removals = comparison.removals(&mut counts);
+    moves.extend(removals.into_iter().map(|(key, _)| ("remove".to_owned(), comparison.owner(key))));
     report.unchanged = counts.unchanged;
     report.kept_after_withdrawal = counts.kept_after_withdrawal;
     report.upserts = counts.upserts;
@@ -109,20 +105,28 @@ async fn plan_difference(
     (desired, takes_removals): (&DesiredRows<'_>, bool),
     report: &mut ActivationReport,
 ) -> Result<Difference> {
-    let comparison = Comparison::start(engine, &lease.pipeline, plan.mode, takes_removals)?;
+    let mut comparison = Comparison::start(engine, &lease.pipeline, plan.mode, takes_removals)?;
     let image_rows = comparison.image_rows();
     let batch_rows = usize::try_from(plan.batch_rows_max.unwrap_or(1_000)).unwrap_or(1_000);
     let outbox = engine.ledger.begin_plan(lease, batch_rows)?;
-    let mut writer = PlanWriter::new(engine, lease, &outbox, comparison)?;
+    let hasher = engine.vault.blind_indexer(&payload_kind(&lease.pipeline))?;
+    let mut writer = PlanWriter::new(engine, lease, &outbox)?;
     let mut counts = ActivationReport::default();
-    desired.visit(report, &mut |batch| writer.take(desired, &batch, &mut counts)).await?;
-    let (removes, moves) = writer.finish(&mut counts)?;
+    let mut take = |batch: DesiredBatch| {
+        compare(&mut comparison, (desired, &batch), &hasher, &mut counts, &mut |key, hash, payload, match_values| {
+            writer.upsert(key, hash, payload, match_values)
+        })
+    };
+    desired.visit(report, &mut take).await?;
+    let (removes, moves) = writer.finish(comparison, &hasher, &mut counts)?;
     report.unchanged += counts.unchanged;
     report.kept_after_withdrawal += counts.kept_after_withdrawal;
     report.upserts += counts.upserts;
     report.removes += removes;
     report.merged += counts.merged;
     report.merged_left += counts.merged_left;
+    report.former += counts.former;
+    report.former_left += counts.former_left;
     Ok(Difference { plan: outbox, moves, image_rows, removes })
 }
 
@@ -144,21 +148,44 @@ fn guard(plan: &DestinationPlan, difference: &Difference) -> Result<()> {
     Err(Error::held("E0809", message).help("look at `affluent plan`; if it is right, raise `guard.max_remove` and run again"))
 }
 
+/// Tells a comparison the rows of a batch; `send` gets those that must be sent: key, hash, payload and match values.
+fn compare(
+    comparison: &mut Comparison<'_>,
+    (desired, batch): (&DesiredRows<'_>, &DesiredBatch),
+    hasher: &BlindIndexer,
+    counts: &mut ActivationReport,
+    send: &mut dyn FnMut(ProfileId, ShortHash, &[u8], &[u8]) -> Result<()>,
+) -> Result<()> {
+    let columns: Vec<(FieldType, &ArrayRef)> = desired.fields.iter().map(|field| field.kind).zip(&batch.columns).collect();
+    counts.kept_after_withdrawal += comparison.stay(&batch.withheld);
+    let matches = columns.get(..desired.match_count).unwrap_or_default();
+    let (mut payload, mut match_values) = (Vec::new(), Vec::new());
+    for (row, key) in batch.keys.iter().enumerate() {
+        payload.clear();
+        row_codec::encode(&columns, row, &mut payload);
+        match_values.clear();
+        row_codec::encode(matches, row, &mut match_values);
+        let hash = short_hash(hasher, &payload);
+        if comparison.differs(*key, &hash, &match_values, counts)? {
+            send(*key, hash, &payload, &match_values)?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes the rows of a plan, sealed, in groups.
 struct PlanWriter<'a> {
     engine: &'a Engine,
     lease: &'a Lease,
     outbox: &'a OutboxPlan,
-    comparison: Comparison<'a>,
-    refused: HashMap<ProfileId, ([u8; 16], u32)>,
+    refused: HashMap<ProfileId, (ShortHash, u32)>,
     sealer: RunSealer<'a>,
-    hasher: BlindIndexer,
     keyer: [BlindIndexer; 2],
     rows: Vec<NewOutboxRow>,
 }
 
 impl<'a> PlanWriter<'a> {
-    fn new(engine: &'a Engine, lease: &'a Lease, outbox: &'a OutboxPlan, comparison: Comparison<'a>) -> Result<Self> {
+    fn new(engine: &'a Engine, lease: &'a Lease, outbox: &'a OutboxPlan) -> Result<Self> {
         let mut refused = HashMap::new();
         engine.ledger.refusals(&lease.pipeline, &mut |row| {
             refused.insert(row.key, (row.payload_hash, row.attempts));
@@ -169,47 +196,21 @@ impl<'a> PlanWriter<'a> {
             engine.vault.blind_indexer(&format!("idempotency/a/{sync}"))?,
             engine.vault.blind_indexer(&format!("idempotency/b/{sync}"))?,
         ];
-        Ok(Self {
-            engine,
-            lease,
-            outbox,
-            comparison,
-            refused,
-            sealer: RunSealer::new(engine, lease),
-            hasher: engine.vault.blind_indexer(&payload_kind(sync))?,
-            keyer,
-            rows: Vec::new(),
-        })
+        Ok(Self { engine, lease, outbox, refused, sealer: RunSealer::new(engine, lease), keyer, rows: Vec::new() })
     }
 
-    fn take(&mut self, desired: &DesiredRows<'_>, batch: &DesiredBatch, counts: &mut ActivationReport) -> Result<()> {
-        let columns = typed(desired, batch);
-        counts.kept_after_withdrawal += self.comparison.stay(&batch.withheld);
-        let matches = columns.get(..desired.match_count).unwrap_or_default();
-        let (mut payload, mut match_values) = (Vec::new(), Vec::new());
-        for (row, key) in batch.keys.iter().enumerate() {
-            payload.clear();
-            row_codec::encode(&columns, row, &mut payload);
-            let hash = short_hash(&self.hasher, &payload);
-            match_values.clear();
-            row_codec::encode(matches, row, &mut match_values);
-            self.comparison.claim(*key, &hash, &match_values, &mut self.sealer)?;
-            if !self.comparison.differs(*key, &hash, counts) {
-                continue;
-            }
-            let record = key.to_string();
-            let payload_sealed = self.sealer.seal(&payload, Place::OutboxPayload, &record)?;
-            let match_sealed = self.sealer.seal(&match_values, Place::OutboxMatch, &record)?;
-            self.add(*key, RowOperation::Upsert, hash, payload_sealed, match_sealed)?;
-        }
-        Ok(())
+    fn upsert(&mut self, key: ProfileId, hash: ShortHash, payload: &[u8], match_values: &[u8]) -> Result<()> {
+        let record = key.to_string();
+        let payload_sealed = self.sealer.seal(payload, Place::OutboxPayload, &record)?;
+        let match_sealed = self.sealer.seal(match_values, Place::OutboxMatch, &record)?;
+        self.add(key, RowOperation::Upsert, hash, payload_sealed, match_sealed)
     }
 
     fn add(
         &mut self,
         key: ProfileId,
         operation: RowOperation,
-        payload_hash: [u8; 16],
+        payload_hash: ShortHash,
         payload_sealed: Vec<u8>,
         match_sealed: Vec<u8>,
     ) -> Result<()> {
@@ -235,13 +236,19 @@ impl<'a> PlanWriter<'a> {
     }
 
     /// Adds the removals and writes the rest; returns how many removals there are, and which rows changed their owner.
-    fn finish(mut self, counts: &mut ActivationReport) -> Result<(u64, Vec<ImageMove>)> {
-        let moves = self.comparison.moves(&mut self.sealer)?;
-        let removals = self.comparison.removals(counts);
+    fn finish(
+        mut self,
+        mut comparison: Comparison<'_>,
+        hasher: &BlindIndexer,
+        counts: &mut ActivationReport,
+    ) -> Result<(u64, Vec<ImageMove>)> {
+        comparison.settle(counts)?;
+        let moves = comparison.moves(&mut self.sealer)?;
+        let removals = comparison.removals(counts);
         let count = u64::try_from(removals.len()).unwrap_or(0);
         for (key, match_sealed) in removals {
             // Of what is removed, so that a removal planned before its row changed the owner is not kept for this one.
-            let hash = short_hash(&self.hasher, &match_sealed);
+            let hash = short_hash(hasher, &match_sealed);
             self.add(key, RowOperation::Delete, hash, Vec::new(), match_sealed)?;
         }
         self.flush()?;
@@ -249,7 +256,7 @@ impl<'a> PlanWriter<'a> {
     }
 
     /// The same on every attempt at this row, another for every plan that changes it.
-    fn idempotency_key(&self, key: ProfileId, operation: RowOperation, hash: &[u8; 16]) -> [u8; 32] {
+    fn idempotency_key(&self, key: ProfileId, operation: RowOperation, hash: &ShortHash) -> [u8; 32] {
         let mut named = Vec::with_capacity(64);
         named.extend_from_slice(&key.0.to_be_bytes());
         named.extend_from_slice(operation.as_str().as_bytes());
@@ -266,17 +273,4 @@ impl<'a> PlanWriter<'a> {
 
 fn payload_kind(sync: &str) -> String {
     format!("payload/{sync}")
-}
-
-/// A keyed hash without its version byte.
-fn short_hash(hasher: &BlindIndexer, payload: &[u8]) -> [u8; 16] {
-    let mut hash = [0u8; 16];
-    for (slot, byte) in hash.iter_mut().zip(hasher.index(payload).into_iter().skip(1)) {
-        *slot = byte;
-    }
-    hash
-}
-
-fn typed<'b>(desired: &DesiredRows<'_>, batch: &'b DesiredBatch) -> Vec<(FieldType, &'b ArrayRef)> {
-    desired.fields.iter().map(|field| field.kind).zip(&batch.columns).collect()
 }

@@ -8,6 +8,7 @@ mod erasure;
 mod feed;
 mod grants;
 mod memberships;
+mod mirrors;
 mod people;
 mod touched;
 mod world;

@@ -29,6 +29,19 @@ impl ProfileId {
         Self(uuid::Builder::from_unix_timestamp_millis(first_seen_ms, &random).into_uuid().as_u128())
     }
 
+    /// A key for a row that a destination holds under values that its person is not matched by any more, made of a keyed hash of
+    /// both: no profile ever has it (a UUIDv8).
+    #[must_use]
+    pub fn of_former_row(hash: [u8; 16]) -> Self {
+        Self(uuid::Builder::from_custom_bytes(hash).into_uuid().as_u128())
+    }
+
+    /// True for a key of [`Self::of_former_row`].
+    #[must_use]
+    pub fn is_former_row(self) -> bool {
+        uuid::Uuid::from_u128(self.0).get_version_num() == 8
+    }
+
     /// Parses the hyphenated form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -134,6 +134,12 @@ pub struct ActivationReport {
     /// Rows of merged profiles that stay, because the destination cannot remove in this mode.
     #[serde(default)]
     pub merged_left: u64,
+    /// Of `removes`: rows of persons who are matched by other values now.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub former: u64,
+    /// Rows of persons who are matched by other values now that stay, because the mode removes nothing.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub former_left: u64,
     /// Persons whom the destination was asked to erase, and took the request.
     #[serde(default, skip_serializing_if = "is_none")]
     pub erased: u64,

@@ -128,6 +128,18 @@ fn activation(pipeline: &str, sent: &ActivationReport) -> String {
             "\n  merged       {left} rows of profiles that are one with others now stay: it cannot remove them"
         ));
     }
+    if sent.former > 0 {
+        text.push_str(&format!(
+            "\n  changed      {} rows of persons who are matched by other values now are removed",
+            number(sent.former)
+        ));
+    }
+    if sent.former_left > 0 {
+        text.push_str(&format!(
+            "\n  changed      {} rows of persons who are matched by other values now stay: the mode removes nothing, `mode: mirror` would",
+            number(sent.former_left)
+        ));
+    }
     if sent.erased + sent.erasures_refused > 0 {
         let (taken, refused) = (number(sent.erased), number(sent.erasures_refused));
         text.push_str(&format!(

@@ -149,6 +149,8 @@ pub struct ImageMove {
     pub to: ProfileId,
     /// Its match values, sealed for the new key.
     pub match_sealed: Vec<u8>,
+    /// The profile whose row it stays, where `to` is a key of [`ProfileId::of_former_row`].
+    pub former_of: Option<ProfileId>,
 }
 
 pub trait Outbox {
@@ -158,14 +160,16 @@ pub trait Outbox {
     /// Those of the store and of `visit`.
     fn image(&self, sync: &str, visit: &mut dyn FnMut(ImageRow) -> Result<()>) -> Result<()>;
 
-    /// Keys of the image whose profile was merged into another, with the one that it is now, by key.
+    /// Keys of the image whose profile was merged into another, with the one that it is now, and former rows with the profile
+    /// whose they are, by key.
     ///
     /// # Errors
     /// Those of the store.
     fn absorbed_images(&self, sync: &str) -> Result<Vec<(ProfileId, ProfileId)>>;
 
     /// Moves rows of the image to other keys, all at once: two keys may change places. A row keeps its payload, version and
-    /// remote id; what was held under a key that others move to goes, unless it moves itself.
+    /// remote id; what was held under a key that others move to goes, unless it moves itself. The key of a former row leads to its
+    /// profile as those of merged profiles do, through merges and erasure, until the row is removed.
     ///
     /// # Errors
     /// `E0706`.

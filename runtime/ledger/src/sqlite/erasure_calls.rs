@@ -4,7 +4,7 @@ use affluent_model::Result;
 use rusqlite::{Connection, params};
 
 use super::computed::{profile_bytes, profile_of};
-use super::{SqliteLedger, collect, require_lease, word_number};
+use super::{SqliteLedger, collect, images, require_lease, word_number};
 use crate::contract::erasure_calls::{CallOutcome, ErasureCall, ErasureCalls};
 use crate::contract::erasures::ReceiptState;
 use crate::contract::runs::Lease;
@@ -58,7 +58,7 @@ impl ErasureCalls for SqliteLedger {
                     let values = params![call.erasure, lease.pipeline, key, reference, now_us, is_last];
                     transaction.prepare_cached(&sql)?.execute(values)?;
                     let sync = word_number(transaction, &lease.pipeline)?;
-                    transaction.prepare_cached("DELETE FROM image WHERE sync = ?1 AND key = ?2")?.execute(params![sync, key])?;
+                    images::remove(transaction, sync, call.key)?;
                 }
                 CallOutcome::Verified => {
                     let sql = format!("UPDATE erasure_call SET state = 'verified', match_sealed = NULL, at_us = ?4 WHERE {of}");

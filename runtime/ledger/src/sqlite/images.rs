@@ -1,4 +1,4 @@
-//! Rows of images that change their profile, because profiles merged or split.
+//! Rows of images that change their profile or go.
 
 use affluent_model::identity::ProfileId;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -35,8 +35,21 @@ pub(super) fn shift(connection: &Connection, sync: i64, moves: &[ImageMove]) -> 
     let sql = "INSERT OR REPLACE INTO image (sync, key, hash, version, remote_id, match_sealed, acknowledged_at_us)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let mut put = connection.prepare_cached(sql)?;
+    let mut follow = connection.prepare_cached("INSERT OR REPLACE INTO profile_alias (old, new, at_us) VALUES (?1, ?2, ?3)")?;
     for (one, (hash, version, remote_id, at_us)) in kept {
         put.execute(params![sync, profile_bytes(one.to), hash, version, remote_id, one.match_sealed, at_us])?;
+        if let Some(profile) = one.former_of {
+            follow.execute(params![profile_bytes(one.to), profile_bytes(profile), at_us])?;
+        }
+    }
+    Ok(())
+}
+
+/// A row is gone; no sync but its own knows the key of a former one.
+pub(super) fn remove(connection: &Connection, sync: i64, key: ProfileId) -> StoreResult<()> {
+    connection.prepare_cached("DELETE FROM image WHERE sync = ?1 AND key = ?2")?.execute(params![sync, profile_bytes(key)])?;
+    if key.is_former_row() {
+        connection.prepare_cached("DELETE FROM profile_alias WHERE old = ?1")?.execute([profile_bytes(key)])?;
     }
     Ok(())
 }

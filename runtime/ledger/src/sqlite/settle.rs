@@ -12,7 +12,7 @@ use super::computed::profile_bytes;
 use super::dead_letters::insert_dead_letters;
 use super::outbox::{put_images, put_in_doubt, require_batch};
 use super::pieces::{self, PieceOf, PieceState, operation_number};
-use super::{SqliteLedger, word_number};
+use super::{SqliteLedger, images, word_number};
 use crate::contract::outbox::{BatchRelease, OutboxBatch, OutboxRow, RowOutcome, RowResult};
 use crate::contract::runs::Lease;
 use crate::error::StoreResult;
@@ -191,8 +191,7 @@ impl<'a> Settlement<'a> {
             statement.execute(params![self.sync, profile_bytes(row.key)])?;
         }
         if row.operation == RowOperation::Delete {
-            let mut statement = self.connection.prepare_cached("DELETE FROM image WHERE sync = ?1 AND key = ?2")?;
-            statement.execute(params![self.sync, profile_bytes(row.key)])?;
+            images::remove(self.connection, self.sync, row.key)?;
         }
         Ok(())
     }

@@ -359,6 +359,7 @@ fn held_rows_change_places_with_their_remote_ids() {
         from: profile(from),
         to: profile(to),
         match_sealed: vec![to as u8],
+        former_of: None,
     });
 
     store.move_images(&lease, &moves).unwrap();
@@ -368,6 +369,28 @@ fn held_rows_change_places_with_their_remote_ids() {
     let row = |key: u128, remote: &str| (key, Some(remote.to_owned()), vec![key as u8]);
     assert_eq!(held, [row(1, "r2"), row(2, "r1"), row(4, "r3")]);
     assert_eq!(hashes(&store), [(1, Some(8)), (2, Some(7)), (4, Some(9))]);
+}
+
+#[test]
+fn a_former_row_follows_its_profile_until_it_is_removed() {
+    let (store, lease) = story();
+    store.plan(&lease, &[upsert(1, 7)]);
+    let batch = store.take(&lease, Upsert, 10).unwrap();
+    store.settle(&lease, &batch, &accepted());
+    let former = ProfileId::of_former_row([9; 16]);
+    let (from, match_sealed) = (profile(1), vec![9]);
+    store.move_images(&lease, &[ImageMove { from, to: former, match_sealed, former_of: Some(from) }]).unwrap();
+    assert_eq!(store.absorbed_images(PIPELINE).unwrap(), [(former, profile(1))]);
+
+    let aliases = vec![(profile(1), profile(4))];
+    store.commit_resolution(&lease, &ResolutionCommit { aliases, ..Default::default() }).unwrap();
+    assert_eq!(store.absorbed_images(PIPELINE).unwrap(), [(former, profile(4))]);
+
+    store.plan(&lease, &[NewOutboxRow { key: former, ..removal(1) }]);
+    let batch = store.take(&lease, Delete, 10).unwrap();
+    store.settle(&lease, &batch, &accepted());
+    assert_eq!((store.image_rows(), store.absorbed_images(PIPELINE).unwrap()), (vec![], vec![]));
+    assert_eq!(store.resolve_alias(former).unwrap(), former);
 }
 
 #[test]
