@@ -16,6 +16,9 @@ use crate::vendors::Judge;
 pub(super) const ROWS: u64 = 1_000;
 /// Questions after a job differ from run to run.
 const REQUESTS_TOLERANCE: u64 = 3;
+/// How far what `affluent plan` forecasts may be from what is measured, beside a fifth of it: requests, and milliseconds.
+const FORECAST_REQUESTS: u64 = 2;
+const FORECAST_MS: u64 = 200;
 
 /// What a plugin offers, by its stand-in.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,6 +35,8 @@ pub(super) struct Cost {
     /// Stream or object.
     pub(super) of: String,
     pub(super) requests: u64,
+    /// Requests that `affluent plan` forecasts.
+    pub(super) forecast: u64,
     /// The least time that the limits in the manifest leave, in milliseconds.
     pub(super) limits_ms: u64,
     /// Processor time of the whole run in an unoptimised build, in milliseconds; told, not compared.
@@ -175,6 +180,7 @@ fn cost(
     (project, pipeline, of): (&Project, &str, &str),
     limits: &[Value],
 ) -> Result<Cost, Failed> {
+    let planned = planned(account, project, pipeline)?;
     let before = requests(account, judge)?.len();
     let (ended, cpu_ms) = run(account, project, &["run", pipeline, "--output", "json"])?;
     let reports: Value = serde_json::from_str(&ended.stdout)?;
@@ -185,7 +191,22 @@ fn cost(
     let limits_ms = limits.iter().map(|limit| least_ms(limit, &requests)).max().unwrap_or(0);
     let of_rows = |figure: u64| (figure * ROWS).div_ceil(rows);
     let (requests, limits_ms, cpu_ms) = (of_rows(requests.len() as u64), of_rows(limits_ms), of_rows(cpu_ms));
-    Ok(Cost { of: of.to_owned(), requests, limits_ms, cpu_ms })
+    let is_near = |planned: u64, measured: u64, few: u64| planned.abs_diff(measured) <= few.max(measured / 5);
+    let [told, least_ms, of_how_many] = ["requests", "least_ms", "rows"].map(|name| planned[name].as_u64().unwrap_or(u64::MAX));
+    let measured = format!("{requests} requests in {limits_ms} ms for {ROWS} rows were measured, `plan` says: {planned}");
+    holds(of_how_many == ROWS && planned["is_assumed"] == true, &measured)?;
+    holds(is_near(told, requests, FORECAST_REQUESTS) && is_near(least_ms, limits_ms, FORECAST_MS), measured)?;
+    let again = self::planned(account, project, pipeline)?;
+    holds(again["is_assumed"] == false && again["rows"] == rows, format!("{rows} rows are known: {again}"))?;
+    Ok(Cost { of: of.to_owned(), requests, forecast: told, limits_ms, cpu_ms })
+}
+
+/// What `affluent plan` forecasts for the side of a pipeline that is measured.
+fn planned(account: &Account, project: &Project, pipeline: &str) -> Result<Value, Failed> {
+    let (ended, _) = run(account, project, &["plan", pipeline, "--output", "json", "--quiet"])?;
+    let mut plans: Value = serde_json::from_str(&ended.stdout)?;
+    let side = if pipeline == "read" { "/0/reads/0/forecast" } else { "/0/writes" };
+    Ok(plans.pointer_mut(side).map(Value::take).unwrap_or_default())
 }
 
 /// No request had another form than the service's; what is asked for and not there is no fault.

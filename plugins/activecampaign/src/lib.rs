@@ -65,6 +65,7 @@ impl Plugin for ActiveCampaign {
             .secret("api_key", "API key of a user who may manage contacts, tags and fields", &[])
             .rate_limit(RateLimit::new(9, 2_000).burst(1))
             .rate_limit(RateLimit::new(90, 60_000).burst(5).matching("POST /api/3/import/bulk_import"))
+            .costs(include_str!("../costs.json"))
             .limits(PluginLimits { memory_mib: Some(128), call_timeout_s: Some(300), concurrency: Some(4) })
     }
 

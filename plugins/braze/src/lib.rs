@@ -67,6 +67,7 @@ impl Plugin for Braze {
             .secret("api_key", "REST API key", &[TRACK, DELETE, EXPORT, UNSUBSCRIBES])
             .rate_limit(RateLimit::new(48_000, 60_000).burst(500))
             .rate_limits(slower)
+            .costs(include_str!("../costs.json"))
             .limits(PluginLimits { memory_mib: Some(128), call_timeout_s: Some(300), concurrency: Some(4) })
     }
 

@@ -48,7 +48,7 @@ impl Plugin for HubSpot {
     fn manifest() -> Manifest {
         let scopes: Vec<&str> = SCOPES.split_whitespace().collect();
         // 5 searches a second and account, one less here for what is under way. All requests: 100 in any 10 seconds on the
-        // smallest plan ("Usage guidelines"): a burst of 10 and an even flow of 90 never exceed that.
+        // smallest plan, and 250,000 a day ("Usage guidelines"): a burst of 10 and an even flow of 90 never exceed that.
         let searches = ["2026-03", "2026-09", "2027-03"].into_iter().flat_map(|version| {
             ["contacts", "companies", "deals"].map(|kind| format!("POST /crm/objects/{version}/{kind}/search"))
         });
@@ -57,14 +57,14 @@ impl Plugin for HubSpot {
         let signed = Webhooks::of_request("X-HubSpot-Signature-v3", "client_secret", "X-HubSpot-Request-Timestamp");
         Manifest::new::<Config>("hubspot", env!("CARGO_PKG_VERSION"), [PluginKind::Source, PluginKind::Destination])
             .description("Contacts, companies and deals of HubSpot; contacts, companies and static lists written")
-            .host("api.hubapi.com", &[])
-            .host("{config.base_url}", &[])
+            .hosts(&["api.hubapi.com", "{config.base_url}"])
             .auth("token", AuthSlot::bearer("access_token"))
             .installed_app("app", &urls, &scopes)
             .optional_secret("access_token", "access token of a private app", &scopes)
             .webhooks(signed.max_age_s(300).url_unescaped(":/?@!$'()*,;"))
             .rate_limit(RateLimit::new(90, 10_000).burst(10))
             .rate_limits(searches.map(|path| RateLimit::new(4, 1_000).burst(1).matching(&path)))
+            .costs(include_str!("../costs.json"))
             .limits(PluginLimits { memory_mib: Some(128), call_timeout_s: Some(300), concurrency: Some(4) })
     }
 

@@ -59,13 +59,11 @@ impl Plugin for Intercom {
         // 10,000 a minute and app, counted in windows of 10 seconds: a burst of 150 and an even flow of 1,400 never exceed 1,666.
         Manifest::new::<Config>("intercom", env!("CARGO_PKG_VERSION"), [PluginKind::Source, PluginKind::Destination])
             .description("Contacts and tags of Intercom; contacts read with who unsubscribed")
-            .host("api.intercom.io", &[])
-            .host("api.eu.intercom.io", &[])
-            .host("api.au.intercom.io", &[])
-            .host("{config.base_url}", &[])
+            .hosts(&["api.intercom.io", "api.eu.intercom.io", "api.au.intercom.io", "{config.base_url}"])
             .auth("token", AuthSlot::bearer("access_token"))
             .secret("access_token", "access token of an app", &[READ, WRITE, TAGS, WRITE_TAGS])
             .rate_limit(RateLimit::new(1_400, 10_000).burst(150))
+            .costs(include_str!("../costs.json"))
             .limits(PluginLimits { memory_mib: Some(128), call_timeout_s: Some(300), concurrency: Some(4) })
     }
 

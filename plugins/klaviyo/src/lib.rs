@@ -49,11 +49,11 @@ impl Plugin for Klaviyo {
     fn manifest() -> Manifest {
         Manifest::new::<Config>("klaviyo", env!("CARGO_PKG_VERSION"), [PluginKind::Destination])
             .description("Profiles and list membership in Klaviyo")
-            .host("a.klaviyo.com", &[])
-            .host("{config.base_url}", &[])
+            .hosts(&["a.klaviyo.com", "{config.base_url}"])
             .auth("key", AuthSlot::header("Authorization", "Klaviyo-API-Key ", "api_key"))
             .secret("api_key", "private API key", SCOPES)
             .rate_limits(WINDOWS.iter().map(|(prefix, second, minute)| RateLimit::fixed_windows(prefix, *second, *minute)))
+            .costs(include_str!("../costs.json"))
             .limits(PluginLimits { memory_mib: Some(128), call_timeout_s: Some(300), concurrency: Some(4) })
     }
 

@@ -69,10 +69,10 @@ impl Plugin for Mailchimp {
         Manifest::new::<Config>("mailchimp", env!("CARGO_PKG_VERSION"), [PluginKind::Source, PluginKind::Destination])
             .description("Members of a Mailchimp audience with their consent; merge fields and tags written")
             .host("{config.data_center}.api.mailchimp.com", &[("config.data_center", r"^[a-z]{2}\d{1,3}$")])
-            .host("{config.base_url}", &[])
-            .host("mailchimp-api-batch.s3.amazonaws.com", &[])
+            .hosts(&["{config.base_url}", "mailchimp-api-batch.s3.amazonaws.com"])
             .auth("key", AuthSlot::basic("affluent", "api_key"))
             .secret("api_key", "API key", &[])
+            .costs(include_str!("../costs.json"))
             .limits(PluginLimits { memory_mib: Some(128), call_timeout_s: Some(300), concurrency: Some(IN_FLIGHT_MAX.into()) })
     }
 

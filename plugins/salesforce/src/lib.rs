@@ -80,6 +80,7 @@ impl Plugin for Salesforce {
             .optional_secret("client_secret", "consumer secret of the app, without `user`", &[])
             .optional_secret("private_key", "with `user`: RSA key in PEM, whose certificate the app has", &["api"])
             .optional_secret("refresh_token", "with `refresh: true`", &["api", "refresh_token"])
+            .costs(include_str!("../costs.json"))
             .limits(PluginLimits { memory_mib: Some(256), call_timeout_s: Some(300), concurrency: Some(4) })
     }
 

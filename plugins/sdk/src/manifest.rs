@@ -63,6 +63,9 @@ pub struct Manifest {
     pub webhooks: Option<Webhooks>,
     /// The vendor's limits, all of which hold at once.
     pub rate_limits: Vec<RateLimit>,
+    /// What its work costs in requests, see [`Manifest::costs`]; null when it does not say.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub costs: Value,
     /// What it asks of the machine.
     pub limits: PluginLimits,
     /// The plugin works on files that the connection grants.
@@ -91,6 +94,7 @@ impl Manifest {
             secrets: Vec::new(),
             webhooks: None,
             rate_limits: Vec::new(),
+            costs: Value::Null,
             limits: PluginLimits::default(),
             files: false,
             required_features: Vec::new(),
@@ -111,6 +115,13 @@ impl Manifest {
         let vars = vars.iter().map(|(name, regex)| ((*name).to_owned(), (*regex).to_owned())).collect();
         self.hosts.push(HostRequest { pattern: pattern.to_owned(), schemes: vec!["https".to_owned()], vars });
         self
+    }
+
+    /// Asks for hosts by patterns without placeholders of their own: `api.example.org`, or `{config.base_url}` for the origin of that
+    /// URL.
+    #[must_use]
+    pub fn hosts(self, patterns: &[&str]) -> Self {
+        patterns.iter().fold(self, |manifest, pattern| manifest.host(pattern, &[]))
     }
 
     /// Names an auth slot that requests refer to with [`crate::http::Request::auth`].
@@ -160,6 +171,27 @@ impl Manifest {
     #[must_use]
     pub fn rate_limits(mut self, limits: impl IntoIterator<Item = RateLimit>) -> Self {
         self.rate_limits.extend(limits);
+        self
+    }
+
+    /// Says what reading and writing costs in requests, for the forecast of `affluent plan`: the text of a file beside `Cargo.toml`,
+    /// `include_str!("../costs.json")`. The host checks its form, and refuses the manifest with the place of a mistake.
+    ///
+    /// ```
+    /// # use affluent_sdk::{Manifest, PluginKind};
+    /// let manifest = Manifest::new::<()>("shop", "0.1.0", [PluginKind::Destination]).costs(
+    ///     r#"{ "write": { "people": [
+    ///         { "request": "GET /v3/fields", "requests": 2 },
+    ///         { "request": "POST /v3/people", "per_rows": 100 },
+    ///         { "request": "POST /v3/tags", "per_rows": 1, "of": "listed" },
+    ///         { "request": "DELETE /v3/tags", "per_rows": 1, "of": "removed" } ] } }"#,
+    /// );
+    /// assert_eq!(manifest.costs["write"]["people"][1]["per_rows"], 100);
+    /// ```
+    #[must_use]
+    pub fn costs(mut self, json: &str) -> Self {
+        // What is no JSON stands in its own place, where the host refuses it with these words.
+        self.costs = serde_json::from_str(json).unwrap_or_else(|error| Value::String(format!("no JSON: {error}")));
         self
     }
 

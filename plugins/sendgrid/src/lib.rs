@@ -57,9 +57,7 @@ impl Plugin for SendGrid {
     fn manifest() -> Manifest {
         Manifest::new::<Config>("sendgrid", env!("CARGO_PKG_VERSION"), [PluginKind::Source, PluginKind::Destination])
             .description("Contacts and lists of SendGrid written; unsubscribes, complaints and bounces read")
-            .host("api.sendgrid.com", &[])
-            .host("api.eu.sendgrid.com", &[])
-            .host("{config.base_url}", &[])
+            .hosts(&["api.sendgrid.com", "api.eu.sendgrid.com", "{config.base_url}"])
             .auth("key", AuthSlot::bearer("api_key"))
             .secret("api_key", "API key", &[MARKETING, ERASURE, SUPPRESSIONS, GROUPS])
             // SendGrid tells limits in the headers of answers only: imports are reported at 3 in 2 seconds, all else at 600 a minute;
@@ -67,6 +65,7 @@ impl Plugin for SendGrid {
             .rate_limit(RateLimit::new(540, 60_000).burst(50))
             .rate_limit(RateLimit::new(3, 2_200).burst(1).matching("PUT /v3/marketing/contacts"))
             .rate_limit(RateLimit::new(80, 60_000).burst(10).matching("POST /v3/recipients/erasejob"))
+            .costs(include_str!("../costs.json"))
             .limits(PluginLimits { memory_mib: Some(128), call_timeout_s: Some(300), concurrency: Some(4) })
     }
 

@@ -79,13 +79,13 @@ impl Plugin for Shopify {
         Manifest::new::<Config>("shopify", env!("CARGO_PKG_VERSION"), [PluginKind::Source])
             .description("Customers, orders and order lines of a Shopify shop")
             .host("{config.shop}.myshopify.com", &[("config.shop", "^[a-z0-9][a-z0-9-]{0,59}$")])
-            .host("{config.base_url}", &[])
-            // Results of bulk operations (shopify.dev, "Perform bulk operations with the GraphQL Admin API", 2026-11-23).
-            .host("storage.googleapis.com", &[])
+            // Storage holds results of bulk operations (shopify.dev, "Perform bulk operations with the GraphQL Admin API", 2026-11-23).
+            .hosts(&["{config.base_url}", "storage.googleapis.com"])
             .auth("token", AuthSlot::header("X-Shopify-Access-Token", "", "access_token"))
             .secret("access_token", "Admin API access token of an app of the shop", &["read_customers", "read_orders"])
             .webhooks(signed.requests("X-Shopify-Topic", &asked, "/customer/id"))
             .rate_limit(cost_bucket())
+            .costs(include_str!("../costs.json"))
             .limits(PluginLimits { memory_mib: Some(128), call_timeout_s: Some(300), concurrency: Some(4) })
     }
 

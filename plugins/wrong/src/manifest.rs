@@ -72,6 +72,17 @@ pub(crate) fn manifest() -> Manifest {
         manifest.secrets.clear();
         manifest = with_key(manifest.auth("token", signed("{config.label}")));
     }
+    let of = |side: &str, request: &str| format!(r#"{{ "{side}": {{ "nothing": [{{ "request": "{request}" }}] }} }}"#);
+    for (mistake, costs) in [
+        ("costs_no_json", "{".to_owned()),
+        ("costs_no_request", of("read", "nothing")),
+        ("costs_no_stream", of("read", "GET /nothing")),
+        ("costs_no_object", of("write", "POST /nothing")),
+    ] {
+        if is(mistake) {
+            manifest = manifest.costs(&costs);
+        }
+    }
     if is("bad_schema")
         && let Some(kind) = manifest.config_schema.get_mut("type")
     {

@@ -102,7 +102,7 @@ pub(crate) const RULES: &[Rule] = &[
     ),
     source(
         "discover.valid",
-        "names are plain and unique, keys and cursors are fields, parents exist",
+        "names are plain and unique, keys and cursors are fields, parents exist, costs are of streams",
         "names: lower-case letters, digits and `_`; every name in primary_key, cursor_field and parent.field is a field",
     ),
     source(
@@ -175,7 +175,7 @@ pub(crate) const RULES: &[Rule] = &[
     ),
     destination(
         "targets.valid",
-        "two calls of discover give the same objects; names are unique, modes are known, match fields exist",
+        "two calls of discover give the same objects; names are unique, modes are known, match fields exist, costs are of objects",
         "modes: insert, update, upsert, mirror, append; every match field is a field",
     ),
     destination(

@@ -82,6 +82,10 @@ const MISTAKES: &[(&str, &[&str])] = &[
 /// Mistakes of the manifest, which is asked for without a configuration.
 const MANIFEST_MISTAKES: &[(&str, &str)] = &[
     ("unknown_feature", "manifest.loads"),
+    ("costs_no_json", "manifest.loads"),
+    ("costs_no_request", "manifest.loads"),
+    ("costs_no_stream", "discover.valid"),
+    ("costs_no_object", "targets.valid"),
     ("unused_files", "manifest.imports"),
     ("unstable_manifest", "manifest.stable"),
     ("bad_name", "manifest.identity"),

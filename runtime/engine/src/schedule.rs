@@ -20,6 +20,8 @@ use crate::run::RunOptions;
 const TICK_MS: u64 = 250;
 /// Missed slots looked at per pipeline; older ones are not caught up.
 const MISSED_SLOTS_MAX: usize = 1_000;
+/// Starts of a schedule among which the shortest interval is looked for.
+const STARTS_COMPARED: usize = 25;
 
 /// Microseconds after which a pipeline with news is tried again that another process runs.
 const NEWS_AGAIN_US: i64 = 5_000_000;
@@ -248,6 +250,15 @@ impl Scheduler {
             }
         }
     }
+}
+
+/// Milliseconds between two starts of a pipeline, the shortest of the next ones; `None` without a schedule of its own.
+pub(crate) fn shortest_interval_ms(schedule: &Schedule, now_us: i64) -> Option<u64> {
+    let cron = Cron::parse(schedule.cron.as_deref()?).ok()?;
+    let starts = std::iter::successors(Some(now_us), |at_us| cron.next_after(*at_us, &schedule.timezone));
+    let starts: Vec<i64> = starts.skip(1).take(STARTS_COMPARED).collect();
+    let gaps = starts.iter().zip(starts.iter().skip(1)).map(|(one, next)| next - one);
+    gaps.min().and_then(|us| u64::try_from(us / 1_000).ok())
 }
 
 /// The slots that are run: those since the process began, and of the missed ones what `catch_up` says.

@@ -14,7 +14,7 @@ use wasmtime::{Engine, Store};
 use crate::binary::{Summary, summarize};
 use crate::contract::{Exports, Version};
 use crate::failure::{clean_text, configuration_failure};
-use crate::instance::{Instance, read_manifest};
+use crate::instance::{Instance, no_manifest, read_manifest};
 use crate::limits::{COMPONENT_BYTES_MAX, COMPONENT_CODE_BYTES_MAX, COMPONENT_FUNCTIONS_MAX, FUNCTION_BYTES_MAX, MEMORY_MIB_MAX};
 use crate::options::HostOptions;
 use crate::state::{Services, State};
@@ -224,6 +224,10 @@ pub(crate) fn check_manifest(name: &str, manifest: &Manifest) -> Result<(), Fail
     if manifest.limits.memory_mib.is_some_and(|mib| mib > MEMORY_MIB_MAX) {
         let message = format!("plugin `{name}` asks for more than {MEMORY_MIB_MAX} MiB of memory");
         return Err(configuration_failure("E0505", message, "read smaller pages"));
+    }
+    let mistakes = manifest.cost_mistakes();
+    if !mistakes.is_empty() {
+        return Err(no_manifest(name, &clean_text(&mistakes.join("; "), GUEST_MESSAGE_BYTES_MAX)));
     }
     let mut mistakes = manifest.auth_mistakes();
     mistakes.extend(manifest.webhook_mistakes());

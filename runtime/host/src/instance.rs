@@ -210,7 +210,10 @@ fn parse_json<T: DeserializeOwned>(json: &str) -> Result<T, String> {
     if json.len() > GUEST_JSON_BYTES_MAX {
         return Err("it is larger than 4 MiB".to_owned());
     }
-    serde_json::from_str(json).map_err(|error| crate::failure::clean_text(&error.to_string(), 256))
+    let mut json = serde_json::Deserializer::from_str(json);
+    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| error.to_string());
+    let whole = parsed.and_then(|value| json.end().map(|()| value).map_err(|error| error.to_string()));
+    whole.map_err(|what| crate::failure::clean_text(&what, 256))
 }
 
 /// The time of one call of a plugin.

@@ -180,7 +180,7 @@ impl Isolation {
 pub struct Grants(pub BTreeMap<String, BTreeSet<String>>);
 
 /// Keys of a manifest that ask for nothing.
-const HARMLESS: [&str; 9] = [
+const HARMLESS: [&str; 10] = [
     "manifest_version",
     "name",
     "version",
@@ -189,6 +189,7 @@ const HARMLESS: [&str; 9] = [
     "config_schema",
     "formats",
     "rate_limits",
+    "costs",
     "required_features",
 ];
 /// The category whose lines are a name and a number: less is less.

@@ -1,6 +1,7 @@
 //! What a plugin says about itself: its manifest, and the objects a destination can write.
 
 mod auth;
+mod costs;
 mod oauth;
 mod signature;
 mod webhooks;
@@ -10,9 +11,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::plan::ConnectionLimits;
 use crate::schema::Field;
 
 pub use auth::AuthSlot;
+pub use costs::{CostOf, Costs, RequestCost};
 pub use oauth::{Assertion, ClientAuth, OauthClient};
 pub use signature::{
     BinaryEncoding, BodyDigest, HashAlgorithm, HmacSignature, KeyHeader, SecretForm, SignedPart, Timestamp, TimestampForm,
@@ -77,6 +80,9 @@ pub struct Manifest {
     /// The vendor's published limits.
     #[serde(default)]
     pub rate_limits: Vec<RateLimit>,
+    /// What its work costs in requests, for the forecast of a plan.
+    #[serde(default, skip_serializing_if = "Costs::is_unsaid")]
+    pub costs: Costs,
     /// What it asks of the machine.
     #[serde(default)]
     pub limits: PluginLimits,
@@ -93,6 +99,13 @@ impl Manifest {
     #[must_use]
     pub fn is_blind(&self) -> bool {
         !self.files || !self.hosts.is_empty()
+    }
+
+    /// The limits that hold on a connection, all at once: the vendor's and, as one more window, the connection's own.
+    #[must_use]
+    pub fn limits_on(&self, own: &ConnectionLimits) -> Vec<RateLimit> {
+        let own = own.rate.map(|(requests, per_ms)| RateLimit { requests, per_ms, burst: own.burst, matches: None, cost: None });
+        self.rate_limits.iter().cloned().chain(own).collect()
     }
 }
 

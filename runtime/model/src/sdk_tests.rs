@@ -31,6 +31,7 @@ fn example() -> Manifest {
         .secret("access_token", "API token", &["read"])
         .webhooks(webhooks())
         .rate_limit(RateLimit::new(10, 1_000).burst(3).matching("POST /bulk"))
+        .costs(r#"{ "requests_per_day": 9, "read": { "lines": [{ "request": "GET /lines", "requests": 2, "per_rows": 500, "of": "listed" }] } }"#)
         .limits(PluginLimits { memory_mib: Some(64), ..PluginLimits::default() })
         .with_files()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use affluent_engine::{PersonalPreview, PipelinePreview, PluginSees};
+use affluent_engine::{Forecast, PersonalPreview, PipelinePreview, PluginSees, RunForecast};
 use affluent_host::Host;
 use affluent_model::lock::Isolation;
 use affluent_model::plan::{Plan, TransformStep};
@@ -13,8 +13,9 @@ use crate::arguments::Shared;
 use crate::commands::run::chosen;
 use crate::failure::{Exit, Outcome};
 use crate::project;
+use crate::render::plugin::rate;
 use crate::render::progress::Progress;
-use crate::render::screen::{Screen, number};
+use crate::render::screen::{Screen, duration, number};
 use crate::wire;
 
 pub(crate) async fn run(shared: &Shared, screen: &Screen, pipelines: &[String]) -> Outcome {
@@ -56,6 +57,7 @@ fn preview(preview: &PipelinePreview) -> String {
     let mut lines = vec![preview.pipeline.clone()];
     for stream in &preview.reads {
         lines.push(format!("  reads {}: {}, {} records so far", stream.stream, stream.reads, number(stream.records_before)));
+        lines.extend(stream.forecast.as_ref().map(|told| format!("    {}", forecast(told))));
     }
     lines.extend(leaves(&preview.leaves));
     if let Some(sends) = &preview.sends {
@@ -76,6 +78,10 @@ fn preview(preview: &PipelinePreview) -> String {
             number(counts.duplicate_match),
             number(counts.suppressed)
         ));
+    }
+    let place = if preview.sends.is_some() { "   " } else { "  the destination takes" };
+    lines.extend(preview.writes.as_ref().map(|told| format!("{place} {}", forecast(told))));
+    if let Some(sends) = &preview.sends {
         for (kind, profile) in &sends.sample {
             lines.push(format!("    {kind} {profile}"));
         }
@@ -83,7 +89,23 @@ fn preview(preview: &PipelinePreview) -> String {
     if let Some(unknown) = &preview.unknown {
         lines.push(format!("  {unknown}"));
     }
+    lines.extend(preview.forecast.as_ref().map(in_all));
+    lines.extend(preview.warnings.iter().map(|warning| format!("  warning: {warning}")));
     lines.join("\n")
+}
+
+/// `≈ 16 requests, ≥ 0.7 s at 90 in 10 s`.
+fn forecast(forecast: &Forecast) -> String {
+    let Forecast { rows, is_assumed, requests, least_ms, limit, .. } = forecast;
+    let time = limit.as_ref().map_or(String::new(), |limit| format!(", ≥ {} at {}", duration(*least_ms), rate(limit)));
+    let rows = format!(", for {} records: how many there are is not known yet", number(*rows));
+    format!("≈ {} requests{time}{}", number(*requests), if *is_assumed { &rows } else { "" })
+}
+
+/// `  in all ≈ 1,040 requests, ≥ 6.2 s`.
+fn in_all(run: &RunForecast) -> String {
+    let time = if run.least_ms > 0 { format!(", ≥ {}", duration(run.least_ms)) } else { String::new() };
+    format!("  in all ≈ {} requests{time}", number(run.requests))
 }
 
 /// The personal data that leaves, and how the destination's plugin sees it.

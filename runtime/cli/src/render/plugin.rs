@@ -4,7 +4,7 @@ use affluent_host::Inspection;
 use affluent_model::lock::Isolation;
 use affluent_model::manifest::{AuthSlot, Manifest, RateLimit, SecretRequest};
 
-use crate::render::screen::number;
+use crate::render::screen::{duration, number};
 
 /// One plugin.
 pub(crate) fn inspection(inspection: &Inspection) -> String {
@@ -86,10 +86,16 @@ fn auth(name: &str, slot: &AuthSlot) -> String {
     format!("{name}: {place} with the {word} {}", secrets.join(", "))
 }
 
-fn rate(limit: &RateLimit) -> String {
+/// `190 requests per 10 s for POST /contacts`.
+pub(crate) fn rate(limit: &RateLimit) -> String {
     let what = if limit.cost.is_some() { "points" } else { "requests" };
     let matches = limit.matches.as_deref().map(|matches| format!(" for {matches}")).unwrap_or_default();
-    format!("{} {what} per {} ms{matches}", number(u64::from(limit.requests)), number(limit.per_ms))
+    format!("{} {what} per {}{matches}", number(u64::from(limit.requests)), window(limit.per_ms))
+}
+
+/// `10 s`, `2.2 s`.
+fn window(ms: u64) -> String {
+    if ms.is_multiple_of(1_000) { format!("{} s", ms / 1_000) } else { duration(ms) }
 }
 
 fn limits(manifest: &Manifest) -> Vec<String> {
@@ -97,7 +103,8 @@ fn limits(manifest: &Manifest) -> Vec<String> {
     let memory = limits.memory_mib.map(|mib| format!("{mib} MiB of memory"));
     let time = limits.call_timeout_s.map(|seconds| format!("{seconds} s a call"));
     let requests = limits.concurrency.map(|count| format!("{count} requests at once"));
-    [memory, time, requests].into_iter().flatten().collect()
+    let a_day = manifest.costs.requests_per_day.map(|count| format!("{} requests a day for the smallest account", number(count)));
+    [memory, time, requests, a_day].into_iter().flatten().collect()
 }
 
 fn indented(text: &str) -> String {

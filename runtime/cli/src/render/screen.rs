@@ -76,6 +76,7 @@ pub(crate) fn duration(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),
         1_000..60_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        3_600_000.. => format!("{} h {} min", ms / 3_600_000, ms % 3_600_000 / 60_000),
         _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
     }
 }
@@ -94,7 +95,7 @@ mod tests {
 
     #[test]
     fn durations_read_like_a_person_says_them() {
-        let cases = [(7, "7 ms"), (1_234, "1.2 s"), (61_000, "1 min 1 s")];
+        let cases = [(7, "7 ms"), (1_234, "1.2 s"), (61_000, "1 min 1 s"), (11_520_000, "3 h 12 min")];
         for (ms, expected) in cases {
             assert_eq!(duration(ms), expected);
         }

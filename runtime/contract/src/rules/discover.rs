@@ -1,9 +1,9 @@
 //! What a source and a destination say of their streams and objects.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use affluent_model::connector::{Connectors, Failure};
-use affluent_model::manifest::{ERASE_MODE, TargetSchema, VERIFY_ERASURE_MODE};
+use affluent_model::manifest::{Costs, ERASE_MODE, RequestCost, TargetSchema, VERIFY_ERASURE_MODE};
 use affluent_model::schema::StreamSchema;
 use std::sync::Arc;
 
@@ -20,7 +20,9 @@ pub(crate) async fn streams(bench: &Bench, findings: &mut Findings) -> Option<Ve
     let streams = taken(bench, findings, "discover.valid", discover().await)?;
     let again = taken(bench, findings, "discover.stable", discover().await)?;
     findings.judge("discover.stable", (streams != again).then(|| "two calls gave different streams".to_owned()));
-    findings.judge("discover.valid", streams_mistake(&streams));
+    let named = bench.host.manifest(&bench.plugin).await.map(|manifest| manifest.costs.read.clone()).unwrap_or_default();
+    let is_stream = |name: &str| streams.iter().any(|stream| stream.name == name);
+    findings.judge("discover.valid", streams_mistake(&streams).or_else(|| costs_mistake("read", &named, is_stream)));
     let wanted = &bench.fixture.streams;
     if let Some(unknown) = wanted.iter().find(|name| !streams.iter().any(|stream| stream.name == **name)) {
         findings.fail("discover.valid", format!("the contract file names the stream `{unknown}`, which is not there"));
@@ -36,7 +38,9 @@ pub(crate) async fn targets(bench: &Bench, findings: &mut Findings) -> Option<Ve
     if targets != again {
         findings.fail("targets.valid", "two calls gave different objects");
     }
-    findings.judge("targets.valid", targets_mistake(&targets));
+    let named = bench.host.manifest(&bench.plugin).await.map(|manifest| manifest.costs.write.clone()).unwrap_or_default();
+    let is_object = |name: &str| targets.iter().any(|target| target.name == name);
+    findings.judge("targets.valid", targets_mistake(&targets).or_else(|| costs_mistake("write", &named, is_object)));
     Some(targets)
 }
 
@@ -48,6 +52,12 @@ fn taken<T>(bench: &Bench, findings: &mut Findings, rule: &'static str, result: 
             None
         }
     }
+}
+
+/// Costs of what is not there: a plan would never find them.
+fn costs_mistake(side: &str, named: &BTreeMap<String, Vec<RequestCost>>, is_there: impl Fn(&str) -> bool) -> Option<String> {
+    let unknown = named.keys().find(|name| *name != Costs::OTHERS && !is_there(name))?;
+    Some(format!("`costs.{side}` of the manifest names `{unknown}`, which is not there"))
 }
 
 fn is_plain(name: &str) -> bool {

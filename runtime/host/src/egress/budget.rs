@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use affluent_model::manifest::{Manifest, RateLimit};
-use affluent_model::plan::{Connection, ConnectionLimits};
+use affluent_model::plan::Connection;
 use governor::clock::Clock as GovernorClock;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
@@ -51,13 +51,9 @@ struct Settings {
 }
 
 impl Settings {
-    /// The manifest's limits and, as one more window, the connection's: the stricter of them rules at any time.
+    /// All limits that hold: the strictest of them rules at any time.
     fn new(connection: &Connection, manifest: &Manifest) -> Self {
-        let ConnectionLimits { rate, burst, concurrency } = &connection.limits;
-        let mut limits = manifest.rate_limits.clone();
-        if let Some((requests, per_ms)) = *rate {
-            limits.push(RateLimit { requests, per_ms, burst: *burst, matches: None, cost: None });
-        }
+        let (limits, concurrency) = (manifest.limits_on(&connection.limits), connection.limits.concurrency);
         let asked = manifest.limits.concurrency.unwrap_or(CONCURRENCY);
         let concurrency = concurrency.map_or(asked, |lower| lower.min(manifest.limits.concurrency.unwrap_or(lower)));
         Self { limits, concurrency: concurrency.clamp(1, CONCURRENCY_MAX) }
