@@ -13,6 +13,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("identifiers: too many values leave the one seen last out and the rest joins", a_file_with_too_many_values),
         rule("identifiers: in a project the same is left out in any batches, and told", a_project_with_too_many_values),
         rule("identifiers: a mailbox of a function joins with another piece of evidence", a_mailbox_of_a_function),
+        rule("identifiers: a line of a house joins only where something else agrees", a_line_of_a_house),
+        rule("identifiers: values are made equal as the project says", values_are_made_equal_as_the_project_says),
         rule("identifiers: a device belongs to the person first seen with it, in any batches", a_device_of_two_persons),
     ]
 }
@@ -139,6 +141,80 @@ fn a_mailbox_of_a_function() -> Result<(), Failed> {
         ended.expect(0)?;
         same(first, view["records"].as_array().map(Vec::len), Some(records))?;
         same("identifiers", &view["identifiers"], &serde_json::json!([["email", 1]]))?;
+    }
+    Ok(())
+}
+
+/// Two who agree by name, a stranger and one who says nothing share the line of a house; two others share a mobile.
+const HOUSE: [&str; 6] = [
+    "a,,01 42 68 53 00,,2024-01-01T00:00:00Z,Ann,Lee",
+    "b,,+33 (0)1 42 68 53 00,,2024-01-02T00:00:00Z,Ann,Lee",
+    "c,,0142685300,,2024-01-03T00:00:00Z,Bo,Fox",
+    "d,,0033142685300,,2024-01-04T00:00:00Z,,",
+    "e,,06 98 76 12 34,,2024-01-05T00:00:00Z,Eve,Day",
+    "f,,+33698761234,,2024-01-06T00:00:00Z,,",
+];
+
+fn a_line_of_a_house() -> Result<(), Failed> {
+    let rules = |presets: &str| {
+        format!(
+            "version: 1\nidentifiers:\n  account: {{}}\n  phone: {{ region: FR, presets: [{presets}] }}\n  device: {{}}\n\
+             attributes: {{ given: {{ is: given_name }}, family: {{ is: family_name }} }}\n\
+             rules: [{{ name: same name, all: [phone], compare: {{ names: agree }} }}, {{ name: same phone, all: [phone] }}]\n"
+        )
+    };
+    let header = format!("{HEADER},given,family").replace("email", "phone");
+    for (presets, expected) in [("junk", ["abcd", "ef"].as_slice()), ("junk, weak_fixed_lines", &["ab", "c", "d", "ef"])] {
+        let file = Project::new();
+        file.write("rules.yaml", &rules(presets)).write("records.csv", &format!("{header}\n{}\n", HOUSE.join("\n")));
+        same(presets, groups_of_file(&file)?.1, expected.iter().map(|ids| (*ids).to_owned()).collect())?;
+    }
+    let project = project_of(&rules("weak_fixed_lines"));
+    let pipeline = project.read("pipelines/in.yaml").replace("seen_at: seen_at }", "given: given, family: family }");
+    let names = "        given: { type: text, pii: name }\n        family: { type: text, pii: name }\n";
+    let connection = format!("{}{names}", project.read("connections/shop.yaml"));
+    project.write("pipelines/in.yaml", &pipeline.replace("email", "phone"));
+    project.write("connections/shop.yaml", &connection.replace("email", "phone"));
+    for (at, rows) in [&HOUSE[2..], &HOUSE[..2]].into_iter().enumerate() {
+        project.write(&format!("batch-{at}.csv"), &format!("{header}\n{}\n", rows.join("\n")));
+        project.affluent(&["run", "--quiet"]).expect(0)?;
+    }
+    for (first, records) in [("shop/a", 2), ("shop/c", 1), ("shop/d", 1), ("shop/e", 2)] {
+        let (ended, view) = project.json(&["profile", "show", first]);
+        ended.expect(0)?;
+        same(first, view["records"].as_array().map(Vec::len), Some(records))?;
+        same("identifiers", &view["identifiers"], &serde_json::json!([["phone", 1]]))?;
+    }
+    Ok(())
+}
+
+fn values_are_made_equal_as_the_project_says() -> Result<(), Failed> {
+    let records = [
+        "a,C-1,j.doe@googlemail.com,,2024-01-01",
+        "b,,jdoe+shop@gmail.com,,2024-01-01",
+        "c,c-1,,,2024-01-01",
+        "d,,ann-shop@yahoo.fr,,2024-01-01",
+        "e,,Ann@Yahoo.fr,,2024-01-01",
+        "f,,Bo@Case.test,,2024-01-01",
+        "g,,bo@case.test,,2024-01-01",
+        "h,,bo@old.test,,2024-01-01",
+        "i,,Bo@new.test,,2024-01-01",
+        "j,,,X,2024-01-01",
+        "k,,,x,2024-01-01",
+    ];
+    let normalize =
+        "{ plus_tags: strip, gmail_dots: strip, case: { preserve: [case.test] }, domain_aliases: { OLD.test: new.test } }";
+    let cases = [
+        ("{}", "{}", ["a", "b", "c", "d", "e", "fg", "h", "i", "j", "k"].as_slice()),
+        ("{ case: lower }", normalize, &["abc", "de", "f", "g", "hi", "j", "k"]),
+        ("{ case: preserve }", "{ case: preserve }", &["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"]),
+    ];
+    for (account, email, expected) in cases {
+        let file = Project::new();
+        let identifiers = format!("account: {{ normalize: {account} }}, email: {{ normalize: {email} }}, device: {{}}");
+        file.write("rules.yaml", &format!("version: 1\nidentifiers: {{ {identifiers} }}\n"));
+        file.write("records.csv", &format!("{HEADER}\n{}\n", records.join("\n")));
+        same(email, groups_of_file(&file)?.1, expected.iter().map(|ids| (*ids).to_owned()).collect())?;
     }
     Ok(())
 }

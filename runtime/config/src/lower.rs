@@ -12,6 +12,7 @@ pub(crate) mod destination;
 pub(crate) mod lock;
 mod matching;
 mod money;
+mod normalize;
 pub(crate) mod pairs;
 pub(crate) mod pipeline;
 pub(crate) mod profiles;

@@ -28,6 +28,7 @@ pub(crate) fn check(kind: &str, text: &str) -> Result<(), (String, String)> {
         "files" => (file_pattern(text), "such as `exports/*.csv`"),
         "region" => (region(text), "two capital letters, such as `FR`"),
         "jurisdiction" => (jurisdiction(text), "an ISO 3166 code, such as `FR` or `US-CA`"),
+        "mail_domain" => (mail_domain(text).map(drop), "what stands after the `@`, such as `gmail.com`"),
         "secret" => (secret_path(text), "names joined by `/`, such as `shop/token`"),
         "environment" => (environment(text), "letters, digits and `_`, such as `SHOP_TOKEN`"),
         "key_id" => (key_id(text).map(drop), "the `1` of AFFLUENT_KEK_1, as a text: `\"1\"`"),
@@ -185,6 +186,11 @@ fn file_pattern(text: &str) -> Result<(), String> {
 
 fn region(text: &str) -> Result<(), String> {
     require(text.len() == 2 && text.chars().all(|c| c.is_ascii_uppercase()), "is not a region")
+}
+
+/// The canonical form of a domain of e-mail addresses.
+pub(crate) fn mail_domain(text: &str) -> Result<String, String> {
+    affluent_model::normalize::mail_domain(text).ok_or_else(|| "is not a domain of e-mail addresses".to_owned())
 }
 
 fn secret_path(text: &str) -> Result<(), String> {

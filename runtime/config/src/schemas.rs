@@ -191,6 +191,7 @@ fn pattern(kind: &str) -> Option<&'static str> {
         "percent" => Some("^[0-9.]+%$"),
         "region" => Some("^[A-Z]{2}$"),
         "cron" => Some(r"^\s*\S+(\s+\S+){4}\s*$"),
+        "mail_domain" => Some(r"^[^@\s]+\.[^@\s]+$"),
         "secret" => Some("^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$"),
         "environment" => Some("^[A-Za-z_][A-Za-z0-9_]*$"),
         "key_id" => Some("^[1-9][0-9]{0,9}$"),

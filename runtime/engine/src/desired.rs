@@ -354,7 +354,7 @@ fn open_column(array: &ArrayRef, lineage: Lineage, kind: FieldType, opener: &mut
 /// The canonical form of an identifier, as it is matched by; what is no usable value becomes null.
 fn canonical_column(column: &ArrayRef, rule: &IdentifierRule) -> Result<ArrayRef> {
     let texts = rows::as_text(column)?;
-    let options = affluent_model::plan::NormalizeOptions { region: rule.normalize.region.clone(), ..Default::default() };
+    let options = rule.normalize.to_tell();
     let canonical: StringArray = texts
         .as_string::<i32>()
         .iter()

@@ -133,14 +133,14 @@ impl SuppressedKind {
 mod tests {
     use std::cell::RefCell;
 
-    use affluent_model::plan::NormalizeOptions;
+    use affluent_model::normalize::NormalizeOptions;
     use affluent_vault::{KeyRing, OsRandom, Vault, create_key_file};
     use proptest::prelude::*;
 
     use super::*;
 
     fn rule() -> IdentifierRule {
-        let normalize = NormalizeOptions { strip_plus_tags: true, strip_gmail_dots: true, region: None };
+        let normalize = NormalizeOptions { strip_plus_tags: true, strip_gmail_dots: true, ..NormalizeOptions::default() };
         IdentifierRule { name: "email".to_owned(), normalize, ..IdentifierRule::default() }
     }
 

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::junk::BlockPreset;
-use crate::normalize::{self, matches_pattern};
-use crate::plan::{IdentifierRule, IdentityLimits, NormalizeOptions};
+use crate::normalize::{self, NormalizeOptions, is_fixed_line, matches_pattern};
+use crate::plan::{IdentifierRule, IdentityLimits};
 
 /// Values of one kind that a profile may have, where the file does not say.
 const VALUES_MAX: u32 = 5;
@@ -62,6 +62,26 @@ pub enum WhenKnown {
     Never,
 }
 
+/// Which values of a kind are those of a household or an office, and so never join on their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeakValues {
+    /// Mailboxes of a function: `info@`.
+    RoleMailboxes,
+    /// Telephones that do not leave the house, where the numbering plan tells.
+    FixedLines,
+}
+
+impl WeakValues {
+    /// True when a canonical value of a kind is one of them.
+    #[must_use]
+    pub fn holds(self, kind: &str, canonical: &str) -> bool {
+        match self {
+            Self::RoleMailboxes => BlockPreset::RoleMailboxes.holds(kind, canonical),
+            Self::FixedLines => is_fixed_line(canonical),
+        }
+    }
+}
+
 impl Default for IdentifierRule {
     /// What holds of a kind of which a file says nothing.
     fn default() -> Self {
@@ -77,8 +97,8 @@ impl Default for IdentifierRule {
             normalize: NormalizeOptions::default(),
             blocked: Vec::new(),
             presets: Vec::new(),
-            weak_mailboxes: false,
-            mailbox_of: None,
+            weak_values: None,
+            mark_of: None,
         }
     }
 }
@@ -94,32 +114,32 @@ impl IdentifierRule {
     /// The kind whose values these are: of a mark that which it marks.
     #[must_use]
     pub fn kind(&self) -> &str {
-        self.mailbox_of.as_deref().unwrap_or(&self.name)
+        self.mark_of.as_deref().unwrap_or(&self.name)
     }
 
     /// The canonical form of a value that is an edge; `None` for what is no value of the kind, or is blocked.
     #[must_use]
     pub fn usable(&self, value: &str) -> Option<String> {
         let canonical = normalize::identifier(self.kind(), value, &self.normalize)?;
-        let is_taken = self.mailbox_of.is_none() || BlockPreset::RoleMailboxes.holds(self.kind(), &canonical);
+        let is_taken = self.mark_of.is_none() || self.is_weak_value(&canonical);
         (is_taken && !self.blocks(&canonical)).then_some(canonical)
     }
 
     /// True for a usable value that never joins on its own.
     #[must_use]
-    pub fn is_weak_mailbox(&self, canonical: &str) -> bool {
-        self.weak_mailboxes && BlockPreset::RoleMailboxes.holds(self.kind(), canonical)
+    pub fn is_weak_value(&self, canonical: &str) -> bool {
+        self.weak_values.is_some_and(|weak| weak.holds(self.kind(), canonical))
     }
 
-    /// Where mailboxes of a function are weak: a kind of its own with an edge for each of them beside that of the kind itself,
+    /// Where some values are weak: a kind of its own with an edge for each of them beside that of the kind itself,
     /// under the same blind index. Who resolves sees no values, and knows by these edges which are weak.
     #[must_use]
     pub fn mark(&self) -> Option<Self> {
-        self.weak_mailboxes.then(|| Self { name: mark_of(&self.name), mailbox_of: Some(self.name.clone()), ..self.clone() })
+        self.weak_values.map(|_| Self { name: mark_of(&self.name), mark_of: Some(self.name.clone()), ..self.clone() })
     }
 }
 
-/// What ends the name of a mark: no name of a kind can.
+/// What ends the name of a mark: no name of a kind can. Ledgers hold it.
 const MARK: &str = "~mailbox";
 
 /// The name of a kind's mark.
@@ -139,15 +159,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_takes_the_usable_mailboxes_of_a_function_alone() {
+    fn a_mark_takes_the_usable_weak_values_alone() {
         let blocked = vec!["sales@*".to_owned()];
-        let rule = IdentifierRule { name: "email".to_owned(), weak_mailboxes: true, blocked, ..IdentifierRule::default() };
+        let rule = IdentifierRule {
+            name: "email".to_owned(),
+            weak_values: Some(WeakValues::RoleMailboxes),
+            blocked,
+            ..IdentifierRule::default()
+        };
         let mark = rule.mark().unwrap();
         let cases = [("Info@X.test", Some("info@x.test")), ("ann@x.test", None), ("sales@x.test", None), ("info", None)];
         for (value, expected) in cases {
             assert_eq!(mark.usable(value).as_deref(), expected, "{value}");
             assert!(expected.is_none() || rule.usable(value).as_deref() == expected, "{value}");
         }
+        let rule =
+            IdentifierRule { name: "phone".to_owned(), weak_values: Some(WeakValues::FixedLines), ..IdentifierRule::default() };
+        let line = rule.mark().unwrap();
+        assert_eq!(line.usable("+33 1 42 68 53 00").as_deref(), Some("+33142685300"));
+        assert_eq!(line.usable("+33 6 12 34 56 78"), None);
         assert!(is_mark(&mark.name) && !is_mark("email") && mark.kind() == "email");
         assert_eq!(IdentifierRule::default().mark().map(|mark| mark.name), None);
     }

@@ -131,7 +131,7 @@ impl BlockPreset {
     #[must_use]
     pub fn holds(self, kind: &str, canonical: &str) -> bool {
         match (self, kind) {
-            (Self::RoleMailboxes, _) => canonical.split_once('@').is_some_and(|(local, _)| ROLES.contains(&local)),
+            (Self::RoleMailboxes, _) => canonical.split_once('@').is_some_and(|(local, _)| is_one_of(&ROLES, local)),
             (Self::Junk, "email") => is_junk_email(canonical),
             (Self::Junk, "phone") => is_junk_phone(canonical),
             (Self::Junk, _) => is_junk_word(canonical),
@@ -142,7 +142,12 @@ impl BlockPreset {
 fn is_junk_email(email: &str) -> bool {
     let Some((local, domain)) = email.split_once('@') else { return false };
     let top_level = domain.rsplit('.').next().unwrap_or_default();
-    JUNK_DOMAINS.contains(&domain) || JUNK_TOP_LEVELS.contains(&top_level) || JUNK_LOCALS.contains(&local)
+    JUNK_DOMAINS.contains(&domain) || JUNK_TOP_LEVELS.contains(&top_level) || is_one_of(&JUNK_LOCALS, local)
+}
+
+/// The case of a local part may have been kept.
+fn is_one_of(list: &[&str], local: &str) -> bool {
+    list.iter().any(|one| one.eq_ignore_ascii_case(local))
 }
 
 /// One digit over and over, digits as they lie on the keys, and the numbers that films use (North America, 555-01xx).
@@ -192,6 +197,7 @@ mod tests {
     #[test]
     fn a_mailbox_of_a_function_is_told_by_its_local_part() {
         assert!(BlockPreset::RoleMailboxes.holds("email", "info@x.de"));
+        assert!(BlockPreset::RoleMailboxes.holds("email", "Info@x.de"));
         assert!(!BlockPreset::RoleMailboxes.holds("email", "infor@x.de"));
     }
 }

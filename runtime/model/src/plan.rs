@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use crate::consent::{ConsentMapping, ConsentNeed};
 use crate::diagnostic::Location;
-use crate::identifier_rule::{Period, WhenKnown};
+use crate::identifier_rule::{Period, WeakValues, WhenKnown};
 use crate::junk::BlockPreset;
 use crate::lock::{Lock, PluginRules};
 use crate::matching::{AttributeRule, Comparison, RecordPair, ScoreRule, Veto};
 use crate::money::Money;
+use crate::normalize::NormalizeOptions;
 use crate::pii::{PiiClass, PiiPolicy};
 use crate::pipeline_test::PipelineTest;
 use crate::prediction::PredictPlan;
@@ -390,21 +391,10 @@ pub struct IdentifierRule {
     pub blocked: Vec<String>,
     /// Shipped lists of such values.
     pub presets: Vec<BlockPreset>,
-    /// Mailboxes of a function (`info@`) never join on their own.
-    pub weak_mailboxes: bool,
-    /// Of a mark ([`IdentifierRule::mark`]): the kind whose mailboxes of a function it tells.
-    pub mailbox_of: Option<String>,
-}
-
-/// How a value becomes its canonical form.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NormalizeOptions {
-    /// Strip `+tag` of the mail providers that ignore it.
-    pub strip_plus_tags: bool,
-    /// Strip dots of gmail addresses.
-    pub strip_gmail_dots: bool,
-    /// ISO 3166 alpha-2 region for phone numbers without a country.
-    pub region: Option<String>,
+    /// Values that never join on their own.
+    pub weak_values: Option<WeakValues>,
+    /// Of a mark ([`IdentifierRule::mark`]): the kind whose weak values it tells.
+    pub mark_of: Option<String>,
 }
 
 /// Nodes that share all of these identifiers, and fit each other by all comparisons, are one profile.

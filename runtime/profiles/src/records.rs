@@ -102,7 +102,7 @@ impl<'a> Records<'a> {
             let Some(canonical) = rule.usable(value).filter(|_| !value.is_empty()) else { continue };
             let edge = Edge { node, kind, value: digest(kind, &canonical), seen_at_us };
             self.edges.push(edge);
-            if rule.is_weak_mailbox(&canonical) {
+            if rule.is_weak_value(&canonical) {
                 let mark = self.kinds.iter().position(|name| *name == mark_of(&rule.name)).and_then(|at| u16::try_from(at).ok());
                 self.edges.extend(mark.map(|kind| Edge { kind, ..edge }));
             }

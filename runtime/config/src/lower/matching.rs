@@ -1,5 +1,6 @@
 //! The parts of `profiles/identity.yaml` that compare attributes → [`affluent_model::matching`].
 
+use affluent_model::identifier_rule::WeakValues;
 use affluent_model::junk::BlockPreset;
 use affluent_model::matching::{AttributeForm, AttributeRule, Comparison, DateOrder, ScoreRule, Subject, Test, Veto};
 use affluent_model::plan::RecordColumns;
@@ -17,6 +18,8 @@ const NAMES: &str = "names";
 const PROBABILITY_MIN: f64 = 0.9;
 /// Share of contradicting pairs from which two sides stay apart, when the file does not say.
 const VETO_SHARE_MAX: f64 = 0.34;
+/// The kind whose values are telephone numbers.
+const PHONE: &str = "phone";
 /// What the words `jaro_winkler` and `damerau` mean without a number.
 const SIMILARITY_MIN: f64 = 0.9;
 const EDITS_MAX: u32 = 1;
@@ -156,15 +159,31 @@ pub(super) fn records(raw: Option<&RawRecords>, known: &[&str], report: &mut Fil
 pub(super) fn presets(raw: Option<&Vec<RawPreset>>) -> Vec<BlockPreset> {
     let preset = |raw: &RawPreset| match raw {
         RawPreset::RoleMailboxes => Some(BlockPreset::RoleMailboxes),
-        RawPreset::WeakRoleMailboxes => None,
+        RawPreset::WeakRoleMailboxes | RawPreset::WeakFixedLines => None,
         RawPreset::Junk => Some(BlockPreset::Junk),
     };
     raw.into_iter().flatten().filter_map(preset).collect()
 }
 
-/// Refuses mailboxes of a function that would be blocked and weak at once.
+/// Which values never join on their own.
+pub(super) fn weak_values(raw: Option<&[RawPreset]>) -> Option<WeakValues> {
+    raw.into_iter().flatten().find_map(|preset| match preset {
+        RawPreset::WeakRoleMailboxes => Some(WeakValues::RoleMailboxes),
+        RawPreset::WeakFixedLines => Some(WeakValues::FixedLines),
+        RawPreset::RoleMailboxes | RawPreset::Junk => None,
+    })
+}
+
+/// Refuses lines of what is no telephone, and mailboxes of a function that would be blocked and weak at once.
 pub(super) fn check_presets(name: &Placed<String>, presets: Option<&[RawPreset]>, report: &mut FileReport) {
     let has = |preset| presets.is_some_and(|presets| presets.contains(&preset));
+    if has(RawPreset::WeakFixedLines) && name.as_str() != PHONE {
+        let message = format!("`weak_fixed_lines` is of the identifier `{PHONE}`, not of `{}`", name.as_str());
+        report.add_help(mistake::COMBINATION, name.place(), message, "leave it out: only telephone numbers tell a line");
+    } else if has(RawPreset::WeakFixedLines) && has(RawPreset::WeakRoleMailboxes) {
+        let message = format!("`{PHONE}` has no mailboxes");
+        report.add_help(mistake::COMBINATION, name.place(), message, "keep `weak_fixed_lines` alone");
+    }
     if has(RawPreset::RoleMailboxes) && has(RawPreset::WeakRoleMailboxes) {
         let message = format!("`{}` blocks mailboxes of a function, and lets them join with other evidence", name.as_str());
         report.add_help(mistake::COMBINATION, name.place(), message, "keep `role_mailboxes` or `weak_role_mailboxes`");

@@ -4,18 +4,15 @@ use std::path::Path;
 
 use affluent_model::identifier_rule::{Period, WhenKnown};
 use affluent_model::matching::AttributeRule;
-use affluent_model::plan::{
-    IdentifierRule, IdentityLimits, IdentityRules, MatchRule, NormalizeOptions, Segment, SegmentPriority, SizeAlert,
-};
+use affluent_model::plan::{IdentifierRule, IdentityLimits, IdentityRules, MatchRule, Segment, SegmentPriority, SizeAlert};
 
-use super::{expression, matching, pairs, texts};
+use super::{expression, matching, normalize, pairs, texts};
 use crate::mistake::{self, FileReport};
 use crate::near;
 use crate::node::Place;
 use crate::placed::{Named, Placed};
-use crate::raw::matching::RawPreset;
 use crate::raw::profiles::{
-    RawIdentifier, RawIdentity, RawMaximum, RawMaximumPer, RawPeriod, RawRule, RawSegment, RawSegments, RawStrip, RawWhenKnown,
+    RawIdentifier, RawIdentity, RawMaximum, RawMaximumPer, RawPeriod, RawRule, RawSegment, RawSegments, RawWhenKnown,
 };
 use crate::scalar;
 
@@ -44,7 +41,7 @@ pub(crate) fn identity(raw: &RawIdentity, root: &Path, report: &mut FileReport) 
     for (name, identifier) in raw.identifiers.iter().flat_map(Named::iter) {
         let place_in_file = u32::try_from(identifiers.len() + 1).unwrap_or(u32::MAX);
         matching::check_presets(name, identifier.presets.as_deref(), report);
-        identifiers.push(identifier_rule(name.to_string(), identifier, place_in_file, limits));
+        identifiers.push(identifier_rule(name, identifier, place_in_file, limits, report));
     }
     identifiers.sort_by_key(|identifier| identifier.priority);
     check_somebody_is_known(raw, &identifiers, report);
@@ -78,12 +75,16 @@ fn check_somebody_is_known(raw: &RawIdentity, identifiers: &[IdentifierRule], re
     }
 }
 
-fn identifier_rule(name: String, raw: &RawIdentifier, place_in_file: u32, limits: IdentityLimits) -> IdentifierRule {
-    let strips = |word: Option<RawStrip>| word == Some(RawStrip::Strip);
-    let normalize = raw.normalize.as_ref();
+fn identifier_rule(
+    name: &Placed<String>,
+    raw: &RawIdentifier,
+    place_in_file: u32,
+    limits: IdentityLimits,
+    report: &mut FileReport,
+) -> IdentifierRule {
     let (values_max, values_per) = maximum(raw.max_per_profile.as_ref());
     IdentifierRule {
-        name,
+        name: name.to_string(),
         priority: raw.priority.unwrap_or(place_in_file),
         values_max,
         values_per,
@@ -95,15 +96,11 @@ fn identifier_rule(name: String, raw: &RawIdentifier, place_in_file: u32, limits
             RawWhenKnown::First => WhenKnown::First,
             RawWhenKnown::Never => WhenKnown::Never,
         }),
-        normalize: NormalizeOptions {
-            strip_plus_tags: strips(normalize.and_then(|normalize| normalize.plus_tags)),
-            strip_gmail_dots: strips(normalize.and_then(|normalize| normalize.gmail_dots)),
-            region: raw.region.as_ref().map(|region| region.to_string()),
-        },
+        normalize: normalize::options(name, raw, report),
         blocked: texts(raw.block.as_ref()),
         presets: matching::presets(raw.presets.as_ref()),
-        weak_mailboxes: raw.presets.iter().flatten().any(|preset| *preset == RawPreset::WeakRoleMailboxes),
-        mailbox_of: None,
+        weak_values: matching::weak_values(raw.presets.as_deref()),
+        mark_of: None,
     }
 }
 

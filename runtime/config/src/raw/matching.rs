@@ -126,6 +126,9 @@ pub(crate) enum RawPreset {
     /// `info@`, `sales@`, `noreply@` join only where a rule asks for something else too: another identifier, or a comparison in
     /// which both sides agree. Of records that were read before, after `run --full`.
     WeakRoleMailboxes,
+    /// Of `phone`: lines of a house or an office, where the numbering plan tells them from mobile numbers, join only where a rule
+    /// asks for something else too, as mailboxes of a function do. Of records that were read before, after `run --full`.
+    WeakFixedLines,
     /// `test@test.com`, `0000000000`, `null` join nothing.
     Junk,
 }

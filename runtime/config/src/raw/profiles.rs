@@ -71,7 +71,7 @@ pub(crate) struct RawIdentifier {
     /// everybody; `first` anonymous records and the person first seen with it, no later one; `never` anonymous records alone. A
     /// record is known when it has an identifier without this mark; rules that ask for one of those too are not concerned.
     pub(crate) anonymous: Option<RawWhenKnown>,
-    /// How values of e-mail addresses are made equal.
+    /// How values are made equal that are written in several ways. Of records that were read before, after `run --full`.
     pub(crate) normalize: Option<RawNormalize>,
     /// ISO 3166 region of phone numbers without a country: `FR`.
     #[schemars(extend("x-affluent" = "region"))]
@@ -123,10 +123,41 @@ pub(crate) enum RawPeriod {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawNormalize {
-    /// `strip` removes `+tag` for the mail providers that ignore it; `keep` when absent.
-    pub(crate) plus_tags: Option<RawStrip>,
-    /// `strip` removes the dots of gmail addresses; `keep` when absent.
-    pub(crate) gmail_dots: Option<RawStrip>,
+    /// Of `email`: `strip` removes what mail providers ignore: `+tag` at Gmail, Outlook, iCloud, Fastmail and Proton, `-tag` at
+    /// Yahoo; `keep` when absent.
+    pub(crate) plus_tags: Option<Placed<RawStrip>>,
+    /// Of `email`: `strip` removes the dots of gmail addresses; `keep` when absent.
+    pub(crate) gmail_dots: Option<Placed<RawStrip>>,
+    /// Of `email`: domain → the domain whose mailboxes are the same: `{ googlemail.com: gmail.com, pm.me: proton.me }`.
+    #[schemars(extend("x-keys" = "mail_domain", "additionalProperties" = { "type": "string", "x-affluent": "mail_domain" }))]
+    pub(crate) domain_aliases: Option<Named<Placed<String>>>,
+    /// Whether the case of letters tells two values apart: `lower` or `preserve`, of `email` before the `@`. When absent, `lower`
+    /// of `email`, and `preserve` of others.
+    pub(crate) case: Option<RawCase>,
+}
+
+/// A word, or domains.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename = "$kind", rename_all = "snake_case")]
+#[schemars(untagged)]
+pub(crate) enum RawCase {
+    Text(RawCaseWord),
+    Map(RawCaseAt),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawCaseWord {
+    Lower,
+    Preserve,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawCaseAt {
+    /// Of `email`: domains whose mailboxes are told apart by case.
+    #[schemars(extend("minItems" = 1, "items" = { "type": "string", "x-affluent": "mail_domain" }))]
+    pub(crate) preserve: Vec<Placed<String>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]

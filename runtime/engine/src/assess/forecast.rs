@@ -218,7 +218,7 @@ fn index(
     let usable = |value: &str| {
         let canonical = rule.usable(value)?;
         let index = indexer.index(canonical.as_bytes());
-        weak.extend(rule.is_weak_mailbox(&canonical).then_some(index));
+        weak.extend(rule.is_weak_value(&canonical).then_some(index));
         Some(index)
     };
     let values = count.held(field).map(|held| held.values().map(usable).collect()).unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use affluent_model::diagnostic::Location;
-use affluent_model::identifier_rule::{Period, WhenKnown};
+use affluent_model::identifier_rule::{Period, WeakValues, WhenKnown};
 use affluent_model::identity::{BlockedIdentifier, Edge, Link, LinkVerdict, NodeId, NodeKey, ProfileId};
 use affluent_model::plan::{IdentifierRule, IdentityRules, MatchRule};
 use proptest::prelude::*;
@@ -49,7 +49,7 @@ pub(super) fn any_rules() -> impl Strategy<Value = IdentityRules> {
     anonymous.identifiers[3].anonymous = Some(WhenKnown::First);
     let mut mailboxes = IdentityRules { rules: named.clone(), ..rules() };
     mailboxes.rules.push(rule("email", &["email"]));
-    mailboxes.identifiers[1].weak_mailboxes = true;
+    mailboxes.identifiers[1].weak_values = Some(WeakValues::RoleMailboxes);
     let named = IdentityRules { rules: named, ..rules() };
     prop_oneof![Just(rules()), Just(named), Just(narrow), Just(narrow_named), Just(anonymous), Just(mailboxes)]
 }

@@ -46,7 +46,7 @@ impl<'a> Slow<'a> {
             if usize::from(edge.kind) < KINDS.len() {
                 let since = carriers.entry((edge.kind, edge.value)).or_default().entry(node).or_insert(edge.seen_at_us);
                 *since = edge.seen_at_us.min(*since);
-            } else if rules.identifiers[1].weak_mailboxes {
+            } else if rules.identifiers[1].weak_values.is_some() {
                 weak.insert((1, edge.value));
             }
         }

@@ -106,7 +106,7 @@ impl RuleSet {
                 fanout_max: identifier.fanout_max,
                 anonymous: identifier.anonymous,
                 weak: identifier.weak,
-                mark: identifier.weak_mailboxes.then(|| number(&mark_of(&identifier.name))).flatten(),
+                mark: identifier.weak_values.and_then(|_| number(&mark_of(&identifier.name))),
             })
             .collect();
         let rules = if identity.rules.is_empty() { one_rule_per_kind(&kinds) } else { named_rules(identity, &kinds) };

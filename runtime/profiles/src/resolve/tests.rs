@@ -1,7 +1,7 @@
 //! The rules of identity, one test each. A node is a letter, an identifier value a number.
 
 use affluent_model::diagnostic::Location;
-use affluent_model::identifier_rule::{Period, WhenKnown};
+use affluent_model::identifier_rule::{Period, WeakValues, WhenKnown};
 use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, LinkVerdict, NodeId, NodeKey, ProfileId};
 use affluent_model::plan::{IdentifierRule, IdentityLimits, IdentityRules, MatchRule};
 
@@ -153,7 +153,7 @@ fn a_weak_identifier_joins_only_together_with_another() {
 fn a_weak_value_joins_only_together_with_another_identifier() {
     let groups = |rules: &IdentityRules, edges: &[(u8, u16, u8)]| {
         let mut rules = rules.clone();
-        rules.identifiers[1].weak_mailboxes = true;
+        rules.identifiers[1].weak_values = Some(WeakValues::RoleMailboxes);
         let edges: Vec<Edge> = edges.iter().map(|(carrier, kind, number)| edge(*carrier, *kind, *number)).collect();
         run(&rules, &[node(1), node(2), node(3)], &edges, &[]).created.len()
     };
