@@ -5,8 +5,8 @@ use affluent_model::{Error, Result};
 use rusqlite::{Connection, params};
 
 use super::computed::{profile_bytes, profile_of};
-use super::levels::{ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE};
-use super::{SqliteLedger, collect, decisions, require_lease, signed, word_number};
+use super::levels::{ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE, value_entry};
+use super::{SqliteLedger, collect, decisions, edges, profiles, require_lease, signed, word_number};
 use crate::contract::erasures::{ErasureRow, Erasures, NewErasure, ReceiptRow, ReceiptState, SentRow};
 use crate::contract::ingest::NewFile;
 use crate::contract::runs::Lease;
@@ -53,13 +53,12 @@ impl Erasures for SqliteLedger {
                 "DELETE FROM refusal WHERE key = ?1",
                 "DELETE FROM membership WHERE profile = ?1",
                 "DELETE FROM membership_past WHERE profile = ?1",
-                "DELETE FROM profile WHERE profile = ?1",
             ];
             for sql in statements {
                 transaction.prepare_cached(sql)?.execute([profile])?;
             }
-            ASSIGNMENT_BY_PROFILE.delete(transaction, "profile = ?1", [profile])?;
-            Ok(())
+            profiles::remove(transaction, &profile)?;
+            ASSIGNMENT_BY_PROFILE.remove(transaction, &profile)
         })
     }
 
@@ -144,18 +143,18 @@ impl Erasures for SqliteLedger {
 }
 
 fn forget_nodes(connection: &Connection, nodes: &[NodeId]) -> StoreResult<()> {
-    // The edges of the other direction first: the node's own say which they are.
+    let mut carried = Vec::new();
     for node in nodes {
-        let carried = "node = ?1 AND (kind, value) IN (SELECT kind, value FROM edge WHERE node = ?1)";
-        EDGE_BY_VALUE.delete(connection, carried, [node.0])?;
+        edges::read(connection, *node, &mut carried)?;
+        edges::remove(connection, *node)?;
     }
-    let statements = [
-        "DELETE FROM withdrawal WHERE (kind, value) IN (SELECT kind, value FROM edge WHERE node = ?1)",
-        "DELETE FROM edge WHERE node = ?1",
-        "DELETE FROM link WHERE node_a = ?1",
-        "DELETE FROM link WHERE node_b = ?1",
-        "DELETE FROM assignment WHERE node = ?1",
-    ];
+    let mut withdrawal = connection.prepare_cached("DELETE FROM withdrawal WHERE kind = ?1 AND value = ?2")?;
+    for edge in carried {
+        EDGE_BY_VALUE.remove(connection, &value_entry(edge.kind, &edge.value, edge.node)?)?;
+        withdrawal.execute(params![edge.kind, edge.value])?;
+    }
+    let statements =
+        ["DELETE FROM link WHERE node_a = ?1", "DELETE FROM link WHERE node_b = ?1", "DELETE FROM assignment WHERE node = ?1"];
     for sql in statements {
         let mut statement = connection.prepare_cached(sql)?;
         for node in nodes {

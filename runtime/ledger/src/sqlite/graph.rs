@@ -7,8 +7,9 @@ use std::collections::{BTreeSet, HashSet};
 use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, NodeId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::count_at;
-use super::identity::{EdgeReader, Sources, edge_row, node_row};
+use super::identity::{Sources, node_row};
+use super::levels::{ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE, node_at_end, value_of, value_prefix};
+use super::{count_at, edges};
 use crate::contract::identity::Neighbourhood;
 use crate::error::StoreResult;
 
@@ -115,9 +116,8 @@ impl<'a> Walk<'a> {
 
     fn follow_edges(&mut self, wave: &[NodeId]) -> StoreResult<()> {
         let known = self.edges.len();
-        let mut reader = EdgeReader::new(self.connection)?;
         for node in wave {
-            reader.read(*node, &mut self.edges)?;
+            edges::read(self.connection, *node, &mut self.edges)?;
         }
         let values = self.edges.iter().skip(known).map(|edge| (edge.kind, edge.value)).collect();
         self.follow_values(values)
@@ -126,12 +126,8 @@ impl<'a> Walk<'a> {
     fn follow_values(&mut self, mut values: Vec<Value>) -> StoreResult<()> {
         values.retain(|value| !self.blocked.contains(value) && self.seen_values.insert(*value));
         values.sort_unstable();
-        let mut statement = self.connection.prepare_cached("SELECT node FROM edge_by_value WHERE kind = ?1 AND value = ?2")?;
         for (kind, value) in values {
-            let mut rows = statement.query(params![kind, value])?;
-            while let Some(row) = rows.next()? {
-                self.add(NodeId(row.get(0)?));
-            }
+            EDGE_BY_VALUE.each_node(self.connection, &value_prefix(kind, &value)?, |node| self.add(node))?;
         }
         Ok(())
     }
@@ -144,12 +140,8 @@ impl<'a> Walk<'a> {
             profiles.extend(profile.filter(|profile| self.seen_profiles.insert(*profile)));
         }
         profiles.sort_unstable();
-        let mut statement = self.connection.prepare_cached("SELECT node FROM assignment_by_profile WHERE profile = ?1")?;
         for profile in profiles {
-            let mut rows = statement.query([profile])?;
-            while let Some(row) = rows.next()? {
-                self.add(NodeId(row.get(0)?));
-            }
+            ASSIGNMENT_BY_PROFILE.each_node(self.connection, &profile, |node| self.add(node))?;
         }
         Ok(())
     }
@@ -159,17 +151,15 @@ impl<'a> Walk<'a> {
 fn scan(connection: &Connection, last: usize, nodes: &[NodeId], values: &[Value]) -> StoreResult<Members> {
     let blocked = blocked_values(connection)?;
     let mut wanted: Vec<Value> = Vec::new();
-    if connection.prepare_cached("SELECT 1 FROM edge_by_value LIMIT 1")?.exists([])? {
+    if EDGE_BY_VALUE.holds_any(connection)? {
         wanted.extend(values.iter().filter(|value| !blocked.contains(*value)));
         wanted.sort_unstable();
     }
     let mut components = Components::new(last);
     let mut seeds: Vec<NodeId> = nodes.to_vec();
-    let mut statement = connection.prepare_cached("SELECT kind, value, node FROM edge_by_value ORDER BY kind, value, node")?;
-    let mut rows = statement.query([])?;
     let mut before: Option<(Value, NodeId)> = None;
-    while let Some(row) = rows.next()? {
-        let (value, node) = ((row.get(0)?, row.get(1)?), NodeId(row.get(2)?));
+    EDGE_BY_VALUE.each(connection, &[], &mut |entry| {
+        let (value, node) = (value_of(entry), node_at_end(entry));
         match before {
             Some((same, _)) if same == value && blocked.contains(&value) => {}
             Some((same, other)) if same == value => components.join(node, other),
@@ -177,17 +167,17 @@ fn scan(connection: &Connection, last: usize, nodes: &[NodeId], values: &[Value]
             _ => {}
         }
         before = Some((value, node));
-    }
-    let mut statement = connection.prepare_cached("SELECT profile, node FROM assignment_by_profile ORDER BY profile, node")?;
-    let mut rows = statement.query([])?;
+        Ok(true)
+    })?;
     let mut before: Option<([u8; 16], NodeId)> = None;
-    while let Some(row) = rows.next()? {
-        let (profile, node) = (row.get(0)?, NodeId(row.get(1)?));
+    ASSIGNMENT_BY_PROFILE.each(connection, &[], &mut |entry| {
+        let (profile, node) = (entry.first_chunk().copied().unwrap_or_default(), node_at_end(entry));
         if let Some((_, other)) = before.filter(|(same, _)| *same == profile) {
             components.join(node, other);
         }
         before = Some((profile, node));
-    }
+        Ok(true)
+    })?;
     Ok(Members::Many(components.members_of(&seeds)))
 }
 
@@ -290,15 +280,10 @@ fn read_many(connection: &Connection, members: &Members, sources: &mut Sources<'
             part.nodes.push(node_row(row, sources)?);
         }
     }
-    let sql = "SELECT node, kind, value, first_seen_us FROM edge ORDER BY node, kind, value";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        if members.contains(NodeId(row.get(0)?)) {
-            part.edges.push(edge_row(row)?);
-        }
-    }
-    Ok(())
+    edges::each_from(connection, NodeId(0), &mut |stored| {
+        part.edges.extend(members.contains(stored.edge.node).then_some(stored.edge));
+        Ok(true)
+    })
 }
 
 fn blocked_values(connection: &Connection) -> StoreResult<HashSet<Value>> {

@@ -8,12 +8,11 @@ use affluent_model::identity::{BlindIndex, Edge, Link, LinkVerdict, NodeId, Prof
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::computed::{profile_bytes, profile_of};
-use super::{SqliteLedger, collect, count_at, graph, limit_of, resolution, unknown};
+use super::levels::{ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE, value_prefix};
+use super::{SqliteLedger, collect, count_at, edges, graph, limit_of, profiles, resolution, unknown};
 use crate::contract::identity::{Identity, KeptApart, Neighbourhood, NodeRow, ResolutionCommit, Unknown};
 use crate::contract::runs::Lease;
 use crate::error::{StoreResult, too_many_kinds};
-
-const NODE_COLUMNS: &str = "n.node, n.key, n.source, n.first_seen_us, a.profile";
 
 impl Identity for SqliteLedger {
     fn identifier_kinds(&self, names: &[String]) -> Result<Vec<u16>> {
@@ -63,13 +62,9 @@ impl Identity for SqliteLedger {
             }
             wanted.sort_unstable();
             wanted.dedup();
-            let mut list = connection.prepare_cached("SELECT node FROM assignment_by_profile WHERE profile = ?1")?;
             let mut assigned = Vec::with_capacity(wanted.len());
             for profile in wanted {
-                let mut rows = list.query([profile])?;
-                while let Some(row) = rows.next()? {
-                    assigned.push((NodeId(row.get(0)?), profile_of(profile)));
-                }
+                ASSIGNMENT_BY_PROFILE.each_node(connection, &profile, |node| assigned.push((node, profile_of(profile))))?;
             }
             assigned.sort_unstable();
             Ok(assigned)
@@ -77,18 +72,19 @@ impl Identity for SqliteLedger {
     }
 
     fn profile_count(&self) -> Result<u64> {
-        self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT count(*) FROM profile")?;
-            Ok(statement.query_row([], |row| count_at(row, 0))?)
-        })
+        self.read(profiles::count)
     }
 
     fn find_profiles(&self, kind: u16, value: &BlindIndex) -> Result<Vec<ProfileId>> {
         self.read(|connection| {
-            let sql = "SELECT DISTINCT a.profile FROM edge_by_value e JOIN assignment a ON a.node = e.node
-                WHERE e.kind = ?1 AND e.value = ?2 ORDER BY a.profile";
-            let mut statement = connection.prepare_cached(sql)?;
-            collect(statement.query_map(params![kind, value], |row| Ok(profile_of(row.get(0)?)))?)
+            let mut nodes = Vec::new();
+            EDGE_BY_VALUE.each_node(connection, &value_prefix(kind, value)?, |node| nodes.push(node))?;
+            let mut find = connection.prepare_cached("SELECT profile FROM assignment WHERE node = ?1")?;
+            let mut profiles = BTreeSet::new();
+            for node in nodes {
+                profiles.extend(find.query_row([node.0], |row| Ok(profile_of(row.get(0)?))).optional()?);
+            }
+            Ok(profiles.into_iter().collect())
         })
     }
 
@@ -117,16 +113,15 @@ impl Identity for SqliteLedger {
 
     fn nodes_of(&self, profile: ProfileId) -> Result<Vec<NodeRow>> {
         self.read(|connection| {
-            let sql = format!(
-                "SELECT {NODE_COLUMNS} FROM assignment_by_profile p JOIN node n ON n.node = p.node
-                JOIN assignment a ON a.node = p.node WHERE p.profile = ?1 ORDER BY p.node"
-            );
+            let mut members = Vec::new();
+            ASSIGNMENT_BY_PROFILE.each_node(connection, &profile_bytes(profile), |node| members.push(node))?;
+            let sql = "SELECT n.node, n.key, n.source, n.first_seen_us, a.profile
+                FROM node n JOIN assignment a ON a.node = n.node WHERE n.node = ?1";
             let mut sources = Sources::new(connection)?;
-            let mut statement = connection.prepare_cached(&sql)?;
-            let mut rows = statement.query([profile_bytes(profile)])?;
-            let mut nodes = Vec::new();
-            while let Some(row) = rows.next()? {
-                nodes.push(node_row(row, &mut sources)?);
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut nodes = Vec::with_capacity(members.len());
+            for node in members {
+                nodes.extend(statement.query_row([node.0], |row| node_row(row, &mut sources)).optional()?);
             }
             Ok(nodes)
         })
@@ -135,10 +130,9 @@ impl Identity for SqliteLedger {
     fn edges_of(&self, nodes: &[NodeId]) -> Result<Vec<Edge>> {
         self.read(|connection| {
             let wanted: BTreeSet<NodeId> = nodes.iter().copied().collect();
-            let mut reader = EdgeReader::new(connection)?;
             let mut edges = Vec::new();
             for node in wanted {
-                reader.read(node, &mut edges)?;
+                edges::read(connection, node, &mut edges)?;
             }
             Ok(edges)
         })
@@ -204,27 +198,6 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// The edges of a node, one look-up each.
-pub(super) struct EdgeReader<'a> {
-    statement: CachedStatement<'a>,
-}
-
-impl<'a> EdgeReader<'a> {
-    pub(super) fn new(connection: &'a Connection) -> StoreResult<Self> {
-        let sql = "SELECT node, kind, value, first_seen_us FROM edge WHERE node = ?1 ORDER BY kind, value";
-        Ok(Self { statement: connection.prepare_cached(sql)? })
-    }
-
-    /// Appends the edges of `node`, by kind and value.
-    pub(super) fn read(&mut self, node: NodeId, edges: &mut Vec<Edge>) -> StoreResult<()> {
-        let mut rows = self.statement.query([node.0])?;
-        while let Some(row) = rows.next()? {
-            edges.push(edge_row(row)?);
-        }
-        Ok(())
-    }
-}
-
 /// A node with its label; of columns `n.node, n.key, n.source, n.first_seen_us, a.profile`.
 pub(super) fn node_row(row: &Row<'_>, sources: &mut Sources<'_>) -> rusqlite::Result<NodeRow> {
     let profile: Option<[u8; 16]> = row.get(4)?;
@@ -235,11 +208,6 @@ pub(super) fn node_row(row: &Row<'_>, sources: &mut Sources<'_>) -> rusqlite::Re
         first_seen_us: row.get(3)?,
         profile: profile.map(profile_of),
     })
-}
-
-/// Of columns `node, kind, value, first_seen_us`.
-pub(super) fn edge_row(row: &Row<'_>) -> rusqlite::Result<Edge> {
-    Ok(Edge { node: NodeId(row.get(0)?), kind: row.get(1)?, value: row.get(2)?, seen_at_us: row.get(3)? })
 }
 
 fn kind_number(connection: &Connection, name: &str) -> StoreResult<u16> {

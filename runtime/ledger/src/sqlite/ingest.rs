@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::bulk::{self, Insert};
 use super::dead_letters::insert_dead_letters;
-use super::levels::{Level, NODE_BY_KEY};
+use super::levels::{Level, NODE_BY_KEY, key_entry};
 use super::{SqliteLedger, advance_counter, collect, count_at, signed, word_number};
 use crate::contract::identity::FoundNode;
 use crate::contract::ingest::{Checkpoint, EpochCommit, FileRow, Ingest, NewFile, NewNode};
@@ -148,18 +148,16 @@ fn find_checkpoint(connection: &Connection, pipeline: &str, stream: &str) -> Sto
 /// Looks keys up in the order of the index, then wrapped keys in the order of the nodes: neighbours are on the same page.
 fn find_nodes(connection: &Connection, keys: &[NodeKey]) -> StoreResult<Vec<Option<FoundNode>>> {
     let mut found = vec![None; keys.len()];
-    if !connection.prepare_cached("SELECT 1 FROM node_by_key LIMIT 1")?.exists([])? {
+    if !connection.prepare_cached("SELECT 1 FROM node LIMIT 1")?.exists([])? {
         return Ok(found);
     }
     let mut slots: Vec<(&NodeKey, &mut Option<FoundNode>)> = keys.iter().zip(found.iter_mut()).collect();
     slots.sort_unstable_by_key(|(key, _)| *key);
-    let mut find = connection.prepare_cached("SELECT node FROM node_by_key WHERE key = ?1")?;
     let mut known: Vec<&mut FoundNode> = Vec::with_capacity(keys.len());
     for (key, slot) in slots {
-        let node: Option<i64> = find.query_row([key], |row| row.get(0)).optional()?;
-        if let Some(node) = node {
-            known.push(slot.insert(FoundNode { node: NodeId(node), wrapped_key: None }));
-        }
+        let mut node = None;
+        NODE_BY_KEY.each_node(connection, key, |found| node = Some(found))?;
+        known.extend(node.map(|node| slot.insert(FoundNode { node, wrapped_key: None })));
     }
     known.sort_unstable_by_key(|found| found.node);
     let mut find = connection.prepare_cached("SELECT wrapped FROM node_key WHERE node = ?1")?;
@@ -205,21 +203,21 @@ fn insert_nodes(connection: &Connection, nodes: &[NewNode]) -> StoreResult<()> {
         row.put(new.node.0)?;
         Ok(row.put(&new.wrapped_key)?)
     })?;
-    rows.sort_unstable_by_key(|(new, _)| new.key);
-    let (inserted, level) = NODE_BY_KEY.insert(connection, &rows, |(new, _), row| {
-        row.put(new.key)?;
-        Ok(row.put(new.node.0)?)
-    })?;
-    if inserted < rows.len() || level == Level::Recent && is_any_in_base(connection, &rows)? {
+    let mut keys = nodes.iter().map(|new| key_entry(&new.key, new.node)).collect::<Result<Vec<_>>>()?;
+    keys.sort_unstable();
+    let (inserted, level) = NODE_BY_KEY.insert(connection, &keys)?;
+    if inserted < keys.len() || level == Level::Recent && is_any_taken(connection, nodes)? {
         return Err(node_conflict().into());
     }
     Ok(())
 }
 
-fn is_any_in_base(connection: &Connection, rows: &[(&NewNode, i64)]) -> StoreResult<bool> {
-    let mut find = connection.prepare_cached("SELECT 1 FROM node_by_key_base WHERE key = ?1")?;
-    for (new, _) in rows {
-        if find.exists([new.key])? {
+/// Whether a key has two nodes.
+fn is_any_taken(connection: &Connection, nodes: &[NewNode]) -> StoreResult<bool> {
+    for new in nodes {
+        let mut nodes = 0;
+        NODE_BY_KEY.each_node(connection, &new.key, |_| nodes += 1)?;
+        if nodes > 1 {
             return Ok(true);
         }
     }

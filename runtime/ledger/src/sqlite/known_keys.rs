@@ -7,6 +7,7 @@
 use affluent_model::identity::NodeKey;
 use rusqlite::Connection;
 
+use super::levels::NODE_BY_KEY;
 use crate::error::StoreResult;
 
 /// Bits for each key: with [`PROBES`] probes one unknown key in four hundred is looked up in vain.
@@ -83,11 +84,10 @@ impl Filter {
 
     fn of_all(connection: &Connection, keys: usize) -> StoreResult<Self> {
         let mut filter = Self::with_room(keys);
-        let mut statement = connection.prepare_cached("SELECT key FROM node_by_key")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            filter.add(&row.get(0)?);
-        }
+        NODE_BY_KEY.each(connection, &[], &mut |entry| {
+            entry.first_chunk().into_iter().for_each(|key| filter.add(key));
+            Ok(true)
+        })?;
         Ok(filter)
     }
 

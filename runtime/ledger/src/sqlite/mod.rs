@@ -2,12 +2,14 @@
 //! once. Every public method is one transaction. The modules beside this one each implement one trait of the contract.
 
 mod audit;
+mod blocks;
 mod bulk;
 mod codec;
 mod computed;
 mod credentials;
 mod dead_letters;
 mod decisions;
+mod edges;
 mod erasure_calls;
 mod erasures;
 mod graph;
@@ -19,9 +21,11 @@ mod known_keys;
 mod levels;
 mod open;
 mod outbox;
+mod packing;
 mod pieces;
 mod plan;
 mod plugin_values;
+mod profiles;
 mod resolution;
 mod runs;
 mod schema;

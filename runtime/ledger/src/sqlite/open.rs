@@ -8,7 +8,7 @@ use std::time::Duration;
 use affluent_model::Result;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::schema::{APPLICATION_ID, MIGRATIONS};
+use super::schema::{APPLICATION_ID, MIGRATIONS, Step};
 use crate::error::{self, StoreError, StoreResult};
 
 /// How long a transaction waits for that of another process: longer than the largest commit, shorter than a lease.
@@ -136,7 +136,10 @@ fn migrate(connection: &mut Connection, path: &Path) -> StoreResult<()> {
     }
     let applied = usize::try_from(found).map_err(|_| error::damaged(path, "its version is negative"))?;
     for step in MIGRATIONS.iter().skip(applied) {
-        transaction.execute_batch(step)?;
+        match step {
+            Step::Sql(sql) => transaction.execute_batch(sql)?,
+            Step::Rows(lay_out) => lay_out(&transaction)?,
+        }
     }
     if found < known {
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;

@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 
+use affluent_model::Result;
 use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, Link, LinkVerdict, NodeId, ProfileId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::bulk::{self, Insert};
 use super::computed::profile_bytes;
-use super::levels::{ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE};
-use super::{decisions, signed, word_number};
+use super::levels::{ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE, ValueEntry, member_entry, value_entry};
+use super::{decisions, edges, profiles, signed, word_number};
 use crate::contract::identity::ResolutionCommit;
 use crate::error::StoreResult;
 
@@ -30,75 +31,37 @@ pub(super) fn commit(connection: &Connection, resolution: &ResolutionCommit) -> 
     }
 }
 
-/// Edges in the order of both look-ups. New ones are the rule and are only inserted; a second pass, over all, widens the
-/// times of those that were there before.
+/// Edges in the order of both look-ups.
 fn put_edges(connection: &Connection, edges: &[Edge]) -> StoreResult<()> {
-    let by_node = in_order(edges, |edge| u64::from_ne_bytes(edge.node.0.to_ne_bytes()));
-    let into = "INSERT OR IGNORE INTO edge (node, kind, value, first_seen_us, last_seen_us)";
-    let inserted = insert_edges(connection, &Insert { into, columns: 5, then: "" }, &by_node)?;
-    if inserted < edges.len() {
-        let widen = Insert {
-            into: "INSERT OR FAIL INTO edge (node, kind, value, first_seen_us, last_seen_us)",
-            columns: 5,
-            then: "ON CONFLICT DO UPDATE SET first_seen_us = min(first_seen_us, excluded.first_seen_us),
-                    last_seen_us = max(last_seen_us, excluded.last_seen_us)
-                WHERE excluded.first_seen_us < first_seen_us OR excluded.last_seen_us > last_seen_us",
-        };
-        insert_edges(connection, &widen, &by_node)?;
-    }
-    let mut by_value = in_order(edges, |edge| value_order(edge.kind, &edge.value));
+    let mut by_node: Vec<&Edge> = edges.iter().collect();
+    by_node.sort_unstable();
+    let inserted = edges::put(connection, &by_node)?;
+    drop(by_node);
+    let mut by_value = edges.iter().map(|edge| value_entry(edge.kind, &edge.value, edge.node)).collect::<Result<Vec<_>>>()?;
+    by_value.sort_unstable();
     if inserted < edges.len() {
         keep_unknown(connection, &mut by_value)?;
     }
-    EDGE_BY_VALUE.insert(connection, &by_value, |(_, edge), row| {
-        row.put(edge.kind)?;
-        row.put(edge.value)?;
-        Ok(row.put(edge.node.0)?)
-    })?;
+    EDGE_BY_VALUE.insert(connection, &by_value)?;
     Ok(())
 }
 
 /// Takes out the edges that the look-up by value holds.
-fn keep_unknown(connection: &Connection, edges: &mut Vec<(u64, &Edge)>) -> StoreResult<()> {
-    let mut find = connection.prepare_cached("SELECT 1 FROM edge_by_value WHERE kind = ?1 AND value = ?2 AND node = ?3")?;
+fn keep_unknown(connection: &Connection, edges: &mut Vec<ValueEntry>) -> StoreResult<()> {
     let mut unknown = Vec::new();
-    for (order, edge) in edges.drain(..) {
-        if !find.exists(params![edge.kind, edge.value, edge.node.0])? {
-            unknown.push((order, edge));
+    for edge in edges.drain(..) {
+        if !EDGE_BY_VALUE.holds(connection, &edge)? {
+            unknown.push(edge);
         }
     }
     *edges = unknown;
     Ok(())
 }
 
-fn insert_edges(connection: &Connection, insert: &Insert, edges: &[(u64, &Edge)]) -> StoreResult<usize> {
-    bulk::insert(connection, insert, edges, |(_, edge), row| {
-        row.put(edge.node.0)?;
-        row.put(edge.kind)?;
-        row.put(edge.value)?;
-        row.put(edge.seen_at_us)?;
-        Ok(row.put(edge.seen_at_us)?)
-    })
-}
-
-/// Edges sorted by a number that tells which page of a table they are on; exact order within a page gains nothing.
-fn in_order(edges: &[Edge], page_order: impl Fn(&Edge) -> u64) -> Vec<(u64, &Edge)> {
-    let mut sorted: Vec<(u64, &Edge)> = edges.iter().map(|edge| (page_order(edge), edge)).collect();
-    sorted.sort_unstable_by_key(|(order, _)| *order);
-    sorted
-}
-
-/// The kind and the first random bytes of a blind index.
-fn value_order(kind: u16, value: &BlindIndex) -> u64 {
-    let [_version, a, b, c, d, e, f, ..] = *value;
-    let [high, low] = kind.to_be_bytes();
-    u64::from_be_bytes([high, low, a, b, c, d, e, f])
-}
-
 fn put_assignments(connection: &Connection, resolution: &ResolutionCommit) -> StoreResult<()> {
     let mut labels = resolution.assignments.clone();
     labels.sort_unstable();
-    let mut moved = moved(connection, &labels)?;
+    let moved = moved(connection, &labels)?;
     touch(connection, resolution, &moved)?;
     remove_outdated(connection, &moved)?;
     // `OR REPLACE` would have SQLite keep a journal of each statement.
@@ -107,11 +70,11 @@ fn put_assignments(connection: &Connection, resolution: &ResolutionCommit) -> St
         row.put(node.0)?;
         Ok(row.put(profile_bytes(*profile))?)
     })?;
-    moved.sort_unstable_by_key(|one| (one.new, one.node));
-    ASSIGNMENT_BY_PROFILE.insert(connection, &moved, |one, row| {
-        row.put(one.new)?;
-        Ok(row.put(one.node)?)
-    })?;
+    let members = moved.iter().map(|one| member_entry(&one.new, NodeId(one.node)));
+    let mut members = members.collect::<Result<Vec<_>>>()?;
+    drop(moved);
+    members.sort_unstable();
+    ASSIGNMENT_BY_PROFILE.insert(connection, &members)?;
     Ok(())
 }
 
@@ -164,24 +127,19 @@ fn remove_outdated(connection: &Connection, moved: &[Moved]) -> StoreResult<()> 
     }
     outdated.sort_unstable();
     for (profile, node) in outdated {
-        ASSIGNMENT_BY_PROFILE.delete(connection, "profile = ?1 AND node = ?2", params![profile, node])?;
+        ASSIGNMENT_BY_PROFILE.remove(connection, &member_entry(&profile, NodeId(node))?)?;
     }
     Ok(())
 }
 
 /// Profiles come and go; one that comes back is no alias any more.
 fn put_profiles(connection: &Connection, resolution: &ResolutionCommit) -> StoreResult<()> {
-    let mut remove = connection.prepare_cached("DELETE FROM profile WHERE profile = ?1")?;
     for profile in resolution.removed.iter().chain(resolution.aliases.iter().map(|(old, _)| old)) {
-        remove.execute([profile_bytes(*profile)])?;
+        profiles::remove(connection, &profile_bytes(*profile))?;
     }
     let mut created = resolution.created.clone();
     created.sort_unstable();
-    let insert = Insert { into: "INSERT OR IGNORE INTO profile (profile, created_at_us)", columns: 2, then: "" };
-    bulk::insert(connection, &insert, &created, |profile, row| {
-        row.put(profile_bytes(*profile))?;
-        Ok(row.put(resolution.now_us)?)
-    })?;
+    profiles::add(connection, created.iter().map(|profile| profile_bytes(*profile)))?;
     if connection.prepare_cached("SELECT 1 FROM profile_alias LIMIT 1")?.exists([])? {
         let mut revive = connection.prepare_cached("DELETE FROM profile_alias WHERE old = ?1")?;
         for profile in &created {

@@ -3,11 +3,32 @@
 //! Tables whose rows come in the order of their key are plain or `WITHOUT ROWID`; what is looked up by a random value has a
 //! table of its own, so that bulk writes can go through it sorted. Profile ids are 16 bytes, blind indexes 17.
 
+use rusqlite::Connection;
+
+use super::packing;
+use crate::error::StoreResult;
+
 /// `Affl`: tells our files from those of other programs.
 pub(super) const APPLICATION_ID: i64 = 0x4166_666C;
 
 /// Step n brings a file of version n to version n + 1.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
+pub(super) const MIGRATIONS: &[Step] = &[
+    Step::Sql(VERSION_1),
+    Step::Sql(VERSION_2),
+    Step::Sql(VERSION_3),
+    Step::Sql(VERSION_4),
+    Step::Sql(VERSION_5),
+    Step::Sql(VERSION_6),
+    Step::Rows(packing::pack),
+];
+
+/// A step.
+#[derive(Clone, Copy)]
+pub(super) enum Step {
+    Sql(&'static str),
+    /// Lays rows out anew.
+    Rows(fn(&Connection) -> StoreResult<()>),
+}
 
 const VERSION_1: &str = "
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;

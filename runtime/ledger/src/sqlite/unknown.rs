@@ -1,12 +1,10 @@
 //! What of a file's nodes and edges is news: a source that is read in full again mostly says what is known. Both sides are
 //! sorted by the tables' keys, so that they are compared in one walk.
 
-use std::cmp::Ordering;
-use std::iter::Peekable;
+use affluent_model::identity::{Edge, NodeId};
+use rusqlite::{Connection, Rows};
 
-use affluent_model::identity::{BlindIndex, Edge, NodeId};
-use rusqlite::{Connection, OptionalExtension, Rows, params};
-
+use super::edges::{self, StoredEdge};
 use crate::contract::identity::Unknown;
 use crate::error::StoreResult;
 
@@ -51,42 +49,26 @@ fn next_node(rows: &mut Rows<'_>) -> StoreResult<Option<NodeId>> {
     Ok(rows.next()?.map(|row| row.get(0)).transpose()?.map(NodeId))
 }
 
-/// A stored edge: its key, when it was first and last seen.
-type Stored = ((NodeId, u16, BlindIndex), [i64; 2]);
-
 fn walk_edges(connection: &Connection, nodes: &[NodeId], edges: &[Edge], unknown: &mut Unknown) -> StoreResult<()> {
-    let sql = "SELECT node, kind, value, first_seen_us, last_seen_us FROM edge WHERE node BETWEEN ?1 AND ?2
-        ORDER BY node, kind, value";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(bounds(nodes))?;
-    let mut stored = next_edge(&mut rows)?;
+    let (Some(first), Some(last)) = (nodes.first(), nodes.last()) else { return Ok(()) };
     let mut edges = edges.iter().peekable();
-    while let Some(edge) = edges.peek() {
-        let key = (edge.node, edge.kind, edge.value);
-        match stored.as_ref().map_or(Ordering::Greater, |(stored, _)| stored.cmp(&key)) {
-            Ordering::Less => stored = next_edge(&mut rows)?,
-            Ordering::Equal => take(&mut edges, stored.map(|(_, seen)| seen), unknown),
-            Ordering::Greater => take(&mut edges, None, unknown),
+    edges::each_from(connection, *first, &mut |stored| {
+        let key = |edge: &Edge| (edge.node, edge.kind, edge.value);
+        let known = key(&stored.edge);
+        while let Some(edge) = edges.next_if(|edge| key(edge) <= known) {
+            put(edge, (key(edge) == known).then_some(stored), unknown);
         }
-    }
+        Ok(stored.edge.node <= *last && edges.peek().is_some())
+    })?;
+    edges.for_each(|edge| put(edge, None, unknown));
     Ok(())
 }
 
-fn next_edge(rows: &mut Rows<'_>) -> StoreResult<Option<Stored>> {
-    let Some(row) = rows.next()? else { return Ok(None) };
-    Ok(Some(((NodeId(row.get(0)?), row.get(1)?, row.get(2)?), [row.get(3)?, row.get(4)?])))
-}
-
-fn take<'e>(edges: &mut Peekable<impl Iterator<Item = &'e Edge>>, seen: Option<[i64; 2]>, unknown: &mut Unknown) {
-    let Some(edge) = edges.next() else { return };
-    put(edge, seen, unknown);
-}
-
-fn put(edge: &Edge, seen: Option<[i64; 2]>, unknown: &mut Unknown) {
-    match seen {
+fn put(edge: &Edge, known: Option<&StoredEdge>, unknown: &mut Unknown) {
+    match known {
         None => unknown.edges.push(*edge),
-        Some([first, _]) if edge.seen_at_us < first => unknown.edges.push(*edge),
-        Some([_, last]) if edge.seen_at_us > last => unknown.seen_again.push(*edge),
+        Some(known) if edge.seen_at_us < known.edge.seen_at_us => unknown.edges.push(*edge),
+        Some(known) if edge.seen_at_us > known.last_seen_us => unknown.seen_again.push(*edge),
         Some(_) => {}
     }
 }
@@ -102,11 +84,8 @@ fn find_nodes(connection: &Connection, nodes: &[NodeId], unknown: &mut Unknown) 
 }
 
 fn find_edges(connection: &Connection, edges: &[Edge], unknown: &mut Unknown) -> StoreResult<()> {
-    let sql = "SELECT first_seen_us, last_seen_us FROM edge WHERE node = ?1 AND kind = ?2 AND value = ?3";
-    let mut statement = connection.prepare_cached(sql)?;
     for edge in edges {
-        let find = params![edge.node.0, edge.kind, edge.value];
-        put(edge, statement.query_row(find, |row| Ok([row.get(0)?, row.get(1)?])).optional()?, unknown);
+        put(edge, edges::find(connection, edge.node, edge.kind, &edge.value)?.as_ref(), unknown);
     }
     Ok(())
 }

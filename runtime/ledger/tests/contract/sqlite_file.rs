@@ -5,7 +5,7 @@ use std::path::Path;
 
 use affluent_ledger::*;
 use affluent_model::error::Domain;
-use affluent_model::identity::NodeId;
+use affluent_model::identity::{Edge, NodeId};
 use rusqlite::Connection;
 
 use crate::harness::*;
@@ -51,36 +51,65 @@ fn a_ledger_of_a_newer_version_is_refused() {
     let refusal = refusal(&store.path());
 
     assert_eq!((refusal.code, refusal.domain), ("E0701", Domain::Configuration));
-    assert!(refusal.message.ends_with("has ledger version `99`, this program knows up to `6`"), "{}", refusal.message);
+    assert!(refusal.message.ends_with("has ledger version `99`, this program knows up to `7`"), "{}", refusal.message);
 }
 
+/// Lays out what blocks hold as the rows of version 6: few and many.
+const VERSION_6: &str = "
+    CREATE TABLE edge (
+        node INTEGER NOT NULL, kind INTEGER NOT NULL, value BLOB NOT NULL, first_seen_us INTEGER NOT NULL,
+        last_seen_us INTEGER NOT NULL, PRIMARY KEY (node, kind, value)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE profile (profile BLOB PRIMARY KEY, created_at_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO profile SELECT DISTINCT profile, 5 FROM assignment;
+    CREATE TABLE node_by_key_base (key BLOB PRIMARY KEY, node INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE node_by_key_recent (key BLOB PRIMARY KEY, node INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE VIEW node_by_key AS SELECT * FROM node_by_key_base UNION ALL SELECT * FROM node_by_key_recent;
+    INSERT INTO node_by_key_base SELECT key, node FROM node WHERE node < 8;
+    INSERT INTO node_by_key_recent SELECT key, node FROM node WHERE node >= 8;
+    CREATE TABLE edge_by_value_base (kind INTEGER NOT NULL, value BLOB NOT NULL, node INTEGER NOT NULL, PRIMARY KEY (kind, value, node)) STRICT, WITHOUT ROWID;
+    CREATE TABLE edge_by_value_recent (kind INTEGER NOT NULL, value BLOB NOT NULL, node INTEGER NOT NULL, PRIMARY KEY (kind, value, node)) STRICT, WITHOUT ROWID;
+    CREATE VIEW edge_by_value AS SELECT * FROM edge_by_value_base UNION ALL SELECT * FROM edge_by_value_recent;
+    CREATE TABLE assignment_by_profile_base (profile BLOB NOT NULL, node INTEGER NOT NULL, PRIMARY KEY (profile, node)) STRICT, WITHOUT ROWID;
+    CREATE TABLE assignment_by_profile_recent (profile BLOB NOT NULL, node INTEGER NOT NULL, PRIMARY KEY (profile, node)) STRICT, WITHOUT ROWID;
+    CREATE VIEW assignment_by_profile AS SELECT * FROM assignment_by_profile_base UNION ALL SELECT * FROM assignment_by_profile_recent;
+    INSERT INTO assignment_by_profile_base SELECT profile, node FROM assignment;
+    INSERT INTO counter (name, value) VALUES ('node_by_key_base', 7), ('node_by_key_recent', 2);
+";
+
 #[test]
-fn a_ledger_of_the_version_before_is_brought_up_to_date_with_all_its_nodes() {
+fn a_ledger_of_the_version_before_is_brought_up_to_date_with_all_that_it_knows() {
     let (mut store, lease) = Store::with_nodes(9);
-    let commit = ResolutionCommit {
-        edges: vec![edge(4, 0, 1)],
-        assignments: vec![(NodeId(4), profile(2))],
-        created: vec![profile(2)],
-        ..Default::default()
-    };
+    let assignments = vec![(NodeId(4), profile(2)), (NodeId(9), profile(2))];
+    let commit = ResolutionCommit { assignments, created: vec![profile(2)], ..Default::default() };
     store.commit_resolution(&lease, &commit).unwrap();
     let path = store.path();
     let older = Connection::open(&path).unwrap();
-    for table in ["node_by_key", "edge_by_value", "assignment_by_profile"] {
-        let sql = format!(
-            "DROP VIEW {table}; DROP TABLE {table}_recent; ALTER TABLE {table}_base RENAME TO {table};
-            DELETE FROM counter WHERE name LIKE '{table}%'"
-        );
-        older.execute_batch(&sql).unwrap();
+    for table in ["edge", "profile", "node_by_key", "edge_by_value", "assignment_by_profile"] {
+        older
+            .execute_batch(&format!("DROP TABLE {table}_block; DROP TABLE {table}_first; DROP TABLE IF EXISTS {table}_recent"))
+            .unwrap();
     }
-    older.pragma_update(None, "user_version", 5).unwrap();
+    older.execute_batch("DELETE FROM counter WHERE name GLOB '*_base' OR name GLOB '*_recent' OR name = 'profiles'").unwrap();
+    older.execute_batch(VERSION_6).unwrap();
+    for (node, part) in [(4, "base"), (9, "recent")] {
+        older.execute("INSERT INTO edge VALUES (?1, 0, ?2, 30, 50)", (node, value(1))).unwrap();
+        older.execute(&format!("INSERT INTO edge_by_value_{part} VALUES (0, ?2, ?1)"), (node, value(1))).unwrap();
+    }
+    older.pragma_update(None, "user_version", 6).unwrap();
     drop(older);
 
     store.reopen();
 
     assert!(store.find_nodes(&(1..=9).map(key).collect::<Vec<_>>()).unwrap().iter().all(Option::is_some));
     assert_eq!(store.find_profiles(0, &value(1)).unwrap(), [profile(2)]);
-    assert_eq!(store.nodes_of(profile(2)).unwrap().len(), 1);
+    assert_eq!(store.nodes_of(profile(2)).unwrap().len(), 2);
+    let held = store.edges_of(&[NodeId(4), NodeId(9)]).unwrap();
+    assert_eq!(held, [4, 9].map(|node| Edge { seen_at_us: 30, ..edge(node, 0, 1) }));
+    let [within, later] = [50, 51].map(|seen_at_us| Edge { seen_at_us, ..edge(4, 0, 1) });
+    assert_eq!(store.unknown(&[NodeId(4)], &[within]).unwrap(), Unknown::default());
+    assert_eq!(store.unknown(&[NodeId(4)], &[later]).unwrap().seen_again, [later]);
+    assert_eq!(store.profile_count().unwrap(), 1);
     let counted = "SELECT value FROM counter WHERE name = 'node_by_key_base'";
     assert_eq!(Connection::open(&path).unwrap().query_row(counted, [], |row| row.get::<_, i64>(0)).unwrap(), 9);
 }
