@@ -26,7 +26,7 @@ use crate::streams::table_name;
 use crate::suppressed::Suppressed;
 
 pub(crate) use stored::PARENT_KEY;
-use stored::{Action, ColumnPlan, is_sealed, output_schema, plan_column, seal_column};
+use stored::{Action, ColumnPlan, Sealing, is_sealed, output_schema, plan_column, seal_columns};
 
 /// The parents in this page, for the child rows that come with them.
 #[derive(Default)]
@@ -145,24 +145,28 @@ impl Admitter {
         let people = self.people(&mapped, &keys, &indexes, epoch, doors, parents)?;
         let (mapped, keys, indexes, people) = without_erased(mapped, keys, indexes, people, parents)?;
         let suppressed = u64::try_from(rows - keys.len()).unwrap_or(0);
-        let mut sealed = 0;
+        let mut sealing = Vec::new();
+        for plan in &self.columns {
+            if let Action::Seal { kind, context } = &plan.action {
+                sealing.push(Sealing { array: rows::column(&mapped, &plan.name)?, kind: *kind, context });
+            }
+        }
+        let sealed = sealing.iter().map(|one| one.array.len() - one.array.null_count()).sum::<usize>();
+        let mut sealed_arrays = seal_columns(&sealing, &keys, &people, epoch)?.into_iter();
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.columns.len() + 6);
         for plan in &self.columns {
-            let array = rows::column(&mapped, &plan.name)?;
             arrays.push(match &plan.action {
-                Action::Keep => Arc::clone(array),
+                Action::Keep => Arc::clone(rows::column(&mapped, &plan.name)?),
                 Action::Index(place) => {
                     indexes.get(*place).cloned().ok_or_else(|| Error::bug("an identifier has no index column"))?
                 }
-                Action::Seal { kind, context } => {
-                    sealed += u64::try_from(array.len() - array.null_count()).unwrap_or(0);
-                    seal_column(array, *kind, context, &keys, &people, epoch)?
-                }
+                Action::Seal { .. } => sealed_arrays.next().ok_or_else(|| Error::bug("a column was not sealed"))?,
             });
         }
         self.system_columns(&mapped, keys, &people, deleted, epoch, doors.now_us, &mut arrays)?;
         let records = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
             .map_err(|error| Error::bug(format!("admitted columns do not fit their schema: {error}")))?;
+        let sealed = u64::try_from(sealed).unwrap_or(0);
         Ok(Admitted { records, rejected, suppressed, sealed })
     }
 

@@ -8,21 +8,25 @@ use affluent_ledger::{FoundNode, Ledger, NewNode};
 use affluent_model::identity::{NodeId, NodeKey};
 use affluent_model::{Error, Result};
 use affluent_vault::{FieldKey, OsRandom, Vault};
+use foldhash::fast::FixedState;
 
 /// Row numbers of one epoch fit in this many bits of `_seq`.
 const ROW_BITS: u32 = 20;
 /// Keys that are open between two pages, of about a kilobyte each; more than that, and they are opened anew when met again.
 const OPEN_KEYS_MAX: usize = 10_000;
 
+/// Keys of nodes are keyed hashes: nobody can choose some that meet.
+type ByKey<T> = HashMap<NodeKey, T, FixedState>;
+
 /// The keys and nodes of the people met since the last commit.
 pub(crate) struct Epoch {
     pub(crate) sequence: i64,
     rows: i64,
     /// Whose keys are open, and places in `keys`. `None` = erased.
-    subjects: HashMap<NodeKey, Option<usize>>,
+    subjects: ByKey<Option<usize>>,
     keys: Vec<(NodeId, FieldKey)>,
     /// Places in `new_nodes`: the ledger does not know them yet.
-    news: HashMap<NodeKey, usize>,
+    news: ByKey<usize>,
     pub(crate) new_nodes: Vec<NewNode>,
     pub(crate) random: OsRandom,
 }
@@ -32,9 +36,9 @@ impl Epoch {
         Self {
             sequence,
             rows: 0,
-            subjects: HashMap::new(),
+            subjects: ByKey::default(),
             keys: Vec::new(),
-            news: HashMap::new(),
+            news: ByKey::default(),
             new_nodes: Vec::new(),
             random: OsRandom::new(),
         }

@@ -119,27 +119,61 @@ fn system_fields() -> [ArrowField; 6] {
     ]
 }
 
-/// Seals one column, each row under the key of its person.
-pub(super) fn seal_column(
-    array: &ArrayRef,
-    kind: FieldType,
-    context: &FieldContext,
+/// A column to be sealed.
+pub(super) struct Sealing<'a> {
+    pub(super) array: &'a ArrayRef,
+    pub(super) kind: FieldType,
+    pub(super) context: &'a FieldContext,
+}
+
+/// Seals columns, each row under the key of its person. Row by row: a key is a kilobyte, and those of a page are more than a
+/// processor holds at hand.
+pub(super) fn seal_columns(
+    columns: &[Sealing<'_>],
     keys: &[String],
     people: &[Person],
     epoch: &mut Epoch,
-) -> Result<ArrayRef> {
-    let (array, kind) = rows::sealable(array, kind)?;
-    let mut data: Vec<u8> = Vec::with_capacity(array.get_buffer_memory_size() + array.len() * SEALED_OVERHEAD_BYTES);
-    let mut offsets: Vec<i32> = Vec::with_capacity(array.len() + 1);
-    offsets.push(0);
+) -> Result<Vec<ArrayRef>> {
+    let mut open = columns.iter().map(OpenColumn::new).collect::<Result<Vec<_>>>()?;
     for (row, (key, person)) in keys.iter().zip(people).enumerate() {
-        if let Some(value) = rows::field_value(&array, kind, row) {
-            let (field_key, random) = epoch.key_and_random(person.key)?;
-            field_key.seal_into(&mut data, value, context, key, random)?;
+        let (field_key, random) = epoch.key_and_random(person.key)?;
+        for column in &mut open {
+            if let Some(value) = rows::field_value(&column.array, column.kind, row) {
+                field_key.seal_into(&mut column.data, value, column.context, key, random)?;
+            }
+            column.end_value()?;
         }
-        offsets.push(i32::try_from(data.len()).map_err(|_| Error::bug("a sealed column of one page is over 2 GiB"))?);
     }
-    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-    let sealed = BinaryArray::try_new(offsets, data.into(), array.nulls().cloned());
-    Ok(Arc::new(sealed.map_err(|error| Error::bug(format!("a sealed column is malformed: {error}")))?))
+    open.into_iter().map(OpenColumn::finish).collect()
+}
+
+/// A column while it is sealed.
+struct OpenColumn<'a> {
+    array: ArrayRef,
+    kind: FieldType,
+    context: &'a FieldContext,
+    data: Vec<u8>,
+    offsets: Vec<i32>,
+}
+
+impl<'a> OpenColumn<'a> {
+    fn new(sealing: &Sealing<'a>) -> Result<Self> {
+        let (array, kind) = rows::sealable(sealing.array, sealing.kind)?;
+        let data = Vec::with_capacity(array.get_buffer_memory_size() + array.len() * SEALED_OVERHEAD_BYTES);
+        let mut offsets = Vec::with_capacity(array.len() + 1);
+        offsets.push(0);
+        Ok(Self { array, kind, context: sealing.context, data, offsets })
+    }
+
+    fn end_value(&mut self) -> Result<()> {
+        let end = i32::try_from(self.data.len()).map_err(|_| Error::bug("a sealed column of one page is over 2 GiB"))?;
+        self.offsets.push(end);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<ArrayRef> {
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
+        let sealed = BinaryArray::try_new(offsets, self.data.into(), self.array.nulls().cloned());
+        Ok(Arc::new(sealed.map_err(|error| Error::bug(format!("a sealed column is malformed: {error}")))?))
+    }
 }
