@@ -32,12 +32,20 @@ fn stand_in(unsubscribed: usize) -> Result<(Judge, TempDir), Failed> {
             .map(|place| json!({ "email": format!("lead{place}@example.com"), at: "2026-08-25 15:24:32 +0000" }))
             .collect()
     };
+    let bounced = [json!({ "email": "lead150@example.com", "hard_bounced_at": "2026-08-25 15:24:32 +0000" })];
     for (path, method, status, example) in [
         ("/email/unsubscribes", "get", "200", json!({ "emails": emails("unsubscribed_at"), "message": "success" })),
+        ("/email/hard_bounces", "get", "200", json!({ "emails": bounced, "message": "success" })),
         ("/users/export/ids", "post", "200", json!({ "users": [], "message": "success" })),
     ] {
         description["paths"][path][method]["responses"][status]["content"]["application/json"]["example"] = example;
     }
+    // What the documentation has and the description lacks.
+    let attribute = |(name, kind): (&str, &str)| json!({ "name": name, "data_type": kind, "status": "Active" });
+    let attributes = [("orders", "Number"), ("spent", "Number"), ("last_order_at", "Date"), ("stage", "String")].map(attribute);
+    let listed = json!({ "attributes": attributes, "message": "success" });
+    description["paths"]["/custom_attributes"]["get"] =
+        json!({ "responses": { "200": { "description": "listed", "content": { "application/json": { "example": listed } } } } });
     let file = folder.path().join("openapi.json");
     std::fs::write(&file, description.to_string())?;
     let judge = Judge::start_with("braze", &[], &[("JUDGE_SPEC", &file.display().to_string())])?;
@@ -141,8 +149,8 @@ fn buyers_are_kept() -> Result<(), Failed> {
 fn a_wrong_name_is_underlined(project: &Project) -> Result<(), Failed> {
     let file = "pipelines/buyers_to_braze.yaml";
     let text = project.read(file);
-    project.affluent(&["validate"]).expect(0)?;
-    for wrong in ["first_nam: first_name", "email_subscribe: first_name"] {
+    Ended::of(command(project, &["validate"]).output()?).expect(0)?;
+    for wrong in ["first_nam: first_name", "email_subscribe: first_name", "custom_attributes.oders: first_name"] {
         project.write(file, &text.replace("first_name: first_name", wrong));
         let ended = Ended::of(command(project, &["validate"]).output()?).expect(2)?;
         holds(ended.stderr.contains("^^^^"), format!("nothing is underlined:\n{}", ended.stderr))?;
@@ -216,7 +224,7 @@ fn keeps_the_rules(judge: &Judge) -> Result<(), Failed> {
     let contract = format!(
         "config: {{ instance: fra-01.braze.eu, base_url: \"http://127.0.0.1:{port}\", send_unchanged: true }}
 secrets: {{ api_key: key-test }}
-streams: [unsubscribes]
+streams: [unsubscribes, hard_bounces]
 destination:
   object: user
   mode: mirror

@@ -59,6 +59,11 @@ pub(super) const ACCOUNTS: &[Account] = &[
     Account {
         plugin: "braze",
         config: ", instance: fra-01.braze.eu",
+        // The description lacks this request.
+        answers: &[(
+            "GET /custom_attributes",
+            r#"{"message":"success","attributes":[{"name":"orders","data_type":"Number","status":"Active"}]}"#,
+        )],
         secrets: &[("api_key", "key-test")],
         writes: Some(Writes { object: "user", match_field: "external_id", email_field: Some("email"), name_field: "first_name" }),
         ..PLAIN

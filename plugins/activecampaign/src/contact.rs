@@ -1,12 +1,12 @@
 //! From a row to the vendor's contact: its own fields, the account's custom ones by number, and the rows that cannot be sent.
 
-use affluent_sdk::FieldType::{Date, Text, Timestamp};
+use affluent_sdk::FieldType::{Date, Timestamp};
 use affluent_sdk::PiiClass::{self, Email, FreeText, Name, Phone};
 use affluent_sdk::described::Described;
 use affluent_sdk::identity::Identifiers;
 use affluent_sdk::json::text;
 use affluent_sdk::json_columns::JsonRows;
-use affluent_sdk::manifest::{TargetSchema, WriteMode};
+use affluent_sdk::manifest::TargetSchema;
 use affluent_sdk::outcomes::Unfit;
 use affluent_sdk::{Field, FieldType, Result};
 use serde_json::{Map, Value, json};
@@ -15,12 +15,11 @@ use serde_json::{Map, Value, json};
 pub(crate) const IDENTIFIERS: Identifiers = Identifiers::new(&["email"], "api_key").any_case(&["email"]);
 
 /// The fields of a contact that can be imported, all of them texts (description of `bulk-import-contacts`).
-const FIELDS: [(&str, Option<PiiClass>); 5] = [
-    ("email", Some(Email)),
-    ("first_name", Some(Name)),
-    ("last_name", Some(Name)),
-    ("phone", Some(Phone)),
-    ("customer_acct_name", None),
+const FIELDS: [(Option<PiiClass>, &[&str]); 4] = [
+    (Some(Email), &["email"]),
+    (Some(Name), &["first_name", "last_name"]),
+    (Some(Phone), &["phone"]),
+    (None, &["customer_acct_name"]),
 ];
 
 /// A custom field, as [`known`] gives it.
@@ -44,13 +43,8 @@ pub(crate) fn described(field: &Field) -> Value {
 
 /// The object, with the account's custom fields.
 pub(crate) fn target(custom: &[Value], is_open: bool) -> TargetSchema {
-    let own = FIELDS.iter().map(|(name, pii)| Field { pii: *pii, ..Field::new(*name, Text) });
-    let fields = own.chain(custom.iter().map(|field| CUSTOM.field(field))).collect();
-    let target = TargetSchema::new("contacts", fields, [WriteMode::Upsert, WriteMode::Mirror])
-        .match_fields(IDENTIFIERS.names())
-        .with_lists()
-        .erases()
-        .verifies_erasure();
+    let fields = Field::texts(&FIELDS).chain(CUSTOM.written(custom)).collect();
+    let target = TargetSchema::of_people("contacts", fields).match_fields(IDENTIFIERS.names());
     if is_open { target.any_fields() } else { target }
 }
 

@@ -1,15 +1,15 @@
 //! The reading: contacts that unsubscribed, and those whose mailboxes take no mail. Both lists are read whole each time, in the order
 //! of their ids: a change of status cannot be asked for.
 
-use affluent_sdk::http::{self, Request};
+use affluent_sdk::http::Service;
 use affluent_sdk::paging::Paging;
 use affluent_sdk::rest::{List, Rest};
 use affluent_sdk::rows::Timestamp;
-use affluent_sdk::{PiiClass, Result};
+use affluent_sdk::{Account, PiiClass, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ActiveCampaign, Config};
+use crate::{ActiveCampaign, Api, Config};
 
 /// A contact of a status, with when it changed last.
 #[derive(Deserialize, Serialize, JsonSchema)]
@@ -21,8 +21,8 @@ struct Contact {
 }
 
 impl Rest for ActiveCampaign {
-    fn base_url(config: &Config) -> String {
-        config.base_url()
+    fn service(config: &Config) -> Service {
+        Api::connect(config).service
     }
 
     /// Statuses: 2 unsubscribed, 3 bounced ("Contact", developers.activecampaign.com).
@@ -33,9 +33,5 @@ impl Rest for ActiveCampaign {
             Ok(list.paging(Paging::Offset { parameter: "offset" }).size("limit", 100))
         };
         Ok(vec![of_status("unsubscribes", "2")?, of_status("bounces", "3")?])
-    }
-
-    fn request(_: &Config, url: &str) -> Request {
-        http::get(url).auth("key")
     }
 }

@@ -34,6 +34,10 @@ fn play(rules: &[(&'static str, u16, Value)]) -> Sent {
     let (seen, rules) = (Rc::clone(&sent), rules.to_vec());
     testing::on_http(move |request| {
         let what = format!("{} {}", request.method, request.url.strip_prefix("https://rest.fra-01.braze.eu").unwrap());
+        let attributes = "GET /custom_attributes";
+        if what == attributes && rules.iter().all(|(start, _, _)| *start != attributes) {
+            return Ok(testing::response(403, "{}"));
+        }
         let body = request.body.as_deref().map_or(Value::Null, |body| serde_json::from_slice(body).unwrap());
         assert_eq!(request.auth.as_deref(), Some("token"));
         seen.borrow_mut().push((what.clone(), body));
@@ -106,6 +110,31 @@ fn a_row_becomes_an_object_with_typed_custom_attributes_and_nulls_that_clear() {
     let object = json!({ "external_id": "7", "email": "a@x.test", "dob": "1980-12-21", "first_name": null, "orders": 3,
         "spent": 12.5, "tags": ["a"], "_update_existing_only": false });
     assert_eq!(*sent.borrow(), [("POST /users/track".to_owned(), json!({ "attributes": [object] }))]);
+}
+
+#[test]
+fn custom_attributes_are_those_of_the_workspace_unless_they_may_be_made_or_are_not_told() {
+    let attribute = |name: &str, kind: &str, status: &str| json!({ "name": name, "data_type": kind, "status": status });
+    let listed = [
+        attribute("orders", "Number (Automatically Detected)", "Active"),
+        attribute("seen at", "Date", "Active"),
+        attribute("old", "String", "Blocklisted"),
+        attribute("email", "String", "Active"),
+    ];
+    let known = ("GET /custom_attributes", 200, json!({ "attributes": listed }));
+    for (rules, create, takes_new) in [(vec![known.clone()], false, false), (vec![known], true, true), (vec![], false, true)] {
+        serve(&rules);
+        let config = || config(&json!({ "create_attributes": create }));
+        let offered = Writer::discover(&config()).unwrap().remove(0);
+        let kind = |name: &str| offered.fields.iter().find(|field| field.name == name).map(|field| field.field_type);
+        if !rules.is_empty() {
+            assert_eq!(kind("custom_attributes.orders"), Some(FieldType::Float));
+            assert_eq!(kind("custom_attributes.seen at"), Some(FieldType::Timestamp));
+        }
+        assert_eq!((kind("custom_attributes.old"), kind("custom_attributes.email")), (None, None));
+        let opened = Writer::open(config(), target("external_id", Some("vip"), &["external_id", "custom_attributes.new"]));
+        assert_eq!(opened.is_ok(), takes_new, "{rules:?} {create}");
+    }
 }
 
 #[test]
@@ -221,6 +250,7 @@ fn a_user_alias_has_the_label_of_the_connection() {
 #[test]
 fn consent_and_what_braze_itself_knows_is_never_written_under_any_name() {
     let never = ["email_subscribe", "push_subscribe", "subscription_groups", "braze_id", "_update_existing_only", "email", "$x"];
+    serve(&[]);
     let offered = &Writer::discover(&config(&json!({}))).unwrap()[0];
     for name in never {
         let custom = format!("custom_attributes.{name}");
@@ -296,13 +326,16 @@ fn the_check_names_the_permission_that_is_missing() {
     let nothing = ("POST /users/track", 400, json!({ "message": "Valid data must be provided" }));
     let users = ("POST /users/export/ids", 201, json!({ "users": [] }));
     let emails = ("GET /email/", 200, json!({ "emails": [] }));
-    serve(&[nothing.clone(), users.clone(), emails.clone()]);
+    let attributes = ("GET /custom_attributes", 200, json!({ "attributes": [] }));
+    serve(&[nothing.clone(), users.clone(), emails.clone(), attributes]);
     assert_eq!(Braze::check(&config(&json!({}))).unwrap().notes.len(), 1);
 
     serve(&[nothing, ("POST /users/export/ids", 401, denied()), ("GET /email/", 403, denied())]);
     let notes = Braze::check(&config(&json!({}))).unwrap().notes;
     assert_eq!(notes[0], "the credential may lack the scope users.export.ids");
     assert_eq!(notes[1], "the credential may lack the scope email.unsubscribe");
+    assert_eq!(notes[2], "the credential may lack the scope email.hard_bounces");
+    assert!(notes[3].contains("custom_attributes.get"), "{}", notes[3]);
 
     serve(&[("POST /users/track", 401, denied()), users, emails]);
     assert_eq!(Braze::check(&config(&json!({}))).unwrap_err().kind, ErrorKind::Auth);

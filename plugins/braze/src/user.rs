@@ -1,11 +1,13 @@
 //! From a row to Braze's user attributes object: its fields, the names that are never written, and whom it is about.
 
+use affluent_sdk::FieldType::{Boolean, Float, Timestamp};
 use affluent_sdk::PiiClass::{self, Address, BirthDate, Email, Gender, Name, Phone};
+use affluent_sdk::described::Described;
 use affluent_sdk::identity::Identifiers;
 use affluent_sdk::json_columns::JsonRows;
-use affluent_sdk::manifest::{Target, TargetSchema, WriteMode};
+use affluent_sdk::manifest::{Target, TargetSchema};
 use affluent_sdk::outcomes::Unfit;
-use affluent_sdk::{Columns, Error, Field, FieldType, Result};
+use affluent_sdk::{Columns, Error, Field, Result};
 use serde_json::{Map, Value, json};
 
 use crate::Config;
@@ -20,20 +22,14 @@ pub(crate) const IDENTIFIERS: Identifiers =
 const CUSTOM: &str = "custom_attributes.";
 
 /// The fields of a user that are written (user attributes object), texts but for the date.
-const FIELDS: [(&str, Option<PiiClass>); 13] = [
-    (EXTERNAL_ID, None),
-    (EMAIL, Some(Email)),
-    ("phone", Some(Phone)),
-    ("first_name", Some(Name)),
-    ("last_name", Some(Name)),
-    ("country", Some(Address)),
-    ("home_city", Some(Address)),
-    ("dob", Some(BirthDate)),
-    ("gender", Some(Gender)),
-    ("language", None),
-    ("time_zone", None),
-    ("image_url", None),
-    (USER_ALIAS, None),
+const FIELDS: [(Option<PiiClass>, &[&str]); 7] = [
+    (None, &[EXTERNAL_ID, "language", "time_zone", "image_url", USER_ALIAS]),
+    (Some(Email), &[EMAIL]),
+    (Some(Phone), &["phone"]),
+    (Some(Name), &["first_name", "last_name"]),
+    (Some(Address), &["country", "home_city"]),
+    (Some(BirthDate), &["dob"]),
+    (Some(Gender), &["gender"]),
 ];
 /// Not custom attributes: what somebody agreed to, what the SDK of an app knows, and switches of the request.
 const NEVER: &str = "email_subscribe push_subscribe subscription_groups marked_email_as_spam_at email_open_tracking_disabled \
@@ -47,17 +43,27 @@ pub(crate) const TOLD: &[&str] =
 pub(crate) const NO_KEY: Unfit =
     Unfit { code: "braze.no_identifier", message: "the row has no value in the field that it is matched by" };
 
-pub(crate) fn target(config: &Config) -> TargetSchema {
-    let has_aliases = config.alias_label.is_some();
-    let field = |(name, pii): &(&str, Option<PiiClass>)| Field { pii: *pii, ..Field::new(*name, FieldType::Text) };
-    let fields = FIELDS.iter().filter(|(name, _)| has_aliases || *name != USER_ALIAS).map(field).collect();
-    let keys = if has_aliases { &[EXTERNAL_ID, USER_ALIAS, EMAIL][..] } else { &[EXTERNAL_ID, EMAIL] };
-    TargetSchema::new("user", fields, [WriteMode::Upsert, WriteMode::Mirror])
-        .open_fields(&[CUSTOM])
-        .match_fields(keys)
-        .with_lists()
-        .erases()
-        .verifies_erasure()
+/// A custom attribute that Braze lists. It may say how it came by a type: `String (Automatically Detected)`.
+const ATTRIBUTE: Described =
+    Described::new("/name", "/data_type", &[("Number", Float), ("Boolean", Boolean), ("Date", Timestamp), ("Time", Timestamp)])
+        .under(CUSTOM)
+        .read_only_where(&[("/status", "Blocklisted")]);
+
+/// The object. Custom attributes are those that the workspace has, or of any name where it is not known which those are, or where they
+/// may be created.
+pub(crate) fn target(config: &Config, attributes: Option<&[Value]>) -> TargetSchema {
+    let (has_aliases, known) = (config.alias_label.is_some(), attributes.unwrap_or_default());
+    let own = ATTRIBUTE.written(known).filter(|field| !is_taken(field.name.trim_start_matches(CUSTOM)));
+    let fields = Field::texts(&FIELDS).filter(|field| has_aliases || field.name != USER_ALIAS).chain(own).collect();
+    let keys = if has_aliases { IDENTIFIERS.names() } else { &[EXTERNAL_ID, EMAIL] };
+    let target = TargetSchema::of_people("user", fields).match_fields(keys);
+    if config.create_attributes || attributes.is_none() { target.open_fields(&[CUSTOM]) } else { target }
+}
+
+/// Whether a name is not a custom attribute's: a field, or one that is never written.
+fn is_taken(name: &str) -> bool {
+    name.starts_with('$')
+        || NEVER.split_whitespace().chain(FIELDS.iter().flat_map(|(_, names)| names.iter().copied())).any(|taken| taken == name)
 }
 
 /// The fields that a target is matched by, ids first, once it is certain that nothing is written that may not be. An address beside
@@ -65,36 +71,22 @@ pub(crate) fn target(config: &Config) -> TargetSchema {
 ///
 /// # Errors
 /// `config`, with what to change.
-pub(crate) fn accept(config: &Config, target: &Target) -> Result<Vec<String>> {
-    self::target(config).accept(target)?;
-    let is_matched = |name: &&&str| target.match_fields.iter().any(|field| field == *name);
-    let by: Vec<String> = IDENTIFIERS.names().iter().filter(is_matched).map(|name| (*name).to_owned()).collect();
-    let ids = by.iter().filter(|name| *name != EMAIL).count();
-    if by.is_empty() || ids > 1 {
-        return Err(Error::config(
-            "`user` is matched by external_id, or user_alias with `alias_label`, or email, or one of those and email",
-        ));
-    }
+pub(crate) fn accept(object: &TargetSchema, target: &Target) -> Result<Vec<String>> {
+    object.accept(target)?;
     // Braze takes an object to be about its id, whatever else is in it.
-    let other =
-        |field: &&Field| field.name != EMAIL && IDENTIFIERS.names().contains(&field.name.as_str()) && !by.contains(&field.name);
-    if let Some(field) = target.fields.iter().find(other) {
-        let message = format!("`{}` says whom a row is about, too: match by it, or do not write it", field.name);
+    let by = IDENTIFIERS.matched(target, &[EMAIL])?;
+    if by.is_empty() || by.iter().filter(|name| *name != EMAIL).count() > 1 {
+        let message = "`user` is matched by external_id, or user_alias with `alias_label`, or email, or one of those and email";
         return Err(Error::config(message));
     }
     let custom: Vec<&str> = target.fields.iter().filter_map(|field| field.name.strip_prefix(CUSTOM)).collect();
-    let is_taken = |name: &str| {
-        name.starts_with('$') || NEVER.split_whitespace().chain(FIELDS.map(|(name, _)| name)).any(|taken| taken == name)
-    };
     if let Some(name) = custom.iter().copied().chain(target.list_name()).find(|name| is_taken(name)) {
         return Err(Error::config(format!("`{name}` cannot be a custom attribute: it is a field of Braze, or consent")));
     }
-    match target.list_name() {
-        Some(list) if custom.contains(&list) => {
-            Err(Error::config(format!("the custom attribute `{list}` is the list: do not write it as a value, too")))
-        }
-        _ => Ok(by),
+    if let Some(list) = target.list_name().filter(|list| custom.contains(list)) {
+        return Err(Error::config(format!("the custom attribute `{list}` is the list: do not write it as a value, too")));
     }
+    Ok(by)
 }
 
 /// The rows of a batch: all but custom attributes are texts, whatever their type.

@@ -2,15 +2,16 @@
 //! false; who is erased. Who leaves a segment stays a user, and what they agreed to stays as it is.
 
 use affluent_sdk::http::Service;
-use affluent_sdk::json::{list, text};
+use affluent_sdk::json::{list, required_list, text};
 use affluent_sdk::manifest::{DestinationInfo, Durable, Idempotence, Target, TargetSchema, ValueForm};
 use affluent_sdk::outcomes::{PartialFailure, RowPlace};
+use affluent_sdk::paging::Paging;
 use affluent_sdk::sent::{ChangedRow, ChangedRows, SentValues};
-use affluent_sdk::{Batch, Destination, Error, Outcome, Report, Result, RowOp, outcomes};
+use affluent_sdk::{Batch, Destination, Outcome, Report, Result, RowOp};
 use serde_json::{Map, Value, json};
 
 use crate::user::{self, EMAIL, EXTERNAL_ID, IDENTIFIERS, NO_KEY, TOLD, USER_ALIAS};
-use crate::{Config, DELETE, EXPORT, TRACK, ask, service};
+use crate::{ATTRIBUTES, Config, DELETE, EXPORT, TRACK, service};
 
 /// Users of one users/track, and ids of one users/export/ids or users/delete.
 const USERS_MAX: usize = 75;
@@ -35,17 +36,20 @@ impl Destination for Writer {
     type Config = Config;
 
     fn discover(config: &Config) -> Result<Vec<TargetSchema>> {
-        Ok(vec![user::target(config)])
+        Ok(vec![user::target(config, attributes(&service(config))?.as_deref())])
     }
 
     fn open(config: Config, target: Target) -> Result<(Self, DestinationInfo)> {
-        let (by, audience) = (user::accept(&config, &target)?, target.list_name().map(str::to_owned));
+        let service = service(&config);
+        let known = if target.mode.is_erasure() { None } else { attributes(&service)? };
+        let object = user::target(&config, known.as_deref());
+        let (by, audience) = (user::accept(&object, &target)?, target.list_name().map(str::to_owned));
         let info = DestinationInfo::new(Durable::Write, Idempotence::ByKey)
             .fitting(USERS_MAX, BODY_BYTES_MAX, target.json_frame_bytes())
             .form(EMAIL, ValueForm::Email)
             .form("phone", ValueForm::E164)
             .removes(audience.is_some());
-        Ok((Self { service: service(&config), config, by, audience }, info))
+        Ok((Self { service, config, by, audience }, info))
     }
 
     fn write(&mut self, batch: Batch) -> Result<Outcome> {
@@ -58,21 +62,13 @@ impl Destination for Writer {
         let changed = if self.config.send_unchanged { changed } else { changed.only_changed() };
         let objects: Vec<Value> = changed.sent().iter().map(|row| self.object(row, are_leaving)).collect();
         let body = json!({ "attributes": objects });
-        let answer = if objects.is_empty() { Value::Null } else { ask(&self.service, "/users/track", &body, TRACK)? };
+        let answer = if objects.is_empty() { Value::Null } else { self.service.ask_by_post("/users/track", &body, TRACK)? };
         Ok(changed.finish(&answer, &REFUSED, are_leaving)?.into())
     }
 
     fn erase(&mut self, people: &Batch) -> Result<Report> {
         let rows = user::rows(people.columns()?)?;
-        outcomes::by_row(rows.rows(), |row| {
-            let mut first = None;
-            for name in &self.by {
-                let Some(value) = rows.text(name, row)? else { continue };
-                self.delete(name, &value)?;
-                first = first.or(Some(value));
-            }
-            Ok(first)
-        })
+        IDENTIFIERS.erase_by_all(&rows, &self.by, |name, value| self.delete(name, value))
     }
 
     fn verify_erasure(&mut self, people: &Batch) -> Result<Report> {
@@ -100,7 +96,7 @@ impl Writer {
             _ => ("braze_ids", self.find(name, &[value])?.iter().map(|user| text(user, "/braze_id").into()).collect()),
         };
         for ids in ids.chunks(IDS_MAX) {
-            ask(&self.service, "/users/delete", &json!({ ids_of: ids }), DELETE)?;
+            self.service.ask_by_post("/users/delete", &json!({ ids_of: ids }), DELETE)?;
         }
         Ok(())
     }
@@ -109,9 +105,9 @@ impl Writer {
     fn find(&self, by: &str, values: &[&str]) -> Result<Vec<Value>> {
         let export = |name: &str, wanted: Value| {
             let fields = ["braze_id", "external_id", "email", "user_aliases"];
-            let answer = ask(&self.service, "/users/export/ids", &json!({ name: wanted, "fields_to_export": fields }), EXPORT)?;
-            let no_list = || Error::transient("the answer holds no list at `/users`").code("page.no_list");
-            answer.pointer("/users").and_then(Value::as_array).cloned().ok_or_else(no_list)
+            let answer =
+                self.service.ask_by_post("/users/export/ids", &json!({ name: wanted, "fields_to_export": fields }), EXPORT)?;
+            required_list(&answer, "/users")
         };
         match by {
             EMAIL => {
@@ -128,4 +124,9 @@ impl Writer {
             _ => export("external_ids", json!(values)),
         }
     }
+}
+
+/// The custom attributes of the workspace; `None` where the key may not list them, which it need not.
+fn attributes(service: &Service) -> Result<Option<Vec<Value>>> {
+    service.ask_all_granted(service.get("/custom_attributes"), Paging::LinkHeader, "/attributes", ATTRIBUTES)
 }

@@ -90,10 +90,6 @@ fn base_url(config: &Config) -> String {
     config.base_url.clone().unwrap_or_else(|| host.to_owned())
 }
 
-fn version(config: &Config) -> &str {
-    config.api_version.as_deref().unwrap_or("2.15")
-}
-
 /// One workspace.
 #[derive(Debug)]
 pub struct Api {
@@ -109,7 +105,8 @@ impl Account for Api {
     type Config = Config;
 
     fn connect(config: &Config) -> Self {
-        let service = Service::new(&base_url(config), "token").header("intercom-version", version(config));
+        let version = config.api_version.as_deref().unwrap_or("2.15");
+        let service = Service::new(&base_url(config), "token").header("intercom-version", version);
         let service = service.meanings(MEANINGS).reasons(REASONS);
         Self { service, config: config.clone(), attributes: OnceCell::new(), tagged: RefCell::default() }
     }

@@ -1,15 +1,15 @@
 //! The reading: all contacts, page by page. Intercom searches for changes only by whole days of the workspace's zone, and never shows
 //! who was merged away, so that every read is a full one.
 
-use affluent_sdk::http::{self, Request, Response};
+use affluent_sdk::http::Service;
 use affluent_sdk::paging::Paging;
 use affluent_sdk::rest::{List, Rest};
 use affluent_sdk::rows::{self, Timestamp};
-use affluent_sdk::{PiiClass, Result};
+use affluent_sdk::{Account, PiiClass, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Config, Intercom, MEANINGS};
+use crate::{Api, Config, Intercom};
 
 /// A user or lead.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -31,21 +31,13 @@ struct Contact {
 }
 
 impl Rest for Intercom {
-    fn base_url(config: &Config) -> String {
-        crate::base_url(config)
+    fn service(config: &Config) -> Service {
+        Api::connect(config).service
     }
 
     fn lists(_: &Config) -> Result<Vec<List>> {
         let contacts = List::of::<Contact>("contacts", "/contacts")?.primary_key(["id"]).records_at("/data");
         let paging = Paging::Cursor { pointer: "/pages/next/starting_after", parameter: "starting_after" };
         Ok(vec![contacts.paging(paging).size("per_page", 150)])
-    }
-
-    fn request(config: &Config, url: &str) -> Request {
-        http::get(url).auth("token").header("intercom-version", crate::version(config))
-    }
-
-    fn accept(answer: Response) -> Result<Response> {
-        answer.error_by(MEANINGS)
     }
 }

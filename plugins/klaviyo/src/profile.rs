@@ -3,9 +3,9 @@
 use affluent_sdk::PiiClass::{self, Address, Email, Ip, Name, Phone};
 use affluent_sdk::identity::Identifiers;
 use affluent_sdk::json_columns::JsonRows;
-use affluent_sdk::manifest::{TargetSchema, WriteMode};
+use affluent_sdk::manifest::TargetSchema;
 use affluent_sdk::outcomes::Unfit;
-use affluent_sdk::{Columns, Field, FieldType, Result};
+use affluent_sdk::{Columns, Field, Result};
 use serde_json::json;
 
 /// Bytes of one profile (description of `bulk_import_profiles`: 100 kB).
@@ -25,36 +25,20 @@ const LOCATION: &str = "location.";
 const PROPERTIES: &str = "properties.";
 
 /// The fields of a profile (`ProfileUpsertQueryResourceObject`), all of them texts that may be null.
-const FIELDS: [(&str, Option<PiiClass>); 19] = [
-    ("email", Some(Email)),
-    ("phone_number", Some(Phone)),
-    ("external_id", None),
-    ("first_name", Some(Name)),
-    ("last_name", Some(Name)),
-    ("organization", None),
-    ("locale", None),
-    ("title", None),
-    ("image", None),
-    ("location.address1", Some(Address)),
-    ("location.address2", Some(Address)),
-    ("location.city", Some(Address)),
-    ("location.country", Some(Address)),
-    ("location.region", Some(Address)),
-    ("location.zip", Some(Address)),
-    ("location.latitude", Some(Address)),
-    ("location.longitude", Some(Address)),
-    ("location.timezone", None),
-    ("location.ip", Some(Ip)),
+const FIELDS: [(Option<PiiClass>, &[&str]); 7] = [
+    (Some(Email), &["email"]),
+    (Some(Phone), &["phone_number"]),
+    (None, &["external_id", "organization", "locale", "title", "image", "location.timezone"]),
+    (Some(Name), &["first_name", "last_name"]),
+    (Some(Address), &["location.address1", "location.address2", "location.city", "location.country", "location.region"]),
+    (Some(Address), &["location.zip", "location.latitude", "location.longitude"]),
+    (Some(Ip), &["location.ip"]),
 ];
 
 pub(crate) fn target() -> TargetSchema {
-    let field = |(name, pii): &(&str, Option<PiiClass>)| Field { pii: *pii, ..Field::new(*name, FieldType::Text) };
-    TargetSchema::new("profile", FIELDS.iter().map(field).collect(), [WriteMode::Upsert, WriteMode::Mirror])
+    TargetSchema::of_people("profile", Field::texts(&FIELDS).collect())
         .open_fields(&[PROPERTIES])
         .match_fields(IDENTIFIERS.names())
-        .with_lists()
-        .erases()
-        .verifies_erasure()
 }
 
 /// The rows of a batch: all but properties are texts, whatever their type.

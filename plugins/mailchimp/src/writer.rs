@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use affluent_sdk::http::{Request, Service, percent_encoded};
 use affluent_sdk::identity::Identifiers;
 use affluent_sdk::json::{id, list, text};
-use affluent_sdk::manifest::{TargetSchema, WriteMode};
+use affluent_sdk::manifest::TargetSchema;
 use affluent_sdk::outcomes::{JobStatus, Unfit};
 use affluent_sdk::puts::{JobResults, Jobs, Puts, UnfitIf};
 use affluent_sdk::upserts::{Membership, Upsert};
@@ -44,9 +44,8 @@ impl Puts for Api {
     }
 
     fn target(&self) -> Result<TargetSchema> {
-        let target = TargetSchema::new("members", self.written()?, [WriteMode::Upsert, WriteMode::Mirror]).match_fields(&[EMAIL]);
-        let target = if self.config.create_merge_fields { target.open_fields(&[MERGE]) } else { target };
-        Ok(target.with_lists().erases().verifies_erasure())
+        let target = TargetSchema::of_people("members", self.written()?).match_fields(&[EMAIL]);
+        Ok(if self.config.create_merge_fields { target.open_fields(&[MERGE]) } else { target })
     }
 
     fn create_field(&self, field: &Field) -> Result<()> {

@@ -49,6 +49,15 @@ pub fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
+/// The list at a pointer of an answer that must hold one.
+///
+/// # Errors
+/// `transient` (`page.no_list`) where there is none.
+pub fn required_list(value: &Value, pointer: &str) -> Result<Vec<Value>> {
+    let found = value.pointer(pointer).and_then(Value::as_array).cloned();
+    found.ok_or_else(|| Error::transient(format!("the answer holds no list at `{pointer}`")).code("page.no_list"))
+}
+
 /// A code, a pointer or a name of an answer, fit for a message; `?` for what cannot be one (letters, digits and `/_-.`, at
 /// most 120 bytes): a service may repeat personal values in any text.
 ///

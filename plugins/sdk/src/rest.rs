@@ -2,6 +2,7 @@
 //! [`RestSource`] reads them: paging, resuming at every page, incremental reads, rejected records, loops.
 //!
 //! ```
+//! use affluent_sdk::http::Service;
 //! use affluent_sdk::manifest::AuthSlot;
 //! use affluent_sdk::paging::Paging;
 //! use affluent_sdk::rest::{List, Rest, RestSource, Since};
@@ -40,8 +41,8 @@
 //! }
 //!
 //! impl Rest for Shop {
-//!     fn base_url(config: &Config) -> String {
-//!         format!("https://{}.example.org", config.shop)
+//!     fn service(config: &Config) -> Service {
+//!         Service::new(&format!("https://{}.example.org", config.shop), "token")
 //!     }
 //!
 //!     fn lists(_: &Config) -> Result<Vec<List>> {
@@ -76,30 +77,17 @@ pub use list::{List, Since, TimeFormat};
 pub use reader::RestSource;
 
 use crate::error::Result;
-use crate::http::{self, Request, Response};
+use crate::http::Service;
 use crate::plugin::Plugin;
 
 /// A service whose streams are lists.
 pub trait Rest: Plugin {
-    /// Scheme, host, port and path prefix that the lists' paths follow; no slash at its end.
-    fn base_url(config: &Self::Config) -> String;
+    /// What all requests share: where the service is, which the lists' paths follow, the auth slot, headers, what its refusals mean.
+    fn service(config: &Self::Config) -> Service;
 
     /// The lists, one per stream.
     ///
     /// # Errors
     /// Any kind; those of [`List::of`].
     fn lists(config: &Self::Config) -> Result<Vec<List>>;
-
-    /// A request for a URL: a GET with the auth slot `token`, unless this is overridden with other headers or another slot.
-    fn request(_config: &Self::Config, url: &str) -> Request {
-        http::get(url).auth("token")
-    }
-
-    /// What an answer's status means; [`Response::error_for_status`] unless overridden.
-    ///
-    /// # Errors
-    /// For every answer that is no page.
-    fn accept(answer: Response) -> Result<Response> {
-        answer.error_for_status()
-    }
 }

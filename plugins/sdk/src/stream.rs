@@ -134,6 +134,19 @@ impl Field {
         Self { name: name.into(), field_type, nullable: true, pii: None, description: None }
     }
 
+    /// Text fields by what they say about a person.
+    ///
+    /// ```
+    /// use affluent_sdk::{Field, PiiClass};
+    ///
+    /// let fields: Vec<Field> = Field::texts(&[(None, &["id"]), (Some(PiiClass::Name), &["first_name", "last_name"])]).collect();
+    /// assert_eq!((fields.len(), fields[2].pii), (3, Some(PiiClass::Name)));
+    /// ```
+    pub fn texts(classes: &[(Option<PiiClass>, &'static [&'static str])]) -> impl Iterator<Item = Self> {
+        let field = |pii, name: &&str| Self { pii, ..Self::new(*name, FieldType::Text) };
+        classes.iter().flat_map(move |(pii, names)| names.iter().map(move |name| field(*pii, name)))
+    }
+
     /// Whether a name is one that the host takes: lower-case letters, digits and `_`, a letter first.
     pub fn is_plain_name(name: &str) -> bool {
         let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';

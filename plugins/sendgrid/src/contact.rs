@@ -5,7 +5,7 @@ use affluent_sdk::described::Described;
 use affluent_sdk::identity::Identifiers;
 use affluent_sdk::json::text;
 use affluent_sdk::json_columns::JsonRows;
-use affluent_sdk::manifest::{TargetSchema, WriteMode};
+use affluent_sdk::manifest::TargetSchema;
 use affluent_sdk::outcomes::Unfit;
 use affluent_sdk::{Field, FieldType, Result};
 use serde_json::{Map, Value, json};
@@ -28,14 +28,8 @@ const CUSTOM: Described = Described::new("/name", "/field_type", &[("Number", Fi
 
 /// The object, with the account's custom fields.
 pub(crate) fn target(custom: &[Value], is_open: bool) -> TargetSchema {
-    let field = |pii, name: &&str| Field { pii, ..Field::new(*name, FieldType::Text) };
-    let own = FIELDS.iter().flat_map(|(pii, names)| names.iter().map(|name| field(*pii, name)));
-    let fields = own.chain(custom.iter().map(|definition| CUSTOM.field(definition))).collect();
-    let target = TargetSchema::new("contacts", fields, [WriteMode::Upsert, WriteMode::Mirror])
-        .match_fields(IDENTIFIERS.names())
-        .with_lists()
-        .erases()
-        .verifies_erasure();
+    let fields = Field::texts(&FIELDS).chain(CUSTOM.written(custom)).collect();
+    let target = TargetSchema::of_people("contacts", fields).match_fields(IDENTIFIERS.names());
     if is_open { target.any_fields() } else { target }
 }
 

@@ -1,16 +1,16 @@
 //! The reading: who said no, and who cannot be reached. Each list is read whole, then by when a row came to it, 500 a page; rows that
 //! left it are not told. Group unsubscribes come in one answer that cannot be narrowed.
 
-use affluent_sdk::http::{self, Request};
+use affluent_sdk::http::Service;
 use affluent_sdk::paging::Paging;
 use affluent_sdk::rest::{List, Rest, Since, TimeFormat};
 use affluent_sdk::rows::{self, Timestamp};
-use affluent_sdk::{PiiClass, Result};
+use affluent_sdk::{Account, PiiClass, Result};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Config, SendGrid};
+use crate::{Api, Config, SendGrid};
 
 /// Unsubscribed from everything, or marked a mail as spam.
 #[derive(Deserialize, Serialize, JsonSchema)]
@@ -45,8 +45,9 @@ struct GroupUnsubscribe {
 }
 
 impl Rest for SendGrid {
-    fn base_url(config: &Config) -> String {
-        config.base_url()
+    /// Bounces come as JSON only where it is asked for.
+    fn service(config: &Config) -> Service {
+        Api::connect(config).service.header("accept", "application/json")
     }
 
     fn lists(_: &Config) -> Result<Vec<List>> {
@@ -57,11 +58,6 @@ impl Rest for SendGrid {
             dated::<Unreachable>("invalid_emails", "/v3/suppression/invalid_emails")?,
             List::of::<GroupUnsubscribe>("group_unsubscribes", "/v3/asm/suppressions")?.primary_key(["email", "group_id"]),
         ])
-    }
-
-    /// Bounces come as JSON only where it is asked for.
-    fn request(_: &Config, url: &str) -> Request {
-        http::get(url).auth("key").header("accept", "application/json")
     }
 }
 

@@ -39,8 +39,7 @@ fn addresses_that_unsubscribed_are_read_with_their_instants_from_the_beginning_a
 
 #[test]
 fn the_stream_resumes_at_every_page() {
-    {
-        let (stream, field) = ("unsubscribes", "unsubscribed_at");
+    for (stream, field) in [("unsubscribes", "unsubscribed_at"), ("hard_bounces", "hard_bounced_at")] {
         serve(&[]);
         testing::on_http(move |request| {
             let offset: usize = request.url.rsplit('=').next().unwrap().parse().unwrap();

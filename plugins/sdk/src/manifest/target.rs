@@ -54,6 +54,11 @@ impl TargetSchema {
         }
     }
 
+    /// An object whose records are people, with these known fields: upserted, kept on lists, erased and looked for afterwards.
+    pub fn of_people(name: &str, fields: Vec<Field>) -> Self {
+        Self::new(name, fields, [WriteMode::Upsert, WriteMode::Mirror]).with_lists().erases().verifies_erasure()
+    }
+
     /// Any name is a field.
     #[must_use]
     pub fn any_fields(mut self) -> Self {

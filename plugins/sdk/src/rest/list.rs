@@ -101,7 +101,7 @@ pub struct List {
 }
 
 impl List {
-    /// A list of records of type `T` at a path (from [`crate::rest::Rest::base_url`], with its slash), until more is said one
+    /// A list of records of type `T` at a path (from the base URL of [`crate::rest::Rest::service`], with its slash), until more is said one
     /// answer that is a JSON array.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The reading of one list.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -9,7 +10,7 @@ use super::Rest;
 use super::list::{List, Rows};
 use crate::columns::Columns;
 use crate::error::{Error, Result};
-use crate::http::Response;
+use crate::http::{Response, Service};
 use crate::json::Outline;
 use crate::paging::{LoopGuard, Progress};
 use crate::plugin::{Limits, Page, Position, RejectedRow, Source};
@@ -43,7 +44,7 @@ struct Place {
 /// page and the next one begins where the finished one did. A record that does not fit its type is rejected alone. An answer
 /// with more records than a page may hold is given in parts.
 pub struct RestSource<P: Rest> {
-    config: P::Config,
+    service: Service,
     list: List,
     spec: StreamSpec,
     progress: Progress<Place>,
@@ -52,6 +53,7 @@ pub struct RestSource<P: Rest> {
     /// An answer that was given in part.
     pending: Option<Response>,
     is_done: bool,
+    of: PhantomData<P>,
 }
 
 impl<P: Rest> fmt::Debug for RestSource<P> {
@@ -75,7 +77,18 @@ impl<P: Rest> Source for RestSource<P> {
         let list = P::lists(&config)?.into_iter().find(|list| &list.stream.name == name);
         let list = list.ok_or_else(|| Error::config(format!("there is no stream `{name}`")))?;
         let (progress, rows) = (Progress::resume(state.as_deref())?, (list.rows)()?);
-        Ok(Self { config, list, spec, progress, rows, guard: LoopGuard::default(), pending: None, is_done: false })
+        let service = P::service(&config);
+        Ok(Self {
+            service,
+            list,
+            spec,
+            progress,
+            rows,
+            guard: LoopGuard::default(),
+            pending: None,
+            is_done: false,
+            of: PhantomData,
+        })
     }
 
     fn next(&mut self, limits: Limits) -> Result<Page> {
@@ -100,12 +113,11 @@ impl<P: Rest> RestSource<P> {
     }
 
     fn fetch(&self, place: &Place) -> Result<Response> {
-        let url = format!("{}{}", P::base_url(&self.config), self.list.path);
         let parameters = self.list.parameters.iter().cloned().chain(self.list.span(place.from_us, place.until_us));
         let size = self.list.size.map(|(name, records)| (name, records.to_string()));
-        let request =
-            parameters.chain(size).fold(P::request(&self.config, &url), |request, (name, value)| request.query(name, &value));
-        P::accept(self.list.paging.ask(request, place.page.as_deref())?.send()?)
+        let request = self.service.get(&self.list.path);
+        let request = parameters.chain(size).fold(request, |request, (name, value)| request.query(name, &value));
+        self.service.send(self.list.paging.ask(request, place.page.as_deref())?)
     }
 
     /// Turns an answer into a page, as far as the limits allow.

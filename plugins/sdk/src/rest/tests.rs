@@ -49,8 +49,8 @@ impl Plugin for Service {
 }
 
 impl Rest for Service {
-    fn base_url(_: &Config) -> String {
-        "https://x.test/api".to_owned()
+    fn service(_: &Config) -> crate::http::Service {
+        crate::http::Service::new("https://x.test/api", "token")
     }
 
     fn lists(config: &Config) -> Result<Vec<List>> {

@@ -1,6 +1,6 @@
 //! The source of workload W2: customers of a paged API, as anybody would write it with the SDK.
 
-use affluent_sdk::http::{self, Request};
+use affluent_sdk::http::Service;
 use affluent_sdk::paging::Paging;
 use affluent_sdk::rest::{List, Rest, Since};
 use affluent_sdk::rows::Timestamp;
@@ -51,8 +51,8 @@ impl Plugin for Paged {
 }
 
 impl Rest for Paged {
-    fn base_url(config: &Config) -> String {
-        config.base_url.clone()
+    fn service(config: &Config) -> Service {
+        Service::without_auth(&config.base_url)
     }
 
     fn lists(_: &Config) -> Result<Vec<List>> {
@@ -60,10 +60,6 @@ impl Rest for Paged {
         let list = list.primary_key(["id"]).records_at("/data").size("limit", 250);
         let paging = Paging::Cursor { pointer: "/next_cursor", parameter: "cursor" };
         Ok(vec![list.paging(paging).since("updated_at", Since::parameter("updated_since"))])
-    }
-
-    fn request(_: &Config, url: &str) -> Request {
-        http::get(url)
     }
 }
 

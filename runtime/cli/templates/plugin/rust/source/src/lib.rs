@@ -4,6 +4,7 @@ mod config;
 #[cfg(test)]
 mod tests;
 
+use affluent_sdk::http::Service;
 use affluent_sdk::manifest::{AuthSlot, RateLimit};
 use affluent_sdk::paging::Paging;
 use affluent_sdk::rest::{List, Rest, Since};
@@ -52,8 +53,8 @@ impl Plugin for MyPlugin {
 
     /// Asks for one record: a wrong address or token shows before the first run.
     fn check(config: &Config) -> Result<CheckReport> {
-        let url = format!("{}/customers", config.base_url);
-        Self::request(config, &url).query("limit", "1").send()?.error_for_status()?;
+        let service = Self::service(config);
+        service.send(service.get("/customers").query("limit", "1"))?;
         Ok(CheckReport::default())
     }
 }
@@ -61,8 +62,8 @@ impl Plugin for MyPlugin {
 /// The streams: where their records are, how pages follow each other, how the API is asked for what changed. The SDK reads
 /// them: every page can be resumed, a record that does not fit is rejected alone, a cursor that leads nowhere is an error.
 impl Rest for MyPlugin {
-    fn base_url(config: &Config) -> String {
-        config.base_url.clone()
+    fn service(config: &Config) -> Service {
+        Service::new(&config.base_url, "token")
     }
 
     fn lists(_config: &Config) -> Result<Vec<List>> {
