@@ -25,6 +25,10 @@ pub(super) struct Blocks<const W: usize> {
     key_bytes: usize,
     /// Blocks from the one that holds a key on. A limit would have SQLite plan anew whenever it is another.
     read: &'static str,
+    /// The block that holds a key.
+    find: &'static str,
+    /// Blocks after a key.
+    after: &'static str,
     insert: [&'static str; 2],
     update: &'static str,
     delete: [&'static str; 2],
@@ -40,15 +44,31 @@ macro_rules! blocks {
     ($table:literal, $key_bytes:expr) => {
         $crate::sqlite::blocks::Blocks::new(
             $key_bytes,
-            concat!(
-                "SELECT b.block, b.body FROM ",
-                $table,
-                "_first f CROSS JOIN ",
-                $table,
-                "_block b ON b.block = f.block WHERE f.first >= coalesce((SELECT max(first) FROM ",
-                $table,
-                "_first WHERE first <= ?1), x'') ORDER BY f.first"
-            ),
+            [
+                concat!(
+                    "SELECT b.block, b.body FROM ",
+                    $table,
+                    "_first f CROSS JOIN ",
+                    $table,
+                    "_block b ON b.block = f.block WHERE f.first >= coalesce((SELECT max(first) FROM ",
+                    $table,
+                    "_first WHERE first <= ?1), x'') ORDER BY f.first"
+                ),
+                concat!(
+                    "SELECT b.body FROM ",
+                    $table,
+                    "_first f CROSS JOIN ",
+                    $table,
+                    "_block b ON b.block = f.block WHERE f.first <= ?1 ORDER BY f.first DESC LIMIT 1"
+                ),
+                concat!(
+                    "SELECT b.body FROM ",
+                    $table,
+                    "_first f CROSS JOIN ",
+                    $table,
+                    "_block b ON b.block = f.block WHERE f.first > ?1 ORDER BY f.first"
+                ),
+            ],
             [
                 concat!("INSERT INTO ", $table, "_block (body) VALUES (?1)"),
                 concat!("INSERT INTO ", $table, "_first (first, block) VALUES (?1, ?2)"),
@@ -69,12 +89,12 @@ impl<const W: usize> Blocks<W> {
 
     pub(super) const fn new(
         key_bytes: usize,
-        read: &'static str,
+        [read, find, after]: [&'static str; 3],
         insert: [&'static str; 2],
         update: &'static str,
         delete: [&'static str; 2],
     ) -> Self {
-        Self { key_bytes, read, insert, update, delete }
+        Self { key_bytes, read, find, after, insert, update, delete }
     }
 
     /// Visits entries in their order, from the first that is not below `from`, a key or the beginning of one, for as long as
@@ -85,15 +105,17 @@ impl<const W: usize> Blocks<W> {
         from: &[u8],
         visit: &mut dyn FnMut(&[u8; W]) -> StoreResult<bool>,
     ) -> StoreResult<()> {
-        let mut statement = connection.prepare_cached(self.read)?;
-        let mut rows = statement.query([from])?;
-        while let Some(row) = rows.next()? {
-            let entries = entries_of::<W>(row.get_ref(1)?.as_blob().map_err(|_| damaged())?)?;
-            let (_, wanted) =
-                entries.split_at_checked(entries.partition_point(|entry| entry.as_slice() < from)).unwrap_or_default();
-            for entry in wanted {
-                if !visit(entry)? {
-                    return Ok(());
+        // Mostly one block is all: finding it alone costs less than opening a walk over those behind it.
+        for sql in [self.find, self.after] {
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query([from])?;
+            while let Some(row) = rows.next()? {
+                let entries = entries_of::<W>(row.get_ref(0)?.as_blob().map_err(|_| damaged())?)?;
+                let below = entries.partition_point(|entry| entry.as_slice() < from);
+                for entry in entries.iter().skip(below) {
+                    if !visit(entry)? {
+                        return Ok(());
+                    }
                 }
             }
         }
