@@ -13,9 +13,9 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 
 use affluent_sdk::ErrorKind::{Auth, Permission};
+use affluent_sdk::changes::ChangesSource;
 use affluent_sdk::http::{Meaning, Reasons, Service};
 use affluent_sdk::manifest::{AuthSlot, Manifest, PluginLimits, RateLimit};
-use affluent_sdk::rest::RestSource;
 use affluent_sdk::upserts::UpsertDestination;
 use affluent_sdk::{Account, CheckReport, Plugin, PluginKind, Result};
 use schemars::JsonSchema;
@@ -23,7 +23,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// One open stream.
-pub type Reader = RestSource<Intercom>;
+pub type Reader = ChangesSource<Api>;
 /// One open target.
 pub type Writer = UpsertDestination<Api>;
 
@@ -47,6 +47,9 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Intercom;
 
+/// Requests under way at once. Intercom tells no limit but that of requests in time.
+const IN_FLIGHT_MAX: u8 = 8;
+
 const READ: &str = "Read and list users and companies";
 const WRITE: &str = "Write users and companies";
 const TAGS: &str = "Read tags";
@@ -64,7 +67,7 @@ impl Plugin for Intercom {
             .secret("access_token", "access token of an app", &[READ, WRITE, TAGS, WRITE_TAGS])
             .rate_limit(RateLimit::new(1_400, 10_000).burst(150))
             .costs(include_str!("../costs.json"))
-            .limits(PluginLimits { memory_mib: Some(128), call_timeout_s: Some(300), concurrency: Some(4) })
+            .limits(PluginLimits { memory_mib: Some(128), call_timeout_s: Some(300), concurrency: Some(IN_FLIGHT_MAX.into()) })
     }
 
     fn check(config: &Config) -> Result<CheckReport> {

@@ -208,6 +208,32 @@ fn contacts_are_read_to_the_last_page_with_who_unsubscribed() {
 }
 
 #[test]
+fn after_the_list_contacts_that_changed_are_searched_for_from_days_before() {
+    let one = |id: &str| json!({ "id": id, "email": "a@x.test", "updated_at": 1_769_854_830 });
+    let pages = |next: Option<&str>| json!({ "next": next.map(|next| json!({ "starting_after": next })) });
+    let list = ("GET /contacts", 200, json!({ "data": [one("1")], "pages": pages(None) }));
+    serve(&[list]);
+    testing::set_now_us(1_770_000_000_000_000);
+    let first = testing::read_all::<Reader>(|| config(false), "contacts").unwrap();
+    let sent = Sent::default();
+    let seen = Rc::clone(&sent);
+    testing::on_http(move |request| {
+        let body: Value = serde_json::from_slice(request.body.as_deref().unwrap()).unwrap();
+        let next = body["pagination"]["starting_after"].is_null().then_some("c2");
+        seen.borrow_mut().push((request.url.clone(), body));
+        Ok(testing::response(200, &json!({ "data": [one("1"), one("2")], "pages": pages(next) }).to_string()))
+    });
+
+    let changed = testing::read_on::<Reader>(|| config(false), "contacts", first.state()).unwrap();
+
+    assert_eq!((changed.rows("contacts"), changed.rejected()), (4, 0));
+    let query = json!({ "field": "updated_at", "operator": ">", "value": 1_770_000_000 - 3 * 86_400 });
+    let bodies: Vec<Value> = sent.borrow().iter().map(|(_, body)| body.clone()).collect();
+    let next = json!({ "query": query, "pagination": { "per_page": 150, "starting_after": "c2" } });
+    assert_eq!(bodies, [json!({ "query": query, "pagination": { "per_page": 150 } }), next]);
+}
+
+#[test]
 fn the_check_names_the_permission_that_is_missing() {
     serve(&[("GET /contacts", 200, json!({})), ("GET /data", 200, json!({})), ("GET /tags", 403, json!({}))]);
     let notes = Intercom::check(&config(false)).unwrap().notes;

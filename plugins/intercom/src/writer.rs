@@ -1,61 +1,45 @@
 //! The writing: contacts, 50 looked for at once by external id or address, then updated or created one by one, since Intercom has no
 //! bulk upsert; who has a tag; who is erased.
 
-use affluent_sdk::ErrorKind::{InvalidData, NotFound};
+use affluent_sdk::ErrorKind::NotFound;
 use affluent_sdk::FieldType::{Boolean, Float, Integer, Timestamp};
+use affluent_sdk::PiiClass::{self, Email, Name, Phone};
 use affluent_sdk::described::Described;
+use affluent_sdk::http::{Request, Response};
 use affluent_sdk::identity::Identifiers;
-use affluent_sdk::json::{list, required_text, text};
-use affluent_sdk::manifest::{TargetSchema, WriteMode};
-use affluent_sdk::outcomes::{PartialFailure, RowPlace};
-use affluent_sdk::upserts::{Membership, Upsert, Upserts};
-use affluent_sdk::{Error, Field, FieldType, PiiClass, Result, values};
+use affluent_sdk::json::{list, required_list, required_text, text};
+use affluent_sdk::manifest::TargetSchema;
+use affluent_sdk::outcomes::PartialFailure;
+use affluent_sdk::upserts::{Membership, Upsert, Upserts, each};
+use affluent_sdk::{Error, Field, FieldType, Result, values};
 use serde_json::{Map, Value, json};
 
-use crate::{Api, READ, TAGS, WRITE, WRITE_TAGS};
+use crate::{Api, IN_FLIGHT_MAX, READ, TAGS, WRITE, WRITE_TAGS};
 
 const IDENTIFIERS: Identifiers = Identifiers::new(&["external_id", "email"], "access_token").any_case(&["email"]);
 const CUSTOM: &str = "custom_attributes.";
 /// The fields of a contact that are written (create and update payloads), without its role and what it agreed to.
-const FIELDS: [(&str, FieldType, Option<PiiClass>); 8] = [
-    ("external_id", FieldType::Text, None),
-    ("email", FieldType::Text, Some(PiiClass::Email)),
-    ("phone", FieldType::Text, Some(PiiClass::Phone)),
-    ("name", FieldType::Text, Some(PiiClass::Name)),
-    ("avatar", FieldType::Text, None),
-    ("signed_up_at", Timestamp, None),
-    ("last_seen_at", Timestamp, None),
-    ("owner_id", Integer, None),
-];
+const TEXTS: [(Option<PiiClass>, &[&str]); 4] =
+    [(None, &["external_id", "avatar"]), (Some(Email), &["email"]), (Some(Phone), &["phone"]), (Some(Name), &["name"])];
+const OTHERS: [(&str, FieldType); 3] = [("signed_up_at", Timestamp), ("last_seen_at", Timestamp), ("owner_id", Integer)];
 const ATTRIBUTE: Described =
-    Described::new("/name", "/data_type", &[("boolean", Boolean), ("integer", Integer), ("float", Float), ("date", Timestamp)]);
-/// Fields that are no texts.
-const TYPED: [&str; 3] = ["signed_up_at", "last_seen_at", "owner_id"];
-/// A row to be sent again, since the request did not come to an answer about it.
-const LATER: &str = "later";
+    Described::new("/name", "/data_type", &[("boolean", Boolean), ("integer", Integer), ("float", Float), ("date", Timestamp)])
+        .under(CUSTOM)
+        .read_only_where(&[("/custom", "false"), ("/archived", "true"), ("/api_writable", "false")]);
 
 impl Upserts for Api {
     const OBJECTS: &'static [&'static str] = &["contact"];
     const ROWS_MAX: u32 = 50;
     const AS_TEXT: bool = false;
     const IDENTIFIERS: Identifiers = IDENTIFIERS;
-    const REFUSED: PartialFailure =
-        PartialFailure::at("/errors", RowPlace::Key("/mark")).code("intercom", "/code").field("/field").transient(&[LATER]);
-    const TAKEN: PartialFailure = PartialFailure::at("/taken", RowPlace::Key("/mark")).success_without("/code").id("/id");
+    const REFUSED: PartialFailure = each::refused("intercom");
+    const TAKEN: PartialFailure = each::TAKEN;
 
     fn target(&self, object: &str) -> Result<TargetSchema> {
-        let is_written = |attribute: &&Value| {
-            let is = |pointer: &str| attribute.pointer(pointer).and_then(Value::as_bool);
-            is("/custom") == Some(true) && is("/archived") != Some(true) && is("/api_writable") != Some(false)
-        };
-        let own = self.attributes()?.iter().filter(is_written).map(|attribute| {
-            let field = ATTRIBUTE.field(attribute);
-            Field { name: format!("{CUSTOM}{}", field.name), ..field }
-        });
-        let fields = FIELDS.iter().map(|(name, kind, pii)| Field { pii: *pii, ..Field::new(*name, *kind) }).chain(own).collect();
-        let target = TargetSchema::new(object, fields, [WriteMode::Upsert, WriteMode::Mirror]).match_fields(IDENTIFIERS.names());
-        let target = if self.config.create_attributes { target.any_fields() } else { target };
-        Ok(target.with_lists().erases().verifies_erasure())
+        let others = OTHERS.map(|(name, kind)| Field::new(name, kind));
+        let fields = Field::texts(&TEXTS).chain(others).chain(ATTRIBUTE.written(self.attributes()?)).collect();
+        let target = TargetSchema::of_people(object, fields).match_fields(IDENTIFIERS.names());
+        Ok(if self.config.create_attributes { target.any_fields() } else { target })
     }
 
     fn create_fields(&self, _: &str, fields: &[&Field]) -> Result<()> {
@@ -80,37 +64,25 @@ impl Upserts for Api {
         Ok(())
     }
 
-    /// What became of each row, in one answer. An error that is not about the row alone leaves the rest for later.
+    /// Several rows are under way at once.
     fn upsert(&self, object: &str, by: &str, rows: &[Upsert]) -> Result<Value> {
         let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
         let known = self.find(object, by, &keys)?;
-        let (mut taken, mut errors) = (Vec::new(), Vec::new());
-        for (number, row) in rows.iter().enumerate() {
-            let id = known.iter().find(|contact| IDENTIFIERS.is_of(by, &row.key, contact)).map(|contact| text(contact, "/id"));
-            match self.put(id, &self.contact(by, row)) {
-                Ok(id) => taken.push(json!({ "mark": row.mark, "id": id })),
-                Err(error) if matches!(error.kind, InvalidData | NotFound) => {
-                    // The reasons stand in front of the message: `code` at `field`.
-                    let told: Vec<&str> = error.message.split('`').collect();
-                    errors.push(json!({ "mark": row.mark, "code": told.get(1), "field": told.get(3) }));
-                }
-                Err(error) if number == 0 => return Err(error),
-                Err(_) => {
-                    errors.extend(rows.iter().skip(number).map(|row| json!({ "mark": row.mark, "code": LATER })));
-                    break;
-                }
-            }
-        }
-        Ok(json!({ "taken": taken, "errors": errors }))
+        let known_as = |row: &Upsert| known.iter().find(|contact| IDENTIFIERS.is_of(by, &row.key, contact));
+        let contacts: Vec<(Option<&str>, Value)> =
+            rows.iter().map(|row| (known_as(row).map(|contact| text(contact, "/id")), self.contact(by, row))).collect();
+        let requests = contacts.iter().map(|(id, contact)| self.put(*id, contact)).collect();
+        let answers = self.service.send_each(requests, IN_FLIGHT_MAX);
+        let ids = answers.into_iter().zip(&contacts);
+        each::told(rows, ids.map(|(answer, (id, contact))| self.id_of(answer?, *id, contact)))
     }
 
     /// Users come before leads with the same address.
     fn find(&self, _: &str, by: &str, values: &[&str]) -> Result<Vec<Value>> {
         let query = json!({ "field": by, "operator": "IN", "value": values });
-        let body = json!({ "query": query, "pagination": { "per_page": 150 } }).to_string();
-        let answer = self.service.ask_scoped(self.service.post("/contacts/search", body).retry_safe(true), READ)?;
-        let no_list = || Error::transient("the answer holds no list at `/data`").code("page.no_list");
-        let mut found = answer.pointer("/data").and_then(Value::as_array).cloned().ok_or_else(no_list)?;
+        let body = json!({ "query": query, "pagination": { "per_page": 150 } });
+        let answer = self.service.ask_by_post("/contacts/search", &body, READ)?;
+        let mut found = required_list(&answer, "/data")?;
         found.sort_by_key(|contact| text(contact, "/role") != "user");
         Ok(found)
     }
@@ -131,23 +103,21 @@ impl Upserts for Api {
     }
 
     fn make_list(&self, _: &str, name: &str) -> Result<String> {
-        let request = self.service.post("/tags", json!({ "name": name }).to_string()).retry_safe(true);
-        required_text(&self.service.ask_scoped(request, WRITE_TAGS)?, "/id")
+        required_text(&self.service.ask_by_post("/tags", &json!({ "name": name }), WRITE_TAGS)?, "/id")
     }
 
     fn change_members(&self, tag: &str, change: Membership, ids: &[String]) -> Result<()> {
-        for id in ids {
-            let has_it = self.tagged.borrow().contains(&(id.clone(), tag.to_owned()));
-            let path = format!("/contacts/{id}/tags");
-            match change {
-                Membership::Add if has_it => {}
-                Membership::Add => {
-                    let request = self.service.post(&path, json!({ "id": tag }).to_string()).retry_safe(true);
-                    self.service.ask_scoped(request, WRITE_TAGS)?;
-                }
-                Membership::Remove => {
-                    self.service.ask_if_there(self.service.delete_at(&format!("{path}/{tag}")), WRITE_TAGS)?;
-                }
+        let has_it = |id: &String| self.tagged.borrow().contains(&(id.clone(), tag.to_owned()));
+        let request = |id: &String| match change {
+            Membership::Add if has_it(id) => None,
+            Membership::Add => Some(self.service.post(&format!("/contacts/{id}/tags"), json!({ "id": tag }).to_string())),
+            Membership::Remove => Some(self.service.delete_at(&format!("/contacts/{id}/tags/{tag}"))),
+        };
+        let requests = ids.iter().filter_map(request).map(|request| request.retry_safe(true)).collect();
+        for answer in self.service.send_each(requests, IN_FLIGHT_MAX) {
+            match self.service.judged_scoped(answer?, WRITE_TAGS) {
+                Err(error) if error.kind == NotFound && change == Membership::Remove => {}
+                answer => _ = answer?,
             }
         }
         Ok(())
@@ -173,7 +143,7 @@ impl Api {
             match name.strip_prefix(CUSTOM) {
                 Some(name) => _ = own.insert(name.to_owned(), value),
                 None if value.is_null() && IDENTIFIERS.names().contains(&name.as_str()) => {}
-                None if value.is_number() && !TYPED.contains(&name.as_str()) => {
+                None if value.is_number() && OTHERS.iter().all(|(other, _)| other != name) => {
                     _ = contact.insert(name.clone(), value.to_string().into());
                 }
                 None => _ = contact.insert(name.clone(), value),
@@ -192,27 +162,29 @@ impl Api {
         name.ends_with("_at") || self.attributes.get().is_some_and(|attributes| attributes.iter().any(is_own))
     }
 
-    /// Updates a contact, or creates a user, which may turn out to be there: the search shows a new contact minutes late. The id.
-    fn put(&self, id: Option<&str>, contact: &Value) -> Result<String> {
-        let update = |id: &str| self.service.put(&format!("/contacts/{id}"), contact.to_string());
+    /// Updates a contact, or creates a user.
+    fn put(&self, id: Option<&str>, contact: &Value) -> Request {
         let Some(id) = id else {
             let mut user = contact.clone();
             user.as_object_mut().map(|user| user.insert("role".to_owned(), "user".into()));
-            let create = self.service.post("/contacts", user.to_string()).retry_safe(true);
-            let answer = self.service.answer(create)?;
-            if answer.status() != 409 {
-                let accepted = answer.error_telling(crate::MEANINGS, crate::REASONS)?;
-                return self.noted(&accepted.json()?);
-            }
-            let conflict: Value = answer.json()?;
-            let after = text(&conflict, "/errors/0/message").rsplit_once("id=").map_or("", |(_, id)| id);
-            let id: String = after.chars().take_while(char::is_ascii_alphanumeric).collect();
-            if id.is_empty() {
-                return Err(Error::invalid_data("refused with `conflict` at `id`").code("intercom.conflict"));
-            }
-            return self.noted(&self.service.ask_scoped(update(&id), WRITE)?);
+            return self.service.post("/contacts", user.to_string()).retry_safe(true);
         };
-        self.noted(&self.service.ask_scoped(update(id), WRITE)?)
+        self.service.put(&format!("/contacts/{id}"), contact.to_string())
+    }
+
+    /// The id that an answer tells. Who was to be created may turn out to be there, and is updated: the search shows a new contact
+    /// minutes late.
+    fn id_of(&self, answer: Response, known: Option<&str>, contact: &Value) -> Result<String> {
+        if known.is_some() || answer.status() != 409 {
+            return self.noted(&self.service.judged_scoped(answer, WRITE)?.json()?);
+        }
+        let conflict: Value = answer.json()?;
+        let after = text(&conflict, "/errors/0/message").rsplit_once("id=").map_or("", |(_, id)| id);
+        let id: String = after.chars().take_while(char::is_ascii_alphanumeric).collect();
+        if id.is_empty() {
+            return Err(Error::invalid_data("refused with `conflict` at `id`").code("intercom.conflict"));
+        }
+        self.noted(&self.service.ask_scoped(self.put(Some(&id), contact), WRITE)?)
     }
 
     /// The id of a contact, whose tags are noted.

@@ -94,6 +94,7 @@ pub struct Objects {
     aliases: Option<&'static str>,
     children: &'static [Child],
     is_only_searched: bool,
+    is_paged: bool,
 }
 
 /// A list inside each record that is a stream of its own.
@@ -130,6 +131,7 @@ impl Objects {
             aliases: None,
             children: &[],
             is_only_searched: false,
+            is_paged: false,
         }
     }
 
@@ -203,6 +205,14 @@ impl Objects {
     #[must_use]
     pub const fn only_searched(self) -> Self {
         Self { is_only_searched: true, ..self }
+    }
+
+    /// A search cannot go on from an instant: it is paged by what [`Found::next`] leads to, in any order. Until when everything is known
+    /// is the time at which it began. Records that change meanwhile may move others to a page that was read, so the lag is to be so
+    /// long that every change is looked for by several searches.
+    #[must_use]
+    pub const fn paged(self) -> Self {
+        Self { is_paged: true, ..self }
     }
 
     /// Its name at the service, which is the stream's but for the case.
@@ -364,11 +374,21 @@ pub trait Changes: Account {
         Ok(JobPart::Lost)
     }
 
-    /// A page of what a span holds.
+    /// A page of what a span holds; every service has it but one of [`Objects::paged`].
     ///
     /// # Errors
     /// As [`Changes::all`].
-    fn changed(&self, objects: &Objects, fields: &[&str], span: Span<'_>) -> Result<Found>;
+    fn changed(&self, objects: &Objects, _fields: &[&str], _span: Span<'_>) -> Result<Found> {
+        Err(Error::unsupported(format!("`{}` is not searched by spans", objects.stream)))
+    }
+
+    /// A page of what changed since an instant, in microseconds since the epoch, or earlier, for [`Objects::paged`].
+    ///
+    /// # Errors
+    /// As [`Changes::all`].
+    fn changed_since(&self, objects: &Objects, _fields: &[&str], _since_us: i64, _after: Option<&str>) -> Result<Found> {
+        Err(Error::unsupported(format!("searches for `{}` are not paged", objects.stream)))
+    }
 
     /// A page of what was deleted, asked for after each search for changes. Those deleted before `since_us` are known and may be
     /// left out.

@@ -2,6 +2,7 @@
 //! [`Upserts`] says how each of these is asked for, [`UpsertDestination`] does the rest: which targets can be written, duplicates,
 //! rows that cannot be sent, outcomes by row, lists that were deleted meanwhile.
 
+pub mod each;
 mod jobs;
 #[cfg(test)]
 mod tests;

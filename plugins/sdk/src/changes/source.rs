@@ -21,6 +21,8 @@ enum Place {
     Job { job: Job, after: Option<String>, skip: usize },
     /// The search; what it began from.
     Changed { from_us: i64, after_id: Option<String>, since_us: i64, skip: usize },
+    /// The search that is paged, which began at a time of the service's clock.
+    Paged { after: Option<String>, since_us: i64, begun_us: Option<i64>, skip: usize },
     /// What was deleted since the search before the last one.
     Deleted { after: Option<String>, since_us: i64, skip: usize },
 }
@@ -40,7 +42,11 @@ impl Place {
 
     fn skip(&mut self) -> &mut usize {
         match self {
-            Self::All { skip, .. } | Self::Job { skip, .. } | Self::Changed { skip, .. } | Self::Deleted { skip, .. } => skip,
+            Self::All { skip, .. }
+            | Self::Job { skip, .. }
+            | Self::Changed { skip, .. }
+            | Self::Paged { skip, .. }
+            | Self::Deleted { skip, .. } => skip,
         }
     }
 }
@@ -108,7 +114,7 @@ impl<S: Changes> Source for ChangesSource<S> {
                 return self.page(PageRows::new(self.objects, &self.spec));
             }
         };
-        if let Place::All { begun_us, .. } = &mut place {
+        if let Place::All { begun_us, .. } | Place::Paged { begun_us, .. } = &mut place {
             *begun_us = begun_us.or(found.at_us).or_else(|| Some(runtime::now_us()));
         }
         let (usable, then) = self.after(&place, &found)?;
@@ -152,7 +158,10 @@ impl<S: Changes> ChangesSource<S> {
             Some(us) => {
                 let lag_us = i64::try_from(self.objects.lag_ms).unwrap_or(i64::MAX).saturating_mul(1_000);
                 let from_us = us.saturating_sub(lag_us);
-                Place::changed(from_us, None, from_us)
+                match self.objects.is_paged {
+                    true => Place::Paged { after: None, since_us: from_us, begun_us: None, skip: 0 },
+                    false => Place::changed(from_us, None, from_us),
+                }
             }
         }
     }
@@ -168,6 +177,9 @@ impl<S: Changes> ChangesSource<S> {
             },
             Place::All { after, .. } => self.service.all(&self.objects, &fields, after.as_deref()),
             Place::Job { job, after, .. } => return self.ask_job(job, after.as_deref()),
+            Place::Paged { after, since_us, .. } => {
+                self.service.changed_since(&self.objects, &fields, *since_us, after.as_deref())
+            }
             Place::Deleted { after, since_us, .. } => self.service.deleted(&self.objects, *since_us, after.as_deref()),
             Place::Changed { from_us, after_id, .. } => {
                 let span = Span { from_us: *from_us, after_id: after_id.as_deref() };
@@ -198,6 +210,9 @@ impl<S: Changes> ChangesSource<S> {
         let Place::Changed { from_us, after_id, since_us, .. } = place else {
             let next = found.next.clone();
             let then = next.map(|next| match place {
+                Place::Paged { since_us, begun_us, .. } => {
+                    Place::Paged { after: Some(next), since_us: *since_us, begun_us: *begun_us, skip: 0 }
+                }
                 Place::All { begun_us, .. } => Place::all(Some(next), *begun_us),
                 Place::Job { job, .. } => Place::Job { job: job.clone(), after: Some(next), skip: 0 },
                 Place::Deleted { since_us, .. } | Place::Changed { since_us, .. } => Place::deleted(Some(next), *since_us),
@@ -226,6 +241,8 @@ impl<S: Changes> ChangesSource<S> {
         match place {
             Place::Deleted { .. } => rows.push_gone(&self.objects.id_of(record)?),
             Place::All { .. } | Place::Job { .. } => rows.push(record, false),
+            Place::Paged { .. } if self.objects.is_gone(record) => rows.push_gone(&self.objects.id_of(record)?),
+            Place::Paged { .. } => rows.push(record, true),
             Place::Changed { .. } => {
                 self.progress.reach(self.objects.changed_us(record));
                 if self.objects.is_gone(record) { rows.push_merged(record) } else { rows.push(record, true) }
@@ -236,7 +253,7 @@ impl<S: Changes> ChangesSource<S> {
     /// Goes to the next page, or the end.
     fn go_on(&mut self, place: Place, then: Option<Place>) -> Result<()> {
         match place {
-            Place::All { begun_us, .. } if then.is_none() => self.progress.reach(begun_us),
+            Place::All { begun_us, .. } | Place::Paged { begun_us, .. } if then.is_none() => self.progress.reach(begun_us),
             Place::Job { job, .. } if then.is_none() => self.progress.reach(Some(job.begun_us)),
             _ => {}
         }

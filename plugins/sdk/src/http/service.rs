@@ -243,6 +243,14 @@ impl Service {
         }
     }
 
+    /// As [`Service::judged`], for a request that needed scopes of the credential: an error about permissions names them.
+    ///
+    /// # Errors
+    /// As [`Service::judged`].
+    pub fn judged_scoped(&self, answer: Response, scopes: &str) -> Result<Response> {
+        self.judged(answer).map_err(|error| naming(error, scopes))
+    }
+
     /// The answer's document; null for an answer without one (204, or 202 with nothing in it). A request that may be repeated is
     /// asked once more where its answer breaks off.
     ///
