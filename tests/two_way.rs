@@ -1,9 +1,9 @@
 //! One base of a CRM's contacts and a shop's customers, written to two tools at once: one that fails holds up nothing, and who opts
 //! out at one of them is sent to neither.
+//! One failing for ten minutes: `AFFLUENT_FAILING_MINUTES=10 cargo test --test affluent -- two_way:_while`.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 
 use crate::quickstart::report_of;
-use crate::support::{Ended, Project, Relay, Step, holds, rule, same, shared};
+use crate::support::{Ended, Project, Relay, Serving, Step, holds, rule, same, shared, wait};
 use crate::vendors::{Judge, write_shop};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -126,12 +126,11 @@ fn project(shop: &Judge, crm: &Judge, mail_port: u16) -> Project {
     project
 }
 
+const KEYS: [(&str, &str); 2] = [("KEY_OF_hubspot_IN_THE_TEST", "pat-test"), ("KEY_OF_mailchimp_IN_THE_TEST", "key-us21")];
+
 fn command(project: &Project, arguments: &[&str]) -> Command {
     let mut command = project.command(arguments);
-    command
-        .current_dir(project.path())
-        .env("KEY_OF_hubspot_IN_THE_TEST", "pat-test")
-        .env("KEY_OF_mailchimp_IN_THE_TEST", "key-us21");
+    command.current_dir(project.path()).envs(KEYS);
     command
 }
 
@@ -144,17 +143,6 @@ fn report(ended: std::process::Output, code: i32) -> Result<Value, Failed> {
 
 fn run(project: &Project, code: i32) -> Result<Value, Failed> {
     report(command(project, &RUN).output()?, code)
-}
-
-/// Waits for something that a process does as long as it runs; ten minutes at most.
-fn wait(child: &mut Child, what: &str, mut is_so: impl FnMut() -> Result<bool, Failed>) -> Result<(), Failed> {
-    let started = Instant::now();
-    while !is_so()? {
-        holds(child.try_wait()?.is_none(), format!("the process ended before {what}"))?;
-        holds(started.elapsed() < Duration::from_secs(600), format!("it takes too long until {what}"))?;
-        std::thread::sleep(Duration::from_millis(300));
-    }
-    Ok(())
 }
 
 fn count(reports: &Value, pipeline: &str, what: &str) -> Result<u64, Failed> {
@@ -277,17 +265,20 @@ fn members(mail: &Judge) -> Result<BTreeSet<String>, Failed> {
     Ok(added.filter_map(|email| Some(email.as_str()?.to_owned())).collect())
 }
 
-/// A process that is ended with the test.
-struct Serving(Child);
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Minutes for which one tool fails at least: `AFFLUENT_FAILING_MINUTES`, or as long as two changes take to reach the other.
+fn failing_for() -> Duration {
+    let minutes = std::env::var("AFFLUENT_FAILING_MINUTES").ok().and_then(|minutes| minutes.parse().ok()).unwrap_or(0);
+    Duration::from_secs(60 * minutes)
 }
 
-/// Each minute the shop is read, and both tools are written to after it.
+/// Writes to Mailchimp that failed so far.
+fn refused(mail: &Judge) -> Result<usize, Failed> {
+    Ok(mail.get("/__judge/log")?.as_array().into_iter().flatten().filter(|entry| entry["status"] == 503).count())
+}
+
+/// Each minute the shop is read, and both tools are written to after it: by each schedule while one of them fails, the other gets
+/// what changed before it.
+#[expect(clippy::print_stderr, reason = "the long form is run for what it saw")]
 fn on_schedule() -> Result<(), Failed> {
     let shop = Judge::start("shopify", &["--bucket", "20000", "--restore", "20000"])?;
     let crm = Judge::start("hubspot", &[])?;
@@ -305,23 +296,24 @@ fn on_schedule() -> Result<(), Failed> {
     project.write("pipelines/shop_to_profiles.yaml", &scheduled);
     fault(&mail, &json!({ "match": "^(PUT|POST) /(lists|batches)", "status": 503, "times": 1_000_000 }))?;
 
-    let listen = format!("127.0.0.1:{}", TcpListener::bind("127.0.0.1:0")?.local_addr()?.port());
-    let serving = command(&project, &["serve", "--quiet", "--listen", &listen]).stderr(Stdio::null()).spawn()?;
-    let mut serving = Serving(serving);
-    wait(&mut serving.0, "HubSpot has the buyers", || Ok(written(&crm)?.len() > 100))?;
+    let mut serving = Serving::start(&project, &KEYS)?;
+    serving.wait("HubSpot has the buyers", || Ok(written(&crm)?.len() > 100))?;
+    let failing = Instant::now();
     let place = written(&crm)?.into_iter().map(|(place, _)| place).find(|place| is_alone(*place)).ok_or("nobody was written")?;
-    for name in ["Second", "Third"] {
+    let mut changes = 0;
+    while changes < 2 || failing.elapsed() < failing_for() {
+        changes += 1;
+        let name = format!("Changed{changes}");
         shop.request("POST", &format!("/__judge/touch?i={place}&lastName={name}"))?;
-        wait(&mut serving.0, "a change of the next schedule is at HubSpot", || {
-            Ok(written(&crm)?.contains(&(place, json!(name))))
-        })?;
+        serving.wait("a change of the next schedule is at HubSpot", || Ok(written(&crm)?.contains(&(place, json!(name)))))?;
     }
-    let refused = mail.get("/__judge/log")?.as_array().into_iter().flatten().filter(|entry| entry["status"] == 503).count();
+    let refused = refused(&mail)?;
     holds(refused > 0, "Mailchimp was not written to meanwhile")?;
     same("written to Mailchimp meanwhile", members(&mail)?, BTreeSet::new())?;
+    eprintln!("{changes} changes reached HubSpot in {} s; Mailchimp refused {refused} writes", failing.elapsed().as_secs());
 
     mail.request("POST", "/__judge/reset")?;
     let buyers: BTreeSet<String> = written(&crm)?.into_iter().map(|(place, _)| format!("lead{place}@example.com")).collect();
-    wait(&mut serving.0, "Mailchimp has the buyers", || Ok(buyers.is_subset(&members(&mail)?)))?;
+    serving.wait("Mailchimp has the buyers", || Ok(buyers.is_subset(&members(&mail)?)))?;
     same("who is at Mailchimp", members(&mail)?, buyers)
 }

@@ -21,7 +21,7 @@ pub(crate) use assertions::{SIGNING_KEY, claims_of};
 pub(crate) use contract::keeps_the_contract;
 pub(crate) use killed::{RESUME, killed, killed_while_erasing};
 pub(crate) use relay::{Relay, Step, json_answer};
-pub(crate) use serving::{Serving, ask};
+pub(crate) use serving::{Serving, ask, wait};
 
 /// A test by the sentence it shows.
 pub(crate) fn rule(name: &str, check: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {

@@ -44,6 +44,11 @@ impl Serving {
         Ok(serving)
     }
 
+    /// Waits for something that it does as long as it runs.
+    pub(crate) fn wait(&mut self, what: &str, is_so: impl FnMut() -> Result<bool, Failed>) -> Result<(), Failed> {
+        wait(&mut self.child, what, is_so)
+    }
+
     /// What it said so far.
     pub(crate) fn log(project: &Project) -> String {
         project.read(LOG)
@@ -73,6 +78,17 @@ impl Serving {
         let runs: Vec<&Value> = runs.as_array().into_iter().flatten().filter(|run| run["pipeline"] == pipeline).collect();
         Ok((runs.len(), runs.iter().all(|run| !run["ended_at_us"].is_null())))
     }
+}
+
+/// Waits for something that a process does as long as it runs; ten minutes at most.
+pub(crate) fn wait(child: &mut Child, what: &str, mut is_so: impl FnMut() -> Result<bool, Failed>) -> Result<(), Failed> {
+    let started = Instant::now();
+    while !is_so()? {
+        holds(child.try_wait()?.is_none(), format!("the process ended before {what}"))?;
+        holds(started.elapsed() < Duration::from_secs(600), format!("it takes too long until {what}"))?;
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    Ok(())
 }
 
 /// A request on a connection of its own. An answer may come before everything was sent: what is then left is not.
