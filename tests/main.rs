@@ -33,6 +33,7 @@ mod plugin_author;
 mod provenance;
 mod purchases;
 mod quickstart;
+mod requests;
 mod resolve;
 mod salesforce;
 mod sealed_rules;
@@ -81,6 +82,7 @@ fn main() {
     trials.extend(two_way::trials());
     trials.extend(vendors::trials());
     trials.extend(webhooks::trials());
+    trials.extend(requests::trials());
     trials.extend(hubspot::trials());
     trials.extend(sendgrid::trials());
     trials.extend(braze::trials());

@@ -75,7 +75,7 @@ impl Plugin for Shopify {
 
     fn manifest() -> Manifest {
         let signed = Webhooks::of_body("X-Shopify-Hmac-Sha256", "client_secret"); // shopify.dev, "Verify webhook deliveries", 2026-11-28
-        let asked = ["customers/data_request", "customers/redact", "shop/redact"]; // "Privacy law compliance", the same day
+        let asked = ["customers/data_request", "customers/redact", "shop/redact"]; // "Privacy law compliance", then: 30 days
         Manifest::new::<Config>("shopify", env!("CARGO_PKG_VERSION"), [PluginKind::Source])
             .description("Customers, orders and order lines of a Shopify shop")
             .host("{config.shop}.myshopify.com", &[("config.shop", "^[a-z0-9][a-z0-9-]{0,59}$")])
@@ -83,7 +83,7 @@ impl Plugin for Shopify {
             .hosts(&["{config.base_url}", "storage.googleapis.com"])
             .auth("token", AuthSlot::header("X-Shopify-Access-Token", "", "access_token"))
             .secret("access_token", "Admin API access token of an app of the shop", &["read_customers", "read_orders"])
-            .webhooks(signed.requests("X-Shopify-Topic", &asked, "/customer/id"))
+            .webhooks(signed.requests("X-Shopify-Topic", &asked, "/customer/id").within_days(30))
             .rate_limit(cost_bucket())
             .costs(include_str!("../costs.json"))
             .limits(PluginLimits { memory_mib: Some(128), call_timeout_s: Some(300), concurrency: Some(4) })

@@ -4,6 +4,7 @@ mod assess;
 mod connection;
 mod decision;
 mod plugin;
+mod requests;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ pub(crate) use decision::{DecisionCommand, StewardArguments};
 pub(crate) use plugin::{
     AddArguments, Language, NewPluginArguments, NewPluginKind, PackArguments, PluginCommand, SignArguments, TestArguments,
 };
+pub(crate) use requests::{AnswerReason, RequestsCommand};
 
 /// Affluent keeps customer data in step: sources in, one profile per person, back out to the tools.
 #[derive(Debug, Parser)]
@@ -90,6 +92,9 @@ pub(crate) enum Command {
     /// Looks at refused records
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// Lists and closes what services ask of a person by webhooks
+    #[command(subcommand)]
+    Requests(RequestsCommand),
     /// Looks at connections: whether they work, and what they offer
     #[command(subcommand)]
     Connection(ConnectionCommand),

@@ -75,6 +75,7 @@ async fn dispatch(arguments: &Arguments, screen: &screen::Screen) -> Outcome {
         Command::Insights(insights) => commands::insights::run(shared, screen, insights).await,
         Command::Segment(command) => commands::segment::run(shared, screen, command).await,
         Command::DeadLetters(command) => commands::dead_letters::run(shared, screen, command).await,
+        Command::Requests(command) => commands::requests::run(shared, screen, command),
         Command::Connection(command) => commands::connection::run(shared, screen, command).await,
         Command::Plugin(command) => commands::plugin::run(shared, screen, command).await,
         Command::Keys(command) => commands::keys::run(shared, screen, command),

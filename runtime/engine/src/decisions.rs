@@ -291,7 +291,7 @@ impl Engine {
         renewal.abort();
         let outcome = if done.is_ok() { RunOutcome::Succeeded } else { RunOutcome::Failed };
         let report = RunReport { pipeline: lease.pipeline.clone(), run: lease.run.to_string(), outcome, ..RunReport::default() };
-        self.write_down(&lease, &report)?;
+        self.write_down(&lease, &report, None)?;
         done
     }
 

@@ -23,6 +23,9 @@ use crate::sealer::{Place, RunOpener};
 use crate::suppressed::Suppressed;
 use crate::unify::unify;
 
+/// The audit's word for an export.
+pub(crate) const EXPORTED: &str = "profile.exported";
+
 /// Everything held of one person (GDPR articles 15 and 20).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PersonExport {
@@ -105,7 +108,7 @@ impl Engine {
         if nodes.is_empty() {
             return Err(nobody());
         }
-        self.ledger.audit(self.now_us(), "profile.exported", &format!("profile {id}"))?;
+        self.ledger.audit(self.now_us(), EXPORTED, &format!("profile {id}"))?;
         let held = records_of(self, &nodes, Some(Purpose::SubjectExport)).await?;
         let identifiers: BTreeSet<(String, String)> = held.iter().flat_map(|one| one.identifiers.clone()).collect();
         let view = self.profile(id, true).await?;
@@ -207,7 +210,7 @@ impl Engine {
         renewal.abort();
         let outcome = if begun.is_ok() { RunOutcome::Succeeded } else { RunOutcome::Failed };
         let report = RunReport { pipeline: lease.pipeline.clone(), run: lease.run.to_string(), outcome, ..RunReport::default() };
-        self.write_down(&lease, &report)?;
+        self.write_down(&lease, &report, None)?;
         begun
     }
 

@@ -85,6 +85,8 @@ impl Engine {
         let lease = self.take_lease(name, options.scheduled_for_us)?;
         let mut report = RunReport { pipeline: name.to_owned(), run: lease.run.to_string(), ..RunReport::default() };
         let renewal = self.keep_lease(&lease);
+        // Before anything is read: what is told later may be about what this run has passed.
+        let news = self.ledger.news()?.into_iter().find(|news| news.pipeline == name).map(|news| news.number);
         let timeout_ms = pipeline.schedule.as_ref().and_then(|schedule| schedule.timeout_ms);
         let done = match timeout_ms {
             Some(timeout_ms) => {
@@ -103,7 +105,9 @@ impl Engine {
         report.outcome = outcome_of(&report, error.as_ref());
         report.error = error.as_ref().map(|error| format!("error[{}]: {}", error.code, error.message));
         report.took_ms = milliseconds_since(started);
-        self.write_down(&lease, &report)?;
+        let is_whole = options.limit.is_none() && options.streams.is_empty();
+        let has_read = is_whole && matches!(report.outcome, RunOutcome::Succeeded | RunOutcome::Partial);
+        self.write_down(&lease, &report, news.filter(|_| has_read))?;
         Ok((report, error))
     }
 
@@ -172,7 +176,7 @@ impl Engine {
             profiles: done.is_ok().then(|| profiles.clone()),
             ..RunReport::default()
         };
-        self.write_down(&lease, &report)?;
+        self.write_down(&lease, &report, None)?;
         done.map(|()| profiles)
     }
 
@@ -225,10 +229,10 @@ impl Engine {
         })
     }
 
-    pub(crate) fn write_down(&self, lease: &Lease, report: &RunReport) -> Result<()> {
+    pub(crate) fn write_down(&self, lease: &Lease, report: &RunReport, news_read: Option<i64>) -> Result<()> {
         let report_json = serde_json::to_string(report).map_err(|error| Error::bug(error.to_string()))?;
         let outcome = serde_json::to_value(report.outcome).ok().and_then(|word| word.as_str().map(str::to_owned));
-        let end = RunEnd { outcome: outcome.unwrap_or_default(), report_json, now_us: self.now_us() };
+        let end = RunEnd { outcome: outcome.unwrap_or_default(), report_json, now_us: self.now_us(), news_read };
         self.ledger.finish_run(lease, &end)
     }
 }

@@ -1,9 +1,10 @@
 //! Runs pipelines when their schedules say so, and after those they wait for. Every process may run one: a slot is claimed
-//! in the ledger, so nobody leads. News of a source make its pipelines due at once. A run that a remote's limit paused goes on when the limit ends. On a stop, nothing new starts and what runs ends at its next safe point.
+//! in the ledger, so nobody leads. News of a source, which
+//! the ledger keeps until a run has read them, make its pipelines due at once. A run that a remote's limit paused goes on when the limit ends. On a stop, nothing new starts and what runs ends at its next safe point.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use affluent_config::cron::Cron;
@@ -34,25 +35,6 @@ pub(crate) type RunEnded = Arc<dyn Fn(&RunReport, Option<&Error>) + Send + Sync>
 /// A pipeline's name and how its run ended.
 type Ended = (String, Result<(RunReport, Option<Error>)>);
 
-/// Pipelines that are due because there is news, however often it was told: one more run reads it all.
-#[derive(Debug, Clone, Default)]
-pub struct News(Arc<Mutex<BTreeSet<String>>>);
-
-impl News {
-    /// There is something to read for these pipelines of the plan.
-    pub(crate) fn tell<'a>(&self, pipelines: impl IntoIterator<Item = &'a String>) {
-        self.told().extend(pipelines.into_iter().cloned());
-    }
-
-    fn take(&self) -> BTreeSet<String> {
-        std::mem::take(&mut *self.told())
-    }
-
-    fn told(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The scheduler of one process.
 pub struct Scheduler {
     engine: Arc<Engine>,
@@ -62,13 +44,15 @@ pub struct Scheduler {
     names_running: BTreeSet<String>,
     /// Due, waiting for the run before or for one named in `after`: at most one per pipeline, with its slot.
     queued: BTreeMap<String, Option<i64>>,
-    /// Due or running because there is news.
-    with_news: BTreeSet<String>,
-    /// Paused by a remote's limit, or run elsewhere: when each goes on, microseconds UTC.
+    /// The number of the newest news for which each was made due, until a run has read them: however often it was told, one more
+    /// run reads it all.
+    begun_for: BTreeMap<String, i64>,
+    /// With news, and run by another process, which may have read past them: when to look again, microseconds UTC.
+    news_again_us: BTreeMap<String, i64>,
+    /// Paused by a remote's limit: when each goes on, microseconds UTC.
     resumes_at_us: BTreeMap<String, i64>,
     /// The slot looked at last, per pipeline.
     looked_at_us: BTreeMap<String, i64>,
-    news: News,
     /// Pipelines that succeeded since the given one ran: for `after`.
     finished_for: BTreeMap<String, BTreeSet<String>>,
     on_end: RunEnded,
@@ -84,19 +68,13 @@ impl Scheduler {
             running: JoinSet::new(),
             names_running: BTreeSet::new(),
             queued: BTreeMap::new(),
-            with_news: BTreeSet::new(),
+            begun_for: BTreeMap::new(),
+            news_again_us: BTreeMap::new(),
             resumes_at_us: BTreeMap::new(),
             looked_at_us: BTreeMap::new(),
-            news: News::default(),
             finished_for: BTreeMap::new(),
             on_end,
         }
-    }
-
-    /// Where news of sources are told.
-    #[must_use]
-    pub fn news(&self) -> News {
-        self.news.clone()
     }
 
     /// Runs until the engine is cancelled, then waits for what still runs.
@@ -140,17 +118,31 @@ impl Scheduler {
         for name in resumed {
             self.begin(&name, Overlap::Skip, None);
         }
-        for name in self.news.take() {
-            // One that goes on later reads them then.
-            if !self.resumes_at_us.contains_key(&name) {
-                self.begin(&name, Overlap::Queue, None);
-            }
-            self.with_news.insert(name);
-        }
+        self.begin_for_news(now_us)?;
         let ready: Vec<String> = self.queued.keys().filter(|name| !self.must_wait(name)).cloned().collect();
         for name in ready {
             let slot_us = self.queued.remove(&name).flatten();
             self.spawn(&name, slot_us);
+        }
+        Ok(())
+    }
+
+    /// Makes pipelines due for which news was told since they were made due last, by this process or before it began. A run that
+    /// fails leaves the news to the next one.
+    fn begin_for_news(&mut self, now_us: i64) -> Result<()> {
+        for news in self.engine.ledger.news()? {
+            let has_schedule = self.engine.plan.pipelines.get(&news.pipeline).is_some_and(|one| one.schedule.is_some());
+            let is_begun = self.begun_for.get(&news.pipeline).is_some_and(|number| *number >= news.number);
+            let is_early = self.news_again_us.get(&news.pipeline).is_some_and(|again_us| *again_us > now_us);
+            if !has_schedule || is_begun || is_early {
+                continue;
+            }
+            self.news_again_us.remove(&news.pipeline);
+            // One that goes on later reads them then.
+            if !self.resumes_at_us.contains_key(&news.pipeline) {
+                self.begin(&news.pipeline, Overlap::Queue, None);
+            }
+            self.begun_for.insert(news.pipeline, news.number);
         }
         Ok(())
     }
@@ -220,13 +212,9 @@ impl Scheduler {
     fn finished(&mut self, name: &str, ended: Result<(RunReport, Option<Error>)>) {
         self.names_running.remove(name);
         let is_run_elsewhere = ended.as_ref().is_err_and(|error| error.code == RUN_ELSEWHERE);
-        if is_run_elsewhere && self.with_news.contains(name) {
-            // The other may have read past what is new.
-            self.resumes_at_us.insert(name.to_owned(), self.engine.now_us().saturating_add(NEWS_AGAIN_US));
+        if is_run_elsewhere && self.begun_for.remove(name).is_some() {
+            self.news_again_us.insert(name.to_owned(), self.engine.now_us().saturating_add(NEWS_AGAIN_US));
             return;
-        }
-        if !self.queued.contains_key(name) {
-            self.with_news.remove(name);
         }
         self.report(name, &ended);
         if let Ok((RunReport { outcome: RunOutcome::Paused, .. }, Some(Error { retry: Retry::After(wait_ms), .. }))) = &ended {
@@ -234,6 +222,9 @@ impl Scheduler {
             self.resumes_at_us.insert(name.to_owned(), self.engine.now_us().saturating_add(wait_us));
         }
         let is_good = ended.is_ok_and(|(report, _)| matches!(report.outcome, RunOutcome::Succeeded | RunOutcome::Partial));
+        if is_good && !self.queued.contains_key(name) {
+            self.begun_for.remove(name);
+        }
         if !is_good || self.engine.is_cancelled() {
             return;
         }

@@ -1,24 +1,17 @@
 //! What becomes of a webhook: the pipelines that read its connection are due, once for any number of them, or a person is told
-//! what the service asks. The same webhook is acted on once. Nothing that it says is taken for data: the runs read what is
-//! there.
+//! what the service asks. Both are in the ledger before it is answered, so that a process that ends loses none. The same webhook
+//! is acted on once. Nothing that it says is taken for data: the runs read what is there.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use affluent_model::limits::{WEBHOOK_REMEMBERED_MS, WEBHOOK_REQUEST_SHOWN_US, WEBHOOKS_REMEMBERED_MAX};
+use affluent_model::limits::{WEBHOOK_REMEMBERED_MS, WEBHOOKS_REMEMBERED_MAX};
 use affluent_model::plan::{Connection, PipelineSource};
 use affluent_model::webhook::{Asked, Webhook, WebhookCheck, WebhookRequest};
 use affluent_model::{Error, Result};
-use serde::Serialize;
+use tokio::sync::Mutex;
 
 use crate::engine::Engine;
-use crate::erase::instant;
-use crate::schedule::News;
-
-/// The audit's word for what a service asked of a person.
-const ASKED: &str = "webhook.asked";
-/// Of them, how many `status` shows.
-const QUESTIONS_MAX: usize = 100;
 
 /// What a webhook is answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,15 +34,6 @@ pub struct WebhookAddress {
     pub pipelines: Vec<String>,
 }
 
-/// What a service asked, for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct WebhookQuestion {
-    /// RFC 3339.
-    pub at: String,
-    /// `connection shop: customers/redact about 191167`.
-    pub asked: String,
-}
-
 /// Told of what a service asks of a person.
 pub(crate) type OnAsked = Box<dyn Fn(&str, &Asked) + Send + Sync>;
 
@@ -57,8 +41,8 @@ pub(crate) type OnAsked = Box<dyn Fn(&str, &Asked) + Send + Sync>;
 pub struct Webhooks {
     engine: Arc<Engine>,
     addresses: BTreeMap<String, WebhookAddress>,
-    news: News,
-    seen: Mutex<BTreeMap<String, Seen>>,
+    /// By connection; held while one is written down, so that the same one at the same time is not answered before.
+    seen: BTreeMap<String, Mutex<Seen>>,
     on_asked: OnAsked,
 }
 
@@ -67,7 +51,7 @@ impl Webhooks {
     ///
     /// # Errors
     /// When a plugin cannot be loaded.
-    pub async fn open(engine: Arc<Engine>, news: News, on_asked: OnAsked) -> Result<Self> {
+    pub async fn open(engine: Arc<Engine>, on_asked: OnAsked) -> Result<Self> {
         let mut addresses = BTreeMap::new();
         for connection in engine.plan.connections.values() {
             let manifest = engine.connectors.manifest(&connection.plugin).await.map_err(Error::from)?;
@@ -79,7 +63,8 @@ impl Webhooks {
             };
             addresses.insert(connection.name.clone(), address);
         }
-        Ok(Self { engine, addresses, news, seen: Mutex::default(), on_asked })
+        let seen = addresses.keys().map(|connection| (connection.clone(), Mutex::default())).collect();
+        Ok(Self { engine, addresses, seen, on_asked })
     }
 
     /// Whether a connection takes any.
@@ -93,53 +78,39 @@ impl Webhooks {
         self.addresses.values()
     }
 
-    /// Takes one in. Waits for no run: it returns when what is to be done is known.
+    /// Takes one in. Waits for no run: it returns when what is to be done is written down.
     ///
     /// # Errors
-    /// When its secret cannot be had or what it asks cannot be written down; the service sends it again then.
+    /// When its secret cannot be had or it cannot be written down; the service sends it again then.
     pub async fn receive(&self, connection: &str, request: &WebhookRequest) -> Result<WebhookAnswer> {
-        let Some(address) = self.addresses.get(connection) else { return Ok(WebhookAnswer::NotOffered) };
+        let (Some(address), Some(seen)) = (self.addresses.get(connection), self.seen.get(connection)) else {
+            return Ok(WebhookAnswer::NotOffered);
+        };
         let webhook = match self.engine.connectors.check_webhook(Arc::clone(&address.connection), request).await? {
             WebhookCheck::Refused(_) => return Ok(WebhookAnswer::Refused),
             WebhookCheck::Genuine(webhook) => webhook,
         };
-        let now_us = self.engine.now_us();
-        if !self.seen(connection, |seen| seen.is_new(&webhook, now_us)) {
-            return Ok(WebhookAnswer::Taken);
-        }
-        match &webhook.asks {
-            None => self.news.tell(&address.pipelines),
-            Some(asked) => {
-                if let Err(error) = self.engine.ledger.audit(now_us, ASKED, &question(connection, asked)) {
-                    self.seen(connection, |seen| seen.forget(&webhook.signature));
-                    return Err(error);
-                }
-                (self.on_asked)(connection, asked);
+        let mut seen = seen.lock().await;
+        if seen.is_new(&webhook, self.engine.now_us()) {
+            let asked = self.write_down(address, &webhook).await?;
+            seen.remember(&webhook, self.engine.now_us());
+            if let Some(asked) = asked {
+                (self.on_asked)(connection, &asked);
             }
         }
         Ok(WebhookAnswer::Taken)
     }
 
-    fn seen<T>(&self, connection: &str, act: impl FnOnce(&mut Seen) -> T) -> T {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        act(seen.entry(connection.to_owned()).or_default())
+    /// Gives what a person is to be told. Beside everything else: the ledger may be busy with the commit of a run.
+    async fn write_down(&self, address: &WebhookAddress, webhook: &Webhook) -> Result<Option<Asked>> {
+        let (engine, address, webhook) = (Arc::clone(&self.engine), address.clone(), webhook.clone());
+        let written = tokio::task::spawn_blocking(move || match &webhook.asks {
+            None if address.pipelines.is_empty() => Ok(None),
+            None => engine.ledger.tell_news(&address.pipelines).map(|()| None),
+            Some(asks) => Ok(engine.add_request(&address.connection.name, &webhook, asks)?.then(|| asks.clone())),
+        });
+        written.await.map_err(|error| Error::bug(format!("a webhook was not written down: {error}")))?
     }
-}
-
-impl Engine {
-    /// What services asked of a person within the last month, newest first.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn webhook_questions(&self) -> Result<Vec<WebhookQuestion>> {
-        let rows = self.ledger.audit_rows_of(ASKED, self.now_us() - WEBHOOK_REQUEST_SHOWN_US, QUESTIONS_MAX)?;
-        Ok(rows.into_iter().map(|row| WebhookQuestion { at: instant(row.at_us), asked: row.detail }).collect())
-    }
-}
-
-fn question(connection: &str, asked: &Asked) -> String {
-    let about = asked.about.as_ref().map_or(String::new(), |id| format!(" about {id}"));
-    format!("connection {connection}: {}{about}", asked.topic)
 }
 
 /// The pipelines with a schedule that read a connection.
@@ -159,26 +130,24 @@ struct Seen {
 }
 
 impl Seen {
-    /// False for one that was taken and could still be taken again. Of more than [`WEBHOOKS_REMEMBERED_MAX`] the oldest are
-    /// forgotten: only genuine ones get here, and one of them again costs a run that finds nothing.
+    /// False for one that was taken and could still be taken again.
     fn is_new(&mut self, webhook: &Webhook, now_us: i64) -> bool {
         while self.until_us.len() >= WEBHOOKS_REMEMBERED_MAX || self.until_us.front().is_some_and(|(until, _)| *until < now_us) {
             if let Some((_, signature)) = self.until_us.pop_front() {
                 self.signatures.remove(&signature);
             }
         }
-        let kept_ms = webhook.expires_after_ms.unwrap_or(WEBHOOK_REMEMBERED_MS);
-        let until_us = now_us.saturating_add(i64::try_from(kept_ms.saturating_mul(1_000)).unwrap_or(i64::MAX));
-        let is_new = self.signatures.insert(webhook.signature.clone());
-        if is_new {
-            self.until_us.push_back((until_us, webhook.signature.clone()));
-        }
-        is_new
+        !self.signatures.contains(&webhook.signature)
     }
 
-    fn forget(&mut self, signature: &[u8]) {
-        self.signatures.remove(signature);
-        self.until_us.retain(|(_, one)| one != signature);
+    /// Of more than [`WEBHOOKS_REMEMBERED_MAX`] the oldest are forgotten: only genuine ones get here, and one of them again
+    /// costs a run that finds nothing.
+    fn remember(&mut self, webhook: &Webhook, now_us: i64) {
+        let kept_ms = webhook.expires_after_ms.unwrap_or(WEBHOOK_REMEMBERED_MS);
+        let until_us = now_us.saturating_add(i64::try_from(kept_ms.saturating_mul(1_000)).unwrap_or(i64::MAX));
+        if self.signatures.insert(webhook.signature.clone()) {
+            self.until_us.push_back((until_us, webhook.signature.clone()));
+        }
     }
 }
 
@@ -190,30 +159,37 @@ mod tests {
         Webhook { signature: number.to_be_bytes().to_vec(), expires_after_ms, asks: None }
     }
 
-    #[test]
-    fn a_webhook_is_new_once_for_as_long_as_it_could_be_taken() {
-        let mut seen = Seen::default();
-        assert!(seen.is_new(&webhook(1, Some(300_000)), 0));
-        assert!(!seen.is_new(&webhook(1, Some(1_000)), 299_000_000));
-        assert!(seen.is_new(&webhook(2, Some(300_000)), 299_000_000));
-        assert!(seen.is_new(&webhook(1, None), 300_000_001));
-        assert!(!seen.is_new(&webhook(1, None), 86_700_000_000));
+    fn takes(seen: &mut Seen, webhook: &Webhook, now_us: i64) -> bool {
+        let is_new = seen.is_new(webhook, now_us);
+        if is_new {
+            seen.remember(webhook, now_us);
+        }
+        is_new
     }
 
     #[test]
-    fn one_that_could_not_be_acted_on_is_new_again() {
+    fn a_webhook_is_new_once_for_as_long_as_it_could_be_taken() {
+        let mut seen = Seen::default();
+        assert!(takes(&mut seen, &webhook(1, Some(300_000)), 0));
+        assert!(!takes(&mut seen, &webhook(1, Some(1_000)), 299_000_000));
+        assert!(takes(&mut seen, &webhook(2, Some(300_000)), 299_000_000));
+        assert!(takes(&mut seen, &webhook(1, None), 300_000_001));
+        assert!(!takes(&mut seen, &webhook(1, None), 86_700_000_000));
+    }
+
+    #[test]
+    fn one_that_was_not_written_down_is_new_again() {
         let mut seen = Seen::default();
         assert!(seen.is_new(&webhook(1, None), 0));
-        seen.forget(&webhook(1, None).signature);
         assert!(seen.is_new(&webhook(1, None), 1));
     }
 
     #[test]
     fn of_too_many_the_oldest_are_forgotten() {
         let mut seen = Seen::default();
-        assert!((0..WEBHOOKS_REMEMBERED_MAX + 10).all(|number| seen.is_new(&webhook(number, None), 0)));
+        assert!((0..WEBHOOKS_REMEMBERED_MAX + 10).all(|number| takes(&mut seen, &webhook(number, None), 0)));
         assert_eq!((seen.signatures.len(), seen.until_us.len()), (WEBHOOKS_REMEMBERED_MAX, WEBHOOKS_REMEMBERED_MAX));
-        assert!(!seen.is_new(&webhook(WEBHOOKS_REMEMBERED_MAX, None), 0));
-        assert!(seen.is_new(&webhook(0, None), 0));
+        assert!(!takes(&mut seen, &webhook(WEBHOOKS_REMEMBERED_MAX + 9, None), 0));
+        assert!(takes(&mut seen, &webhook(0, None), 0));
     }
 }

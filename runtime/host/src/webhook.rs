@@ -1,6 +1,7 @@
 //! Verifies webhooks: requests that a service signs as its plugin's manifest says. The plugin has no part in it and sees
 //! nothing of them. What was signed is known from the configuration and the request; nothing that a proxy adds is believed.
 
+use affluent_model::limits::WEBHOOK_REQUEST_DAYS;
 use affluent_model::manifest::{Timestamp, TimestampForm, Webhooks};
 use affluent_model::webhook::{Asked, Webhook, WebhookCheck, WebhookRequest};
 use affluent_model::{Error, Result};
@@ -155,7 +156,7 @@ fn asked(webhooks: &Webhooks, headers: &HeaderMap, body: &[u8]) -> Option<Asked>
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         (1..=ABOUT_CHARACTERS_MAX).contains(&text.len()) && text.bytes().all(allowed)
     };
-    Some(Asked { topic, about: about.filter(is_id) })
+    Some(Asked { topic, about: about.filter(is_id), within_days: requests.within_days.unwrap_or(WEBHOOK_REQUEST_DAYS) })
 }
 
 #[cfg(test)]

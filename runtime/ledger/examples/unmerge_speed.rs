@@ -149,7 +149,7 @@ fn begin(ledger: &SqliteLedger) -> Outcome<Lease> {
 }
 
 fn end(ledger: &SqliteLedger, lease: &Lease) -> Outcome<()> {
-    let end = RunEnd { outcome: "succeeded".to_owned(), report_json: "{}".to_owned(), now_us: 1 };
+    let end = RunEnd { outcome: "succeeded".to_owned(), report_json: "{}".to_owned(), now_us: 1, news_read: None };
     Ok(ledger.finish_run(lease, &end)?)
 }
 

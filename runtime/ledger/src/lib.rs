@@ -27,4 +27,5 @@ pub use contract::outbox::{
 pub use contract::plugin_values::PluginValues;
 pub use contract::runs::{Lease, LeaseRow, RunEnd, RunRow, RunStart, Runs};
 pub use contract::suppressions::{SuppressedPerson, Suppressions, Withdrawal};
+pub use contract::webhooks::{NewRequest, NewsRow, RequestEnd, RequestRow, Webhooks};
 pub use sqlite::SqliteLedger;

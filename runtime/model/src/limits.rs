@@ -79,7 +79,7 @@ pub const WEBHOOK_AGE_S_MAX: u32 = 3_600;
 pub const WEBHOOKS_REMEMBERED_MAX: usize = 10_000;
 /// Milliseconds for which one without a signed time is remembered: longer than services repeat them (Shopify: 4 hours).
 pub const WEBHOOK_REMEMBERED_MS: u64 = 86_400_000;
-/// Microseconds for which `status` shows what services asked of a person: 30 days, the month that GDPR article 12 gives.
-pub const WEBHOOK_REQUEST_SHOWN_US: i64 = 30 * 86_400_000_000;
+/// Days within which a person answers what a service asks where its plugin does not say: the month that GDPR article 12 gives.
+pub const WEBHOOK_REQUEST_DAYS: u16 = 30;
 /// Milliseconds a run's lease lives without renewal.
 pub const LEASE_MS: u64 = 60_000;

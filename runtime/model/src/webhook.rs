@@ -38,4 +38,6 @@ pub struct Asked {
     pub topic: String,
     /// The id at the service of whom it is about: letters, digits, `-` and `_`.
     pub about: Option<String>,
+    /// Days within which it is to be answered.
+    pub within_days: u16,
 }

@@ -31,6 +31,9 @@ pub struct WebhookRequests {
     /// Where the body, JSON, has the id of whom it is about (RFC 6901).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<String>,
+    /// Days within which the service wants an answer; 30 where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within_days: Option<u16>,
 }
 
 impl Webhooks {
@@ -83,7 +86,17 @@ impl Webhooks {
     #[must_use]
     pub fn requests(mut self, header: &str, topics: &[&str], about: &str) -> Self {
         let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        self.requests = Some(WebhookRequests { header: header.to_owned(), topics, about: Some(about.to_owned()) });
+        let about = Some(about.to_owned());
+        self.requests = Some(WebhookRequests { header: header.to_owned(), topics, about, within_days: None });
+        self
+    }
+
+    /// Days within which the service wants an answer to those requests, from 1.
+    #[must_use]
+    pub fn within_days(mut self, days: u16) -> Self {
+        if let Some(requests) = &mut self.requests {
+            requests.within_days = Some(days);
+        }
         self
     }
 }

@@ -45,7 +45,7 @@ fn steward_of(arguments: &StewardArguments) -> Steward {
 }
 
 /// The name of the operating system's user, or the number where it has none.
-fn system_user() -> String {
+pub(crate) fn system_user() -> String {
     let named = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()));
     named.unwrap_or_else(|| {
         std::fs::metadata("/proc/self").map_or_else(|_| "unknown".to_owned(), |process| format!("user {}", process.uid()))

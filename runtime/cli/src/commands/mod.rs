@@ -11,6 +11,7 @@ pub(crate) mod keys;
 pub(crate) mod plan;
 pub(crate) mod plugin;
 pub(crate) mod profile;
+pub(crate) mod requests;
 pub(crate) mod resolve;
 pub(crate) mod run;
 pub(crate) mod schema;

@@ -36,7 +36,7 @@ pub(crate) async fn run(shared: &Shared, screen: &Screen, arguments: &ServeArgum
     let quiet = screen.quiet;
     let on_end = move |report: &RunReport, error: Option<&Error>| told(report, error, quiet);
     let scheduler = Scheduler::new(Arc::clone(&wired.engine), Arc::new(on_end));
-    let webhooks = Webhooks::open(Arc::clone(&wired.engine), scheduler.news(), Box::new(asked)).await?;
+    let webhooks = Webhooks::open(Arc::clone(&wired.engine), Box::new(asked)).await?;
     for address in webhooks.addresses() {
         secrets::resolve(&project.plan.project.root, &address.connection, &address.secret)?;
         screen.say(&answers(address, &arguments.listen));
@@ -75,7 +75,10 @@ fn answers(address: &WebhookAddress, listen: &str) -> String {
 /// Not only where talk is wanted: a person must act, and within the time that the law gives.
 fn asked(connection: &str, asked: &Asked) {
     let about = asked.about.as_ref().map_or(String::new(), |id| format!(" about {id}"));
-    complain(&format!("the service of {connection} asks: {}{about}; `affluent status` shows it for a month", asked.topic));
+    complain(&format!(
+        "the service of {connection} asks: {}{about}; `affluent requests list` shows it until it is closed",
+        asked.topic
+    ));
 }
 
 fn told(run: &RunReport, error: Option<&Error>, quiet: bool) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use affluent_engine::{Engine, SegmentAlert, SilentObserver, WebhookQuestion};
+use affluent_engine::{Engine, RequestView, SegmentAlert, SilentObserver};
 use affluent_model::Result;
 use affluent_model::plan::PipelineSource;
 use chrono::DateTime;
@@ -12,8 +12,8 @@ use serde::Serialize;
 use crate::arguments::Shared;
 use crate::failure::{Exit, Outcome};
 use crate::project;
-use crate::render::report;
 use crate::render::screen::{Screen, number, table};
+use crate::render::{report, requests};
 use crate::wire;
 
 #[derive(Serialize)]
@@ -23,8 +23,8 @@ struct Status {
     segments: Vec<(String, u64)>,
     /// Segments whose size changed too much when they were last decided.
     alerts: Vec<SegmentAlert>,
-    /// What services asked of a person within the last month.
-    asked: Vec<WebhookQuestion>,
+    /// What services ask of a person and nobody has answered.
+    requests: Vec<RequestView>,
     dead_letters: u64,
 }
 
@@ -76,8 +76,8 @@ fn status(engine: &Engine) -> Result<Status> {
     let segments = engine.plan.segments.iter().map(|segment| (segment.name.clone(), of(&segment.name))).collect();
     let dead_letters = ledger.dead_letter_counts()?.iter().map(|one| one.count).sum();
     let alerts = engine.segment_alerts()?;
-    let asked = engine.webhook_questions()?;
-    Ok(Status { profiles: ledger.profile_count()?, pipelines, segments, alerts, asked, dead_letters })
+    let requests = engine.requests(false)?;
+    Ok(Status { profiles: ledger.profile_count()?, pipelines, segments, alerts, requests, dead_letters })
 }
 
 fn text(status: &Status) -> String {
@@ -102,8 +102,8 @@ fn text(status: &Status) -> String {
         let told = report::size_alert(&alert.segment, alert.members_before, alert.members);
         text.push_str(&format!("\nalert         {told}"));
     }
-    for asked in &status.asked {
-        text.push_str(&format!("\nasked         {}, {}", asked.asked, asked.at));
+    for request in &status.requests {
+        text.push_str(&format!("\nrequest       {}", requests::line(request)));
     }
     text.push_str(&format!("\ndead letters  {}", number(status.dead_letters)));
     text

@@ -13,6 +13,7 @@ pub(crate) mod plugin;
 pub(crate) mod profile;
 pub(crate) mod progress;
 pub(crate) mod report;
+pub(crate) mod requests;
 pub(crate) mod resolve;
 pub(crate) mod rules_diff;
 pub(crate) mod screen;

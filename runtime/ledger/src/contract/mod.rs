@@ -21,6 +21,7 @@ pub(crate) mod outbox;
 pub(crate) mod plugin_values;
 pub(crate) mod runs;
 pub(crate) mod suppressions;
+pub(crate) mod webhooks;
 
 /// Everything a ledger does. All methods of the traits it is made of can be called on a `&dyn Ledger` without naming them.
 pub trait Ledger:
@@ -37,6 +38,7 @@ pub trait Ledger:
     + suppressions::Suppressions
     + plugin_values::PluginValues
     + credentials::Credentials
+    + webhooks::Webhooks
     + audit::Audit
     + Send
     + Sync

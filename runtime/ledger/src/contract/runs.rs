@@ -35,6 +35,9 @@ pub struct RunEnd {
     pub outcome: String,
     pub report_json: String,
     pub now_us: i64,
+    /// The newest news of the pipeline that were told before the run began to read, where it read all of it: they are no news
+    /// any more.
+    pub news_read: Option<i64>,
 }
 
 /// One execution of a pipeline.

@@ -1,18 +1,15 @@
 //! The audit trail; triggers of the file refuse changes and removals.
 
 use affluent_model::Result;
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{SqliteLedger, collect, limit_of};
 use crate::contract::audit::{Audit, AuditRow};
+use crate::error::StoreResult;
 
 impl Audit for SqliteLedger {
     fn audit(&self, at_us: i64, action: &str, detail: &str) -> Result<()> {
-        self.write(|transaction| {
-            let sql = "INSERT INTO audit (at_us, action, detail) VALUES (?1, ?2, ?3)";
-            transaction.prepare_cached(sql)?.execute(params![at_us, action, detail])?;
-            Ok(())
-        })
+        self.write(|transaction| append(transaction, at_us, action, detail))
     }
 
     fn audit_rows(&self, limit: usize) -> Result<Vec<AuditRow>> {
@@ -30,6 +27,13 @@ impl Audit for SqliteLedger {
             collect(statement.query_map(params![action, since_us, limit_of(limit)], audit_row)?)
         })
     }
+}
+
+/// An entry in the transaction of what it tells.
+pub(super) fn append(connection: &Connection, at_us: i64, action: &str, detail: &str) -> StoreResult<()> {
+    let sql = "INSERT INTO audit (at_us, action, detail) VALUES (?1, ?2, ?3)";
+    connection.prepare_cached(sql)?.execute(params![at_us, action, detail])?;
+    Ok(())
 }
 
 fn audit_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {

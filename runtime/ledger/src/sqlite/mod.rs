@@ -32,6 +32,7 @@ mod schema;
 mod settle;
 mod suppressions;
 mod unknown;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};

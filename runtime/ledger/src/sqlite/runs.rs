@@ -3,6 +3,7 @@
 use affluent_model::Result;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::webhooks::news_is_read;
 use super::{SqliteLedger, count_at, limit_of, signed};
 use crate::contract::runs::{Lease, LeaseRow, RunEnd, RunRow, RunStart, Runs};
 use crate::error::{StoreResult, already_running, lease_lost};
@@ -42,7 +43,7 @@ impl Runs for SqliteLedger {
             transaction.prepare_cached(sql)?.execute(params![lease.run, end.now_us, end.outcome, end.report_json])?;
             let sql = "UPDATE lease SET is_released = 1 WHERE pipeline = ?1";
             transaction.prepare_cached(sql)?.execute([&lease.pipeline])?;
-            Ok(())
+            end.news_read.map_or(Ok(()), |number| news_is_read(transaction, &lease.pipeline, number))
         })
     }
 

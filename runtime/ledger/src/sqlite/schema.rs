@@ -20,6 +20,7 @@ pub(super) const MIGRATIONS: &[Step] = &[
     Step::Sql(VERSION_5),
     Step::Sql(VERSION_6),
     Step::Rows(packing::pack),
+    Step::Sql(VERSION_8),
 ];
 
 /// A step.
@@ -256,4 +257,15 @@ INSERT INTO counter (name, value)
     SELECT 'node_by_key_base', count(*) FROM node_by_key_base
     UNION ALL SELECT 'edge_by_value_base', count(*) FROM edge_by_value_base
     UNION ALL SELECT 'assignment_by_profile_base', count(*) FROM assignment_by_profile_base;
+";
+
+const VERSION_8: &str = "
+-- Pipelines that are due because a webhook told news that no run has read; numbers are of the counter `news`.
+CREATE TABLE news (pipeline TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+-- What services ask of a person. closed_at_us NULL: it is open.
+CREATE TABLE request (
+    request INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT NOT NULL, topic TEXT NOT NULL, about TEXT, mark BLOB NOT NULL,
+    asked_at_us INTEGER NOT NULL, due_at_us INTEGER NOT NULL, closed_at_us INTEGER, answer TEXT, closed_by TEXT
+) STRICT;
+CREATE UNIQUE INDEX request_open ON request (connection, mark) WHERE closed_at_us IS NULL;
 ";

@@ -116,7 +116,7 @@ pub(crate) fn start(pipeline: &str, now_us: i64) -> RunStart {
 }
 
 pub(crate) fn end(now_us: i64) -> RunEnd {
-    RunEnd { outcome: "succeeded".to_owned(), report_json: "{}".to_owned(), now_us }
+    RunEnd { outcome: "succeeded".to_owned(), report_json: "{}".to_owned(), now_us, news_read: None }
 }
 
 pub(crate) fn epoch() -> EpochCommit {

@@ -31,3 +31,5 @@ mod records;
 mod runs;
 #[cfg(test)]
 mod sqlite_file;
+#[cfg(test)]
+mod webhooks;

@@ -51,7 +51,7 @@ fn a_ledger_of_a_newer_version_is_refused() {
     let refusal = refusal(&store.path());
 
     assert_eq!((refusal.code, refusal.domain), ("E0701", Domain::Configuration));
-    assert!(refusal.message.ends_with("has ledger version `99`, this program knows up to `7`"), "{}", refusal.message);
+    assert!(refusal.message.ends_with("has ledger version `99`, this program knows up to `8`"), "{}", refusal.message);
 }
 
 /// Lays out what blocks hold as the rows of version 6: few and many.
@@ -78,7 +78,7 @@ const VERSION_6: &str = "
 ";
 
 #[test]
-fn a_ledger_of_the_version_before_is_brought_up_to_date_with_all_that_it_knows() {
+fn a_ledger_of_an_older_version_is_brought_up_to_date_with_all_that_it_knows() {
     let (mut store, lease) = Store::with_nodes(9);
     let assignments = vec![(NodeId(4), profile(2)), (NodeId(9), profile(2))];
     let commit = ResolutionCommit { assignments, created: vec![profile(2)], ..Default::default() };
@@ -91,6 +91,7 @@ fn a_ledger_of_the_version_before_is_brought_up_to_date_with_all_that_it_knows()
             .unwrap();
     }
     older.execute_batch("DELETE FROM counter WHERE name GLOB '*_base' OR name GLOB '*_recent' OR name = 'profiles'").unwrap();
+    older.execute_batch("DROP TABLE news; DROP TABLE request").unwrap();
     older.execute_batch(VERSION_6).unwrap();
     for (node, part) in [(4, "base"), (9, "recent")] {
         older.execute("INSERT INTO edge VALUES (?1, 0, ?2, 30, 50)", (node, value(1))).unwrap();

@@ -38,6 +38,9 @@ pub struct WebhookRequests {
     /// Where the body, JSON, has the id of whom it is about (RFC 6901): `/customer/id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<String>,
+    /// Days within which the service wants an answer; 30 where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within_days: Option<u16>,
 }
 
 impl Webhooks {
@@ -73,6 +76,9 @@ impl Webhooks {
         }
         if let Some(requests) = &self.requests {
             found.extend(auth::header_mistake("requests.header", &requests.header));
+            if requests.within_days == Some(0) {
+                found.push("`requests.within_days` is 0: nobody answers before it is asked".to_owned());
+            }
         }
         found
     }
@@ -129,10 +135,15 @@ mod tests {
     #[test]
     fn webhooks_that_could_be_forged_are_told_with_all_mistakes() {
         let none = json!({});
-        let cases: [(Value, Value, &[&str]); 10] = [
+        let cases: [(Value, Value, &[&str]); 11] = [
             (none.clone(), none.clone(), &[]),
             (json!({"max_age_s": null}), json!({"signs": ["body"], "timestamp": null}), &[]),
-            (json!({"requests": {"header": "X-Topic", "topics": ["erase"], "about": "/id"}}), none.clone(), &[]),
+            (
+                json!({"requests": {"header": "X-Topic", "topics": ["erase"], "about": "/id", "within_days": 45}}),
+                none.clone(),
+                &[],
+            ),
+            (json!({"requests": {"header": "X-Topic", "topics": [], "within_days": 0}}), none.clone(), &["is 0"]),
             (none.clone(), json!({"secret": "other"}), &["`other` is not declared"]),
             (none.clone(), json!({"signs": ["url", "timestamp"]}), &["neither `body` nor `body_digest`"]),
             (none.clone(), json!({"signs": ["body"]}), &["`timestamp` is not among `signs`"]),
