@@ -22,6 +22,7 @@ const VETO_SHARE_MAX: f64 = 0.34;
 const PHONE: &str = "phone";
 /// What the words `jaro_winkler` and `damerau` mean without a number.
 const SIMILARITY_MIN: f64 = 0.9;
+const STREETS_SIMILARITY_MIN: f64 = 0.85;
 const EDITS_MAX: u32 = 1;
 
 pub(super) fn attributes(raw: Option<&Named<RawAttribute>>, report: &mut FileReport) -> Vec<AttributeRule> {
@@ -61,7 +62,7 @@ pub(super) fn comparisons(
     let mut comparisons = Vec::new();
     for (name, raw) in raw.into_iter().flat_map(Named::iter) {
         let subject = subject(name, attributes, report);
-        if let (Some(subject), Some(test)) = (subject, test(raw, report)) {
+        if let (Some(subject), Some(test)) = (subject, test(raw, is_street(name, attributes), report)) {
             comparisons.push(Comparison { subject, test });
         }
     }
@@ -91,7 +92,11 @@ fn known_attribute(name: &Placed<String>, attributes: &[AttributeRule], report: 
     is_known
 }
 
-fn test(raw: &RawTest, report: &mut FileReport) -> Option<Test> {
+fn is_street(name: &str, attributes: &[AttributeRule]) -> bool {
+    attributes.iter().any(|one| one.name == name && one.form == AttributeForm::Street)
+}
+
+fn test(raw: &RawTest, is_street: bool, report: &mut FileReport) -> Option<Test> {
     match raw {
         RawTest::Text(word) => Some(match word {
             RawTestWord::Exact => Test::Exact,
@@ -101,7 +106,7 @@ fn test(raw: &RawTest, report: &mut FileReport) -> Option<Test> {
             RawTestWord::Nickname => Test::Nickname,
             RawTestWord::Initial => Test::Initial,
             RawTestWord::Swapped => Test::Swapped,
-            RawTestWord::JaroWinkler => Test::JaroWinkler(SIMILARITY_MIN),
+            RawTestWord::JaroWinkler => Test::JaroWinkler(if is_street { STREETS_SIMILARITY_MIN } else { SIMILARITY_MIN }),
             RawTestWord::Damerau => Test::Damerau(EDITS_MAX),
         }),
         RawTest::Map(map) => {

@@ -42,7 +42,7 @@ pub(crate) enum RawDateOrder {
 /// What a pair of records must show. `exact`: equal normal forms. `compatible`: nothing contradicts; an identifier that
 /// contradicting records share does not join records without a value. `agree`: nothing contradicts and something agrees, if
 /// only an initial. `same`: given and family name agree, one of them may be an initial. `nickname`, `initial`: equal, or that.
-/// `swapped`: equal also with given and family name, or day and month, swapped. `jaro_winkler`: similarity of at least 0.9.
+/// `swapped`: equal also with given and family name, or day and month, swapped. `jaro_winkler`: similarity of at least 0.9, of streets 0.85.
 /// `damerau`: one inserted, lost, changed or swapped letter at most. Or a map with a number.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename = "$kind", rename_all = "snake_case")]

@@ -15,7 +15,7 @@ const NO_NAME: [&str; 10] =
 /// Days that systems write where they know none.
 const NO_DATE: [&str; 3] = ["19000101", "19700101", "00010101"];
 /// Long and short forms of what streets are called (USPS Publication 28 appendix C, La Poste): one of each pair is kept.
-const STREET_WORDS: [(&str, &str); 44] = [
+const STREET_WORDS: [(&str, &str); 45] = [
     ("street", "st"),
     ("str", "st"),
     ("strasse", "st"),
@@ -47,6 +47,7 @@ const STREET_WORDS: [(&str, &str); 44] = [
     ("trail", "trl"),
     ("mount", "mt"),
     ("saint", "st"),
+    ("sainte", "ste"),
     ("chemin", "ch"),
     ("allee", "all"),
     ("impasse", "imp"),
@@ -150,21 +151,31 @@ fn known_date(date: String) -> String {
     if NO_DATE.contains(&date.as_str()) || date.bytes().all(|digit| Some(digit) == first) { String::new() } else { date }
 }
 
-/// House number first, then the street in short forms, without the flat.
+/// House number first, then the street in short forms, without the flat, which may stand before or after.
 fn street(value: &str) -> String {
     let words = words(value);
     let short = |word| STREET_WORDS.iter().find(|(long, _)| *long == word).map_or(word, |(_, short)| *short);
     let mut line: Vec<&str> = Vec::new();
-    for word in words.split(' ') {
-        if UNIT_WORDS.contains(&word) && !line.is_empty() {
+    let mut rest = words.split(' ').peekable();
+    while let Some(word) = rest.next() {
+        // `rue Ste Anne` and `avenue du Lot` name no flat.
+        if !UNIT_WORDS.contains(&word) || rest.peek().is_none_or(|next| !is_unit(next)) {
+            line.push(short(word));
+        } else if line.is_empty() && rest.next().is_some() && rest.peek().is_some() {
+            continue;
+        } else {
             break;
         }
-        line.push(short(word));
     }
     if line.first().is_some_and(|word| !is_house_number(word)) && line.last().is_some_and(|word| is_house_number(word)) {
         line.rotate_right(1);
     }
     line.join(" ")
+}
+
+/// `5`, `3a`, `b`: what a flat is called.
+fn is_unit(word: &str) -> bool {
+    word.bytes().any(|byte| byte.is_ascii_digit()) || word.chars().nth(1).is_none()
 }
 
 /// `12`, `12b`: not `12th`.
@@ -227,6 +238,12 @@ mod tests {
             ("12095 northeast 2nd Avenue, Apt 5", "12095 ne 2nd ave"),
             ("rue de la Paix 12", "12 rue de la paix"),
             ("9151 College Ct", "9151 college ct"),
+            ("Flat 3a, 12 High Street", "12 high st"),
+            ("12 rue Sainte Anne", "12 rue ste anne"),
+            ("12, rue Ste Anne", "12 rue ste anne"),
+            ("500 Main Street Ste 200", "500 main st"),
+            ("4 avenue du Lot", "4 ave du lot"),
+            ("Apt 5", ""),
         ];
         check(AttributeForm::Street, &cases);
         assert_eq!(street_start("12 rue de la paix"), 3);
