@@ -38,10 +38,8 @@ impl Changes for Api {
 
     fn changed_since(&self, _: &Objects, _: &[&str], since_us: i64, after: Option<&str>) -> Result<Found> {
         let query = json!({ "field": UPDATED, "operator": ">", "value": since_us.div_euclid(SECOND_US) });
-        let mut pagination = json!({ "per_page": PAGE_RECORDS });
-        if let Some(after) = after {
-            pagination["starting_after"] = after.into();
-        }
+        let first = || json!({ "per_page": PAGE_RECORDS });
+        let pagination = after.map_or_else(first, |after| json!({ "per_page": PAGE_RECORDS, "starting_after": after }));
         let body = json!({ "query": query, "pagination": pagination }).to_string();
         self.page(self.service.post("/contacts/search", body).retry_safe(true))
     }

@@ -41,6 +41,39 @@ pub(crate) fn manifest() -> Manifest {
     if is("signs_nothing") {
         manifest = manifest.auth("signed", HmacSignature::new("X-Signature", "token", []));
     }
+    manifest = with_tokens(manifest);
+    let of = |side: &str, request: &str| format!(r#"{{ "{side}": {{ "nothing": [{{ "request": "{request}" }}] }} }}"#);
+    for (mistake, costs) in [
+        ("costs_no_json", "{".to_owned()),
+        ("costs_no_request", of("read", "nothing")),
+        ("costs_no_stream", of("read", "GET /nothing")),
+        ("costs_no_object", of("write", "POST /nothing")),
+    ] {
+        if is(mistake) {
+            manifest = manifest.costs(&costs);
+        }
+    }
+    if is("bad_schema")
+        && let Some(kind) = manifest.config_schema.get_mut("type")
+    {
+        *kind = "objekt".into();
+    }
+    if is("secret_in_config")
+        && let Some(api_key) = manifest.config_schema.get_mut("properties")
+    {
+        api_key["api_key"] = serde_json::json!({"type": "string"});
+    }
+    if is("unused_files") {
+        manifest = manifest.with_files();
+    }
+    if is("unknown_feature") {
+        manifest.required_features.push("teleport".to_owned());
+    }
+    manifest
+}
+
+/// With slots whose tokens are asked for.
+fn with_tokens(mut manifest: Manifest) -> Manifest {
     for (mistake, url) in [
         ("foreign_token_url", "https://tokens.example.org/token"),
         ("unknown_token_var", "{config.base_url}/{config.shop}/token"),
@@ -71,33 +104,6 @@ pub(crate) fn manifest() -> Manifest {
     if is("signs") {
         manifest.secrets.clear();
         manifest = with_key(manifest.auth("token", signed("{config.label}")));
-    }
-    let of = |side: &str, request: &str| format!(r#"{{ "{side}": {{ "nothing": [{{ "request": "{request}" }}] }} }}"#);
-    for (mistake, costs) in [
-        ("costs_no_json", "{".to_owned()),
-        ("costs_no_request", of("read", "nothing")),
-        ("costs_no_stream", of("read", "GET /nothing")),
-        ("costs_no_object", of("write", "POST /nothing")),
-    ] {
-        if is(mistake) {
-            manifest = manifest.costs(&costs);
-        }
-    }
-    if is("bad_schema")
-        && let Some(kind) = manifest.config_schema.get_mut("type")
-    {
-        *kind = "objekt".into();
-    }
-    if is("secret_in_config")
-        && let Some(api_key) = manifest.config_schema.get_mut("properties")
-    {
-        api_key["api_key"] = serde_json::json!({"type": "string"});
-    }
-    if is("unused_files") {
-        manifest = manifest.with_files();
-    }
-    if is("unknown_feature") {
-        manifest.required_features.push("teleport".to_owned());
     }
     manifest
 }

@@ -148,13 +148,16 @@ fn guard(plan: &DestinationPlan, difference: &Difference) -> Result<()> {
     Err(Error::held("E0809", message).help("look at `affluent plan`; if it is right, raise `guard.max_remove` and run again"))
 }
 
-/// Tells a comparison the rows of a batch; `send` gets those that must be sent: key, hash, payload and match values.
+/// Gets a row that must be sent: key, hash, payload and match values.
+type Send<'s> = dyn FnMut(ProfileId, ShortHash, &[u8], &[u8]) -> Result<()> + 's;
+
+/// Tells a comparison the rows of a batch, and `send` those that must be sent.
 fn compare(
     comparison: &mut Comparison<'_>,
     (desired, batch): (&DesiredRows<'_>, &DesiredBatch),
     hasher: &BlindIndexer,
     counts: &mut ActivationReport,
-    send: &mut dyn FnMut(ProfileId, ShortHash, &[u8], &[u8]) -> Result<()>,
+    send: &mut Send<'_>,
 ) -> Result<()> {
     let columns: Vec<(FieldType, &ArrayRef)> = desired.fields.iter().map(|field| field.kind).zip(&batch.columns).collect();
     counts.kept_after_withdrawal += comparison.stay(&batch.withheld);
