@@ -8,6 +8,10 @@ use crate::support::{Project, holds, rule, same};
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         rule("survivorship: values are chosen or combined, and the rule is told", values_are_combined_and_told),
+        rule(
+            "survivorship: an empty value is passed over, or counts, and one record gives what belongs together",
+            empty_and_complete,
+        ),
         rule("survivorship: a pinned record gives the value until the pin is taken back", a_pinned_record_gives_the_value),
         rule("survivorship: a pin that could not decide is refused", a_pin_that_could_not_decide),
     ]
@@ -70,6 +74,7 @@ destination:
       identifiers: { email: email }
       attributes: { first_name: first_name, city: city, tags: tags, points: points, news: news }
 ";
+const ATTRIBUTES: &str = "first_name: first_name, city: city, tags: tags, points: points, news: news";
 
 /// Value and rule of an attribute, opened.
 fn shown(project: &Project, attribute: &str) -> Result<(String, String), Failed> {
@@ -106,6 +111,33 @@ fn values_are_combined_and_told() -> Result<(), Failed> {
     }
     let ended = project.affluent(&["profile", "why", "shop/1"]).expect(0)?;
     holds(ended.stdout.contains("prefer crm") && ended.stdout.contains("consent_strictest"), ended.stdout)
+}
+
+fn empty_and_complete() -> Result<(), Failed> {
+    let project = project()?;
+    let attributes =
+        "first_name: first_name, city: \"coalesce(city, '')\", tags: \"coalesce(tags, '')\", points: points, news: news";
+    project.write("pipelines/shop.yaml", &PIPELINE.replace("NAME", "shop").replace(ATTRIBUTES, attributes));
+    let late = "4,ann@x.test,,,,,,2024-02-01T00:00:00Z";
+    project.write("shop.csv", &format!("{}{late}\n", project.read("shop.csv")));
+    let cases = [
+        ("default: most_recent", ["Anne", "Paris", "new", "7"]),
+        ("default: { ignore_empty: false }", ["", "", "", ""]),
+        ("default: { ignore_empty: false, prefer: [crm] }", ["A.", "Lille", "", "100"]),
+        ("default: most_complete_record", ["Anna", "Nice", "vip", "7"]),
+        ("default: most_complete_record, points: most_recent", ["Anne", "Paris", "new", "7"]),
+    ];
+    for (rules, expected) in cases {
+        project.write(
+            "profiles/identity.yaml",
+            &format!("version: 1\nidentifiers: {{ email: {{}} }}\nsurvivorship: {{ {rules} }}\n"),
+        );
+        project.affluent(&["run", "--full", "--quiet"]).expect(0)?;
+        for (attribute, value) in ["first_name", "city", "tags", "points"].into_iter().zip(expected) {
+            same(&format!("{attribute} by {rules}"), shown(&project, attribute)?.0, value.to_owned())?;
+        }
+    }
+    same("who lost", lineage(&project, "city")?, ("most_complete_record".to_owned(), [1, 0, 3]))
 }
 
 fn pin(project: &Project, attribute: &str, from: &str) -> Result<(), Failed> {

@@ -26,7 +26,7 @@ use crate::streams::table_name;
 use crate::suppressed::Suppressed;
 
 pub(crate) use stored::PARENT_KEY;
-use stored::{Action, ColumnPlan, Sealing, is_sealed, output_schema, plan_column, seal_columns};
+use stored::{Action, ColumnPlan, Sealing, is_sealed, output_schema, plan_column, seal_columns, without_empty};
 
 /// The parents in this page, for the child rows that come with them.
 #[derive(Default)]
@@ -148,7 +148,8 @@ impl Admitter {
         let mut sealing = Vec::new();
         for plan in &self.columns {
             if let Action::Seal { kind, context } = &plan.action {
-                sealing.push(Sealing { array: rows::column(&mapped, &plan.name)?, kind: *kind, context });
+                let array = without_empty(rows::column(&mapped, &plan.name)?, *kind)?;
+                sealing.push(Sealing { array, kind: *kind, context });
             }
         }
         let sealed = sealing.iter().map(|one| one.array.len() - one.array.null_count()).sum::<usize>();

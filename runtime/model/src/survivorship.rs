@@ -13,7 +13,12 @@ pub struct Survivorship {
     pub prefer: Vec<String>,
     /// Values of records older than this, in milliseconds, are not shown.
     pub max_age_ms: Option<u64>,
+    /// The record that is chosen may show that it says nothing; else a record without a value, or with an empty one, is passed over.
+    pub counts_empty: bool,
 }
+
+/// JSON documents that say nothing, without spaces. Of texts, only the one without letters does.
+pub const EMPTY_DOCUMENTS: [&str; 5] = ["", "null", "[]", "{}", "\"\""];
 
 /// How one value is chosen, or made of all; among equally good ones the most recent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,6 +26,9 @@ pub enum Strategy {
     #[default]
     MostRecent,
     FirstSeen,
+    /// The value of the record that has most of the attributes with this strategy, so that what belongs together, as street and
+    /// city do, comes from one record.
+    MostCompleteRecord,
     /// The value of most records.
     MostFrequent,
     /// The text of most letters.
@@ -54,9 +62,10 @@ const COMPARABLE: [FieldType; 8] = [
 
 impl Strategy {
     /// Every strategy, in the order of the documentation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::MostRecent,
         Self::FirstSeen,
+        Self::MostCompleteRecord,
         Self::MostFrequent,
         Self::Longest,
         Self::Min,
@@ -74,6 +83,7 @@ impl Strategy {
         match self {
             Self::MostRecent => "most_recent",
             Self::FirstSeen => "first_seen",
+            Self::MostCompleteRecord => "most_complete_record",
             Self::MostFrequent => "most_frequent",
             Self::Longest => "longest",
             Self::Min => "min",
@@ -90,13 +100,19 @@ impl Strategy {
     /// equal values have different ciphertexts, and opening all values of all profiles for it would undo what sealing is for.
     #[must_use]
     pub fn compares_values(self) -> bool {
-        !matches!(self, Self::MostRecent | Self::FirstSeen)
+        !matches!(self, Self::MostRecent | Self::FirstSeen | Self::MostCompleteRecord)
     }
 
     /// True when the value is made of those of all records, not chosen among them.
     #[must_use]
     pub fn combines(self) -> bool {
         matches!(self, Self::Union | Self::Sum)
+    }
+
+    /// True when one record is chosen, whatever its value is: it may as well say nothing.
+    #[must_use]
+    pub fn chooses_a_record(self) -> bool {
+        matches!(self, Self::MostRecent | Self::MostCompleteRecord)
     }
 
     /// True when no record may be passed over, neither for its connection nor for its age.
@@ -109,7 +125,7 @@ impl Strategy {
     #[must_use]
     pub fn kinds(self) -> &'static [FieldType] {
         match self {
-            Self::MostRecent | Self::FirstSeen => &[],
+            Self::MostRecent | Self::FirstSeen | Self::MostCompleteRecord => &[],
             Self::Longest => &[FieldType::Text],
             Self::AnyTrue | Self::AllTrue => &[FieldType::Boolean],
             Self::Union => &[FieldType::Text, FieldType::Json],

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use affluent_model::fold::{Choose, Pick, Ranks, When};
 use affluent_model::schema::FieldType;
-use affluent_model::survivorship::{DEFAULT, Strategy, Survivorship};
+use affluent_model::survivorship::{DEFAULT, EMPTY_DOCUMENTS, Strategy, Survivorship};
 use affluent_model::{Error, Result};
 
 use crate::computed_traits::types_differ;
@@ -30,6 +30,10 @@ pub(crate) struct Attribute<'a> {
     max_age_ms: Option<u64>,
     /// Pins to records, which win over every preference, the newest first.
     pins: usize,
+    /// A record that says nothing counts too.
+    counts_empty: bool,
+    /// How many attributes go with the most complete record, this one too; 0 = it does not.
+    complete_max: usize,
 }
 
 /// All attributes, by name.
@@ -43,7 +47,33 @@ pub(crate) fn attributes_of<'a>(
 ) -> Result<Vec<Attribute<'a>>> {
     let names: BTreeSet<&str> = sources.iter().flat_map(|source| &source.attributes).map(|given| given.name.as_str()).collect();
     let pins_of = |name: &str| pins.get(name).copied().unwrap_or_default();
-    names.into_iter().map(|name| attribute_of(name, sources, survivorship, pins_of(name))).collect()
+    let attributes = names.into_iter().map(|name| attribute_of(name, sources, survivorship, pins_of(name)));
+    let mut attributes = attributes.collect::<Result<Vec<_>>>()?;
+    let is_whole = |attribute: &Attribute<'_>| attribute.strategy == Strategy::MostCompleteRecord;
+    let complete_max = attributes.iter().filter(|one| is_whole(one)).count();
+    attributes.iter_mut().filter(|one| is_whole(one)).for_each(|one| one.complete_max = complete_max);
+    Ok(attributes)
+}
+
+/// How many of the attributes that go with the most complete record a source's record `n` has, as an expression.
+pub(crate) fn filled(attributes: &[Attribute<'_>], number: usize) -> String {
+    let given = attributes.iter().filter(|one| one.complete_max > 0).filter_map(|one| one.given_by(number));
+    let filled: Vec<String> =
+        given.map(|given| format!("CASE WHEN {} IS NOT NULL THEN 1 ELSE 0 END", said(given, "n"))).collect();
+    if filled.is_empty() { "0".to_owned() } else { filled.join(" + ") }
+}
+
+/// What a record of a table says of an attribute, as an expression: null where it says nothing.
+pub(crate) fn said(given: &AttributeSource, table: &str) -> String {
+    let column = format!("{table}.{}", quoted(&given.column));
+    let empty: &[&str] = match given.kind {
+        _ if given.sealed => &[],
+        FieldType::Text => &[""],
+        FieldType::Json => &EMPTY_DOCUMENTS,
+        _ => &[],
+    };
+    let empty: Vec<String> = empty.iter().map(|text| literal(text)).collect();
+    if empty.is_empty() { column } else { format!("CASE WHEN {column} NOT IN ({}) THEN {column} END", empty.join(", ")) }
 }
 
 /// The column of an attribute's values before they have their name.
@@ -54,6 +84,11 @@ pub(crate) fn value_column(place: usize) -> String {
 /// The column by which records are preferred, where some are pinned.
 fn rank_column(place: usize) -> String {
     format!("_rank_{place}")
+}
+
+/// The column that tells which records count, where those that say nothing do.
+fn counting_column(place: usize) -> String {
+    format!("_counts_{place}")
 }
 
 fn attribute_of<'a>(
@@ -92,6 +127,8 @@ fn attribute_of<'a>(
         kind: common,
         max_age_ms: passes_over.and_then(|rule| rule.max_age_ms),
         pins: if strategy.hears_all() { 0 } else { pins },
+        counts_empty: rule.is_some_and(|rule| rule.counts_empty) && strategy.chooses_a_record(),
+        complete_max: 0,
     })
 }
 
@@ -102,12 +139,12 @@ fn can_choose(strategy: Strategy, is_sealed: bool, kind: FieldType) -> bool {
 fn cannot_choose(name: &str, strategy: Strategy, is_sealed: bool) -> Error {
     let why = if is_sealed { "its values are sealed" } else { "its values are of another type" };
     let message = format!("the strategy `{}` cannot choose a value of `{name}`: {why}", strategy.as_str());
-    Error::configuration("E0767", message).help("choose it by `most_recent`, `first_seen` or `prefer`")
+    Error::configuration("E0767", message).help("choose it by `most_recent`, `first_seen`, `most_complete_record` or `prefer`")
 }
 
 fn choose(strategy: Strategy, kind: FieldType) -> Choose {
     match strategy {
-        Strategy::MostRecent => Choose::First,
+        Strategy::MostRecent | Strategy::MostCompleteRecord => Choose::First,
         Strategy::FirstSeen => Choose::Last,
         Strategy::MostFrequent => Choose::MostFrequent,
         Strategy::Longest => Choose::Longest,
@@ -141,20 +178,36 @@ impl Attribute<'_> {
         null(self.stored)
     }
 
+    fn given_by(&self, number: usize) -> Option<&AttributeSource> {
+        self.given.iter().find(|(giver, _)| *giver == number).map(|(_, given)| *given)
+    }
+
     /// What a source (by number) gives, as an expression over its record `n`.
     pub(crate) fn value(&self, number: usize) -> String {
-        let value = match self.given.iter().find(|(giver, _)| *giver == number) {
-            None => return self.null(),
-            Some((_, given)) if given.sealed || given.kind == self.stored => format!("n.{}", quoted(&given.column)),
-            Some((_, given)) => cast(&format!("n.{}", quoted(&given.column)), self.stored),
-        };
+        let Some(given) = self.given_by(number) else { return self.null() };
+        // No word that may be a no is passed over.
+        let hears_empty = self.counts_empty || self.strategy.hears_all();
+        let value = if hears_empty { format!("n.{}", quoted(&given.column)) } else { said(given, "n") };
+        let value = if given.sealed || given.kind == self.stored { value } else { cast(&value, self.stored) };
+        self.while_young(&value)
+    }
+
+    /// The expression of a record `n` that is not too old, or is pinned; else null.
+    fn while_young(&self, expression: &str) -> String {
         let is_pinned = if self.pins > 0 { format!(" OR {} IS NOT NULL", self.pin()) } else { String::new() };
         match self.max_age_ms {
-            None => value,
+            None => expression.to_owned(),
             Some(age_ms) => {
-                format!("CASE WHEN n.\"_at\" >= now() - INTERVAL '{age_ms} milliseconds'{is_pinned} THEN {value} END")
+                format!("CASE WHEN n.\"_at\" >= now() - INTERVAL '{age_ms} milliseconds'{is_pinned} THEN {expression} END")
             }
         }
+    }
+
+    /// Where a record that says nothing counts, the column that tells records that count, as an expression over a source's
+    /// record `n`: 1 for those.
+    pub(crate) fn counting_column(&self, place: usize, number: usize) -> Option<String> {
+        let counts = if self.given_by(number).is_some() { self.while_young("1") } else { "0".to_owned() };
+        self.counts_empty.then(|| format!("{} AS {}", cast(&counts, FieldType::Integer), quoted(&counting_column(place))))
     }
 
     /// The place of the pin of record `n`, as an expression.
@@ -162,11 +215,23 @@ impl Attribute<'_> {
         format!("{}(n.\"_owner\")", quoted(&pin_function(self.name)))
     }
 
-    /// Where records are pinned, the column by which they are preferred, as an expression over a source's record `n`: the number
-    /// of the source, and before 0 the pinned ones, the newest pin first.
-    pub(crate) fn preference_column(&self, place: usize, number: usize) -> Option<String> {
-        let preferred = format!("coalesce({} - {}, {number})", self.pin(), self.pins);
-        (self.pins > 0).then(|| format!("{} AS {}", cast(&preferred, FieldType::Integer), quoted(&rank_column(place))))
+    /// True where the source alone does not say which records are preferred.
+    fn ranks_records(&self) -> bool {
+        self.pins > 0 || self.complete_max > 0
+    }
+
+    /// Where records are pinned or the most complete is wanted, the column by which they are preferred, as an expression over a
+    /// source's record `n`: for each source one number per number of attributes that the record lacks, and before 0 the pinned
+    /// ones, the newest pin first. `filled` is how many it has.
+    pub(crate) fn preference_column(&self, place: usize, number: usize, filled: &str) -> Option<String> {
+        let first = number * (self.complete_max + 1);
+        let of_record =
+            if self.complete_max > 0 { format!("{} - ({filled})", first + self.complete_max) } else { first.to_string() };
+        let preferred = match self.pins {
+            0 => of_record,
+            pins => format!("coalesce({} - {pins}, {of_record})", self.pin()),
+        };
+        self.ranks_records().then(|| format!("{} AS {}", cast(&preferred, FieldType::Integer), quoted(&rank_column(place))))
     }
 
     /// What is taken of the record that gives the attribute: value, record, node, time and, where several tables give it,
@@ -177,22 +242,24 @@ impl Attribute<'_> {
         let lineage = [("_pk", "record"), ("_node", "node"), ("_at", "at"), ("_source", "source")];
         let told = if self.given.len() > 1 { lineage.len() } else { lineage.len() - 1 };
         take.extend(lineage.iter().take(told).map(|(column, name)| ((*column).to_owned(), format!("{value}_{name}"))));
-        Pick { when: When::NotNull(value), choose: choose(self.strategy, self.kind), ranks: self.ranks(place, sources), take }
+        let when = if self.counts_empty { When::Equals(counting_column(place), 1) } else { When::NotNull(value) };
+        Pick { when, choose: choose(self.strategy, self.kind), ranks: self.ranks(place, sources), take }
     }
 
-    /// Pinned records first, then those of preferred connections.
+    /// Pinned records first, then those of preferred connections, of these the most complete.
     fn ranks(&self, place: usize, sources: &[TableSource]) -> Option<Ranks> {
         let preference = self.preference(sources);
-        if self.pins == 0 {
+        if !self.ranks_records() {
             return preference;
         }
-        let pins = i64::try_from(self.pins).unwrap_or(i64::MAX);
+        let integer = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let stride = self.complete_max + 1;
         let of_source = |number: usize| {
-            let number = i64::try_from(number).unwrap_or(i64::MAX);
-            let rank = preference.as_ref().and_then(|ranks| ranks.rank_of.get(&number)).copied().unwrap_or_default();
-            (number, self.pins + rank)
+            let rank = preference.as_ref().and_then(|ranks| ranks.rank_of.get(&integer(number))).copied().unwrap_or_default();
+            (0..stride).map(move |lacking| (integer(number * stride + lacking), self.pins + rank * stride + lacking))
         };
-        let rank_of = (-pins..0).zip(0..).chain(self.given.iter().map(|(number, _)| of_source(*number))).collect();
+        let of_pins = (-integer(self.pins)..0).zip(0..);
+        let rank_of = of_pins.chain(self.given.iter().flat_map(|(number, _)| of_source(*number))).collect();
         Some(Ranks { column: rank_column(place), rank_of })
     }
 

@@ -7,7 +7,7 @@ use affluent_model::schema::FieldType;
 use affluent_model::survivorship::Survivorship;
 use affluent_model::{Error, Result};
 
-use crate::attributes::{Attribute, attributes_of, value_column};
+use crate::attributes::{Attribute, attributes_of, filled, value_column};
 pub use crate::computed_traits::{PassRows, TraitPass, trait_column};
 use crate::computed_traits::{columns_of_stream, trait_passes};
 use crate::source::{TableColumn, TableSource, of_profiles};
@@ -158,8 +158,10 @@ impl Parts<'_> {
             let attributes = || self.attributes.iter().enumerate();
             let values = attributes()
                 .map(|(place, attribute)| format!(", {} AS {}", attribute.value(number), quoted(&value_column(place))));
-            let preferences = attributes().filter_map(|(place, attribute)| attribute.preference_column(place, number));
-            let preferences: String = preferences.map(|column| format!(", {column}")).collect();
+            let filled = filled(&self.attributes, number);
+            let preferences = attributes().filter_map(|(place, attribute)| attribute.preference_column(place, number, &filled));
+            let counting = attributes().filter_map(|(place, attribute)| attribute.counting_column(place, number));
+            let preferences: String = preferences.chain(counting).map(|column| format!(", {column}")).collect();
             let number = cast(&number.to_string(), FieldType::Integer);
             let from = source.records(self.sources)?;
             Ok(format!("SELECT {number} AS \"_source\"{lineage}{}{preferences} FROM ({from}) AS n", values.collect::<String>()))

@@ -18,7 +18,7 @@ impl Checker<'_> {
             let word = rule.strategy.as_str();
             if rule.strategy.compares_values() && self.is_sealed(field.pii) {
                 let message = format!("`{name}` is personal and sealed: `{word}` would have to compare its values");
-                let help = "choose it by `most_recent`, `first_seen` or `prefer`: what chooses holds no keys, and equal values do not \
+                let help = "choose it by `most_recent`, `first_seen`, `most_complete_record` or `prefer`: what chooses holds no keys, and equal values do not \
                             look equal when they are sealed";
                 self.add(mistake::PERSONAL_USE, message, at, help);
             } else if !rule.strategy.fits(field.kind) {

@@ -207,6 +207,7 @@ pub(crate) enum RawSurvivorship {
 pub(crate) enum RawSurvivorshipWord {
     MostRecent,
     FirstSeen,
+    MostCompleteRecord,
     MostFrequent,
     Longest,
     Min,
@@ -226,12 +227,16 @@ pub(crate) struct RawPrefer {
     /// Connections, best first.
     #[schemars(extend("minItems" = 1))]
     pub(crate) prefer: Option<Vec<Placed<String>>>,
-    /// How the value is chosen, or made, within the best connection; `most_recent` when absent. `consent_strictest` hears all
-    /// records: it goes with neither `prefer` nor `max_age`.
+    /// How the value is chosen, or made, within the best connection; `most_recent` when absent. `most_complete_record` takes it of
+    /// the record that has most of the attributes with this strategy, so that what belongs together comes from one.
+    /// `consent_strictest` hears all records: it goes with neither `prefer` nor `max_age`.
     pub(crate) strategy: Option<RawSurvivorshipWord>,
     /// Values of older records are not shown: `365d`.
     #[schemars(extend("x-affluent" = "duration"))]
     pub(crate) max_age: Option<Placed<String>>,
+    /// `false` lets the record that is chosen show that it says nothing, by `most_recent` or `most_complete_record`. When absent,
+    /// records without a value are passed over, and those with an empty text, list or document.
+    pub(crate) ignore_empty: Option<Placed<bool>>,
 }
 
 /// Values computed for every profile.

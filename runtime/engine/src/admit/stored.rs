@@ -6,10 +6,12 @@ use std::sync::Arc;
 use affluent_model::pii::PiiPolicy;
 use affluent_model::plan::Plan;
 use affluent_model::schema::{Field, FieldType, PII_KEY, ParentStream, SEALED_KEY};
+use affluent_model::survivorship::EMPTY_DOCUMENTS;
 use affluent_model::{Error, Result};
 use affluent_vault::{FieldContext, Padding, Vault};
-use arrow::array::{Array, ArrayRef, BinaryArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::compute::nullif;
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 
 use super::Person;
@@ -119,9 +121,24 @@ fn system_fields() -> [ArrowField; 6] {
     ]
 }
 
+/// A column to be sealed, with null in place of what says nothing: who chooses among sealed values could not tell.
+pub(super) fn without_empty(array: &ArrayRef, kind: FieldType) -> Result<ArrayRef> {
+    let empty = match kind {
+        FieldType::Text => &[""][..],
+        FieldType::Json => &EMPTY_DOCUMENTS,
+        _ => return Ok(Arc::clone(array)),
+    };
+    let Some(texts) = array.as_string_opt::<i32>() else { return Ok(Arc::clone(array)) };
+    let is_empty: BooleanArray = texts.iter().map(|text| Some(text.is_some_and(|text| empty.contains(&text)))).collect();
+    if is_empty.true_count() == 0 {
+        return Ok(Arc::clone(array));
+    }
+    nullif(array, &is_empty).map_err(|error| Error::bug(error.to_string()))
+}
+
 /// A column to be sealed.
 pub(super) struct Sealing<'a> {
-    pub(super) array: &'a ArrayRef,
+    pub(super) array: ArrayRef,
     pub(super) kind: FieldType,
     pub(super) context: &'a FieldContext,
 }
@@ -158,7 +175,7 @@ struct OpenColumn<'a> {
 
 impl<'a> OpenColumn<'a> {
     fn new(sealing: &Sealing<'a>) -> Result<Self> {
-        let (array, kind) = rows::sealable(sealing.array, sealing.kind)?;
+        let (array, kind) = rows::sealable(&sealing.array, sealing.kind)?;
         let data = Vec::with_capacity(array.get_buffer_memory_size() + array.len() * SEALED_OVERHEAD_BYTES);
         let mut offsets = Vec::with_capacity(array.len() + 1);
         offsets.push(0);
@@ -175,5 +192,23 @@ impl<'a> OpenColumn<'a> {
         let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
         let sealed = BinaryArray::try_new(offsets, self.data.into(), self.array.nulls().cloned());
         Ok(Arc::new(sealed.map_err(|error| Error::bug(format!("a sealed column is malformed: {error}")))?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::StringArray;
+
+    use super::*;
+
+    #[test]
+    fn what_says_nothing_is_not_sealed() {
+        let column = |texts: &[Option<&str>]| Arc::new(texts.iter().copied().collect::<StringArray>()) as ArrayRef;
+        let texts = column(&[Some("Ann"), Some(""), None, Some(" "), Some("[]")]);
+
+        let found = without_empty(&texts, FieldType::Text).unwrap();
+        assert_eq!(found.as_ref(), column(&[Some("Ann"), None, None, Some(" "), Some("[]")]).as_ref());
+        let found = without_empty(&texts, FieldType::Json).unwrap();
+        assert_eq!(found.as_ref(), column(&[Some("Ann"), None, None, Some(" "), None]).as_ref());
     }
 }

@@ -1,5 +1,5 @@
 //! Lake tables as text: a head of names, `name:type` where the name does not tell the type, then one line per row. `-` is
-//! null, a time is a day (`day 3` is written 3). `_epoch` is 1, `_deleted` is false and `_at` the day of `_seq` unless the
+//! null, `''` an empty text, a time is a day (`day 3` is written 3). `_epoch` is 1, `_deleted` is false and `_at` the day of `_seq` unless the
 //! table says otherwise.
 
 use std::sync::{Arc, OnceLock};
@@ -54,7 +54,9 @@ pub(super) fn table(name: &str, text: &str) -> Case {
     let stored = |column: &TableColumn| if column.sealed { FieldType::Binary } else { column.kind };
     let fields = columns.iter().map(|column| Field::new(column.name.as_str(), stored(column)).to_arrow());
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let cells = |place: usize| rows.iter().map(move |row| (row[place] != "-").then_some(row[place])).collect::<Vec<_>>();
+    let cells = |place: usize| {
+        rows.iter().map(move |row| (row[place] != "-").then_some(row[place].trim_matches('\''))).collect::<Vec<_>>()
+    };
     let arrays = columns.iter().enumerate().map(|(place, column)| array(stored(column), &cells(place))).collect();
     let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).unwrap();
     Case { source: source(name, &columns), table: (name.to_owned(), schema, vec![batch]) }

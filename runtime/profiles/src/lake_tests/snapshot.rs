@@ -218,7 +218,7 @@ fn no_connection_and_no_age_hides_a_no_from_the_strictest() {
         assignments("1=A 2=A"),
     ];
     let strategy = Strategy::ConsentStrictest;
-    let rule = Survivorship { strategy, prefer: vec!["crm".to_owned()], max_age_ms: Some(86_400_000) };
+    let rule = Survivorship { strategy, prefer: vec!["crm".to_owned()], max_age_ms: Some(86_400_000), ..Survivorship::default() };
 
     assert_eq!(values(&["news"], &cases, &BTreeMap::from([("default".to_owned(), rule)])), ["A|false"]);
 }
@@ -233,7 +233,8 @@ fn a_pinned_record_wins_over_every_rule_while_it_says_something() {
                4    x   3     3   Lille
                5    y   3     4   Lens";
     let tables = [table("shop.customers", shop).with_attributes(&["city"]), table("crm.people", crm).with_attributes(&["city"])];
-    let rule = |strategy| Survivorship { strategy, prefer: vec!["crm".to_owned()], max_age_ms: Some(86_400_000 * 97) };
+    let (prefer, max_age_ms) = (vec!["crm".to_owned()], Some(86_400_000 * 97));
+    let rule = |strategy| Survivorship { strategy, prefer: prefer.clone(), max_age_ms, counts_empty: false };
     let cases = [
         ("city: 9", Strategy::MostRecent, "A|Lens"),
         ("city: 1", Strategy::MostRecent, "A|Lyon"),
@@ -250,5 +251,59 @@ fn a_pinned_record_wins_over_every_rule_while_it_says_something() {
         let given = [tables.to_vec(), vec![pins(pinned), assignments("1=A 2=A 3=A 4=A")]].concat();
 
         assert_eq!(run_snapshot("\"profile\", \"city\"", snapshot, &given), [expected], "{pinned} {strategy:?}");
+    }
+}
+
+#[test]
+fn a_record_that_says_nothing_is_passed_over_unless_it_counts() {
+    let shop = "_seq _pk _node _at city  tags:json
+                1    a   1     1   Lyon  [\"vip\"]
+                2    b   2     2   ''    []
+                3    c   3     3   -     null";
+    let crm = "_seq _pk _node _at size\n4 x 4 9 40";
+    let cases = [
+        table("shop.customers", shop).with_attributes(&["city", "tags"]),
+        table("crm.people", crm).with_attributes(&["size"]),
+        assignments("1=A 2=A 3=A 4=A"),
+    ];
+    let found = |counts_empty: bool, prefer: &str, max_age_ms: Option<u64>| {
+        let prefer = prefer.split_whitespace().map(str::to_owned).collect();
+        let rule = Survivorship { counts_empty, prefer, max_age_ms, ..Survivorship::default() };
+        values(&["city", "tags"], &cases, &BTreeMap::from([("default".to_owned(), rule)]))
+    };
+    assert_eq!(found(false, "", None), ["A|Lyon|[\"vip\"]"]);
+    assert_eq!(found(true, "", None), ["A|-|null"]);
+    assert_eq!(found(true, "crm shop", None), ["A|-|null"]);
+    assert_eq!(found(true, "", Some(1)), ["A|-|-"]);
+}
+
+#[test]
+fn what_belongs_together_comes_from_the_most_complete_record() {
+    let shop = "_seq _pk _node _at street city code:sealed other
+                1    a   1     1   Main   Lyon 69001       x
+                2    b   2     2   High   Nice 06000       -
+                3    c   3     3   Broad  Nice 06100       -
+                4    d   4     4   Low    ''   -           y";
+    let crm = "_seq _pk _node _at street\n5 x 5 5 Side";
+    let tables = [
+        table("shop.customers", shop).with_attributes(&["street", "city", "code", "other"]),
+        table("crm.people", crm).with_attributes(&["street"]),
+    ];
+    let cases = [
+        ("", false, "street: 9", "A|Broad|Nice|3036313030|y"),
+        ("crm", false, "street: 9", "A|Side|Nice|3036313030|y"),
+        ("crm", true, "street: 9", "A|Side|Nice|3036313030|y"),
+        ("", true, "street: 4", "A|Low|Nice|3036313030|y"),
+    ];
+    for (prefer, counts_empty, pinned, expected) in cases {
+        let prefer: Vec<String> = prefer.split_whitespace().map(str::to_owned).collect();
+        let rule = Survivorship { strategy: Strategy::MostCompleteRecord, prefer, max_age_ms: None, counts_empty };
+        let rules = ["street", "city", "code"].map(|name| (name.to_owned(), rule.clone())).into();
+        let counts = pinned.split_once(':').map(|(name, places)| (name.to_owned(), places.split_whitespace().count()));
+        let snapshot = snapshot_query(&sources(&tables), &[], &rules, &counts.into_iter().collect()).unwrap();
+        let given = [tables.to_vec(), vec![pins(pinned), assignments("1=A 2=A 3=A 4=A 5=A")]].concat();
+
+        let columns = "\"profile\", \"street\", \"city\", \"code\", \"other\"";
+        assert_eq!(run_snapshot(columns, snapshot, &given), [expected], "{pinned} {counts_empty}");
     }
 }
