@@ -332,6 +332,8 @@ fn rules_and_names() -> Result<(), Failed> {
     project.write("pipelines/contacts_out.yaml", &text.replace("FirstName: firstname", "FirstName: firstnam"));
     let ended = Ended::of(command(&project, &["validate"]).output()?).expect(2)?.says("firstname")?;
     holds(ended.stderr.contains("^^^^"), format!("nothing is underlined:\n{}", ended.stderr))?;
+    let twice = contacts_out(judge.port, "user: etl@acme.example, refresh: true");
+    Ended::of(command(&twice, &["validate"]).output()?).expect(2)?.says("E0161")?.says("leave one of them out")?;
 
     let port = judge.port;
     let contract = format!(

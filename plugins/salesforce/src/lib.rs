@@ -72,6 +72,7 @@ impl Plugin for Salesforce {
             .description("Contacts, leads, accounts, opportunities and any other object of Salesforce, read and upserted")
             .host("{config.domain}.my.salesforce.com", &[("config.domain", DOMAIN)])
             .host("{config.base_url}", &[])
+            .never_both("user", "refresh", "`user` logs in by a key, `refresh` by a token: leave one of them out")
             .auth("app", AuthSlot::client_credentials(client()))
             .auth("person", AuthSlot::refresh(client(), "refresh_token"))
             .auth("user", signed("https://login.salesforce.com"))

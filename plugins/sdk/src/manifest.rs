@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use auth::AuthSlot;
 pub use oauth::{Assertion, ClientAuth, OauthClient};
@@ -122,6 +122,27 @@ impl Manifest {
     #[must_use]
     pub fn hosts(self, patterns: &[&str]) -> Self {
         patterns.iter().fold(self, |manifest, pattern| manifest.host(pattern, &[]))
+    }
+
+    /// Keys of `config` that exclude each other: where the first is given, the second is a mistake, told at its line with `help`.
+    /// Null and false are not given.
+    ///
+    /// ```
+    /// # use affluent_sdk::{Manifest, PluginKind};
+    /// let manifest = Manifest::new::<()>("crm", "0.1.0", [PluginKind::Source]).never_both("user", "refresh", "leave one of them out");
+    /// assert!(manifest.config_schema["allOf"][0]["then"]["properties"]["refresh"].is_object());
+    /// ```
+    #[must_use]
+    pub fn never_both(mut self, first: &str, second: &str, help: &str) -> Self {
+        let nothing = json!([null, false]);
+        let is_given = json!({ "required": [first], "properties": { first: { "not": { "enum": nothing } } } });
+        let is_not_given = json!({ "properties": { second: { "enum": nothing, "description": help } } });
+        let rule = json!({ "if": is_given, "then": is_not_given });
+        match self.config_schema.get_mut("allOf").and_then(Value::as_array_mut) {
+            Some(rules) => rules.push(rule),
+            None => _ = self.config_schema.as_object_mut().map(|schema| schema.insert("allOf".to_owned(), json!([rule]))),
+        }
+        self
     }
 
     /// Names an auth slot that requests refer to with [`crate::http::Request::auth`].

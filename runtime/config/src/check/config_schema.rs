@@ -73,7 +73,8 @@ fn explained(error: &ValidationError<'_>, what: &str) -> (String, Option<String>
         ValidationErrorKind::Type { kind: TypeKind::Single(kind) } => (format!("`{what}` must be {}", type_words(*kind)), None),
         ValidationErrorKind::Enum { options } => {
             let words: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            (format!("`{what}` has a value that is not allowed"), Some(format!("allowed: {}", words.join(", "))))
+            let help = (!words.is_empty()).then(|| format!("allowed: {}", words.join(", ")));
+            (format!("`{what}` has a value that is not allowed"), help)
         }
         ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
             let words: Vec<&str> = context.iter().flatten().filter_map(constant).collect();
