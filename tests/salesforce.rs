@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::quickstart::report_of;
 use crate::support::{
-    Ended, Project, Relay, SIGNING_KEY, Step, claims_of, holds, json_answer, keeps_the_contract, rule, same, shared,
+    AWKWARD, Ended, Project, Relay, SIGNING_KEY, Step, address, claims_of, holds, json_answer, keeps_the_contract, out_of_crm,
+    people_to, recorded, replayed, rule, same, shared,
 };
 use crate::vendors::{Judge, judged};
 
@@ -55,26 +56,7 @@ egress: {{ private: [\"127.0.0.1:{port}\"], http: true }}
 
 /// Contacts into files, one for each run.
 fn contacts_out(port: u16, more: &str) -> Project {
-    let project = Project::new();
-    project.write("affluent.yaml", "version: 1\nproject: crm\n").write("connections/crm.yaml", &connection(port, "crm", more));
-    let map: Vec<String> = FIELDS.iter().map(|field| format!("{field}: {}", field.to_lowercase())).collect();
-    let map = map.join(", ");
-    project.write(
-        "pipelines/contacts_out.yaml",
-        &format!(
-            "version: 1
-pipeline: contacts_out
-source: {{ connection: crm, streams: {{ contact: {{ sync: incremental }} }} }}
-destination:
-  connection: {{ plugin: jsonl, files: {{ write: [out] }}, config: {{ path: \"out/{{run}}.jsonl\" }} }}
-  object: file
-  mode: append
-  map: {{ id: id, {map} }}
-  grants: [firstname, lastname, email]
-"
-        ),
-    );
-    project
+    out_of_crm(&connection(port, "crm", more), "contact", &FIELDS, "firstname, lastname, email")
 }
 
 fn command(project: &Project, arguments: &[&str]) -> std::process::Command {
@@ -367,14 +349,10 @@ destination:
 }
 
 /// Values that an escaping can go wrong with, and that a spreadsheet would run.
-const AWKWARD: [&str; 6] = [
-    "O'Neil \"Bob\" \\ back",
-    "Zoë\nsecond line",
-    "</script>&amp; 名前",
-    "100%40 +a=b&c;d",
-    "+49 30 901820",
-    "=HYPERLINK(\"https://evil.example\")",
-];
+fn name(place: usize) -> &'static str {
+    let more = ["+49 30 901820", "=HYPERLINK(\"https://evil.example\")"];
+    AWKWARD.iter().chain(&more).copied().nth(place % 6).unwrap_or_default()
+}
 
 fn by_key(judge: &Judge) -> Result<BTreeMap<String, Value>, Failed> {
     let keyed = contacts(judge)?.into_iter().filter_map(|one| Some((one["Cdp_Id__c"].as_str()?.to_owned(), one)));
@@ -393,61 +371,34 @@ fn blind_upserts() -> Result<(), Failed> {
     Ok(())
 }
 
-fn upsert_blindly(judge: &Judge, more: &str) -> Result<(), Failed> {
-    let project = Project::new();
-    project
-        .write("affluent.yaml", "version: 1\nproject: blind\n")
-        .write("connections/crm.yaml", &connection(judge.port, "crm", more));
-    let email = |place: usize| if place == 70 { "nonsense".to_owned() } else { format!("Per.Son+{place}@people.example") };
-    let person = |place: usize| json!({ "id": format!("c{place}"), "email": email(place), "name": AWKWARD[place % AWKWARD.len()], "spent": 1.5 });
-    let mut people: Vec<Value> = (0..250).map(person).collect();
-    people.push(json!({ "id": "C5", "email": "again@people.example", "name": "Later", "spent": null }));
-    let lines: String = people.iter().map(|person| format!("{person}\n")).collect();
-    project.write("in/people.jsonl", &lines).write(
-        "pipelines/people.yaml",
-        "version: 1
-pipeline: people
-source:
-  connection: { plugin: jsonl, files: { read: [\"in/*.jsonl\"] }, config: { streams: { people: { files: \"in/*.jsonl\" } } } }
-  streams: { people: { sync: full_refresh, pii: { email: email, name: name } } }
-destination:
-  connection: crm
+const SENDS: &str = "connection: crm
   object: Contact
   match: { Cdp_Id__c: id }
-  mode: upsert
-  map: { Email: email, LastName: name, Lifetime_Value__c: spent }
-  grants: [email, name]
-",
-    );
+  map: { Email: email, LastName: name, Lifetime_Value__c: spent }";
+
+fn upsert_blindly(judge: &Judge, more: &str) -> Result<(), Failed> {
+    let email = |place| if place == 70 { "nonsense".to_owned() } else { address(place) };
+    let person = |place: usize| json!({ "id": format!("c{place}"), "email": email(place), "name": name(place), "spent": 1.5 });
+    let mut people: Vec<Value> = (0..250).map(person).collect();
+    people.push(json!({ "id": "C5", "email": "again@people.example", "name": "Later", "spent": null }));
+    let project = people_to(("crm", &connection(judge.port, "crm", more)), &people, SENDS);
     judge.request_with("POST", "/__judge/fault", r#"{"match":"composite|jobs","status":503,"times":2}"#)?;
     judge.request_with("POST", "/__judge/fault", r#"{"match":"composite|jobs","drop":true,"times":1}"#)?;
-    let ended = Ended::of(command(&project, &["run", "--output", "json", "--quiet", "--record", "recording"]).output()?);
-    let reports: Value = serde_json::from_str(&ended.stdout).map_err(|_| ended.stderr.clone())?;
+    let reports = recorded(&project, |arguments| command(&project, arguments), "", &["Later"])?;
 
     let known = by_key(judge)?;
     let is_there = |place: usize| known.contains_key(&format!("c{place}")) || (place == 5 && known.contains_key("C5"));
     same("contacts", (0..250).filter(|place| is_there(*place)).count(), 249)?;
     for place in (0..250).filter(|place| !matches!(place, 5 | 70)) {
         let contact = known.get(&format!("c{place}")).ok_or("a row did not arrive")?;
-        same("name", contact["LastName"].as_str(), Some(AWKWARD[place % AWKWARD.len()]))?;
+        same("name", contact["LastName"].as_str(), Some(name(place)))?;
         same("spent", contact["Lifetime_Value__c"].as_f64(), Some(1.5))?;
     }
-    holds(reports.to_string().contains("\"rejected\":1"), format!("one row is refused: {reports}"))?;
-    let seen: String = crate::support::files_below(&project.path().join("recording"))
-        .iter()
-        .map(|file| std::fs::read_to_string(file).unwrap_or_default())
-        .collect();
-    holds(!seen.is_empty(), ended.stderr)?;
     let plan = Ended::of(command(&project, &["plan"]).output()?).expect(0)?;
     holds(plan.stdout.contains("its plugin does not see them: email, name"), plan.stdout)?;
-    for value in ["people.example", "O'Neil", "second line", "Later"] {
-        holds(!seen.contains(value), format!("the plugin saw `{value}`"))?;
-    }
     let letters = Ended::of(command(&project, &["dead-letters", "list", "--output", "json"]).output()?).expect(0)?;
     holds(letters.stdout.contains("INVALID_EMAIL_ADDRESS"), letters.stdout)?;
-    let replayed = Ended::of(command(&project, &["run", "--output", "json", "--quiet", "--replay", "recording"]).output()?);
-    let replayed: Value = serde_json::from_str(&replayed.stdout).map_err(|_| replayed.stderr.clone())?;
-    same("streams without the org", &replayed[0]["streams"], &reports[0]["streams"])
+    replayed(|arguments| command(&project, arguments), &reports)
 }
 
 fn two_way() -> Result<(), Failed> {

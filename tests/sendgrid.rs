@@ -1,7 +1,6 @@
 //! SendGrid against its stand-in, which checks each request against what the vendor publishes and keeps nothing: what an account would
 //! answer about imports, contacts and suppressions is told to it first.
 
-use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -9,7 +8,10 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 
 use crate::quickstart::report_of;
-use crate::support::{Ended, Project, files_below, holds, keeps_the_contract, rule, same, shared};
+use crate::support::{
+    Ended, Project, address, awkward, holds, keeps_the_contract, people_pipeline, people_to, recorded, replayed, rule, same,
+    shared,
+};
 use crate::vendors::{Judge, judged};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -49,39 +51,12 @@ fn run(project: &Project, more: &[&str]) -> Result<Value, Failed> {
     Ok(serde_json::from_str(&ended.stdout)?)
 }
 
-/// What the account answers, so many times, before the stand-in answers by itself.
-fn answers(judge: &Judge, request: &str, times: u32, body: &Value) -> Result<(), Failed> {
-    let fault = json!({ "match": request, "status": 200, "times": times, "body": body });
-    judge.request_with("POST", "/__judge/fault", &fault.to_string()).map(drop)
-}
-
 const ALWAYS: u32 = 1_000_000;
 const JOB: &str = "GET /v3/marketing/contacts/imports/";
 
 fn job(judge: &Judge, times: u32, status: &str, refused: u32) -> Result<(), Failed> {
     let body = json!({ "id": "j", "status": status, "job_type": "upsert", "results": { "errored_count": refused } });
-    answers(judge, JOB, times, &body)
-}
-
-fn log(judge: &Judge) -> Result<Vec<Value>, Failed> {
-    Ok(judge.get("/__judge/log")?.as_array().cloned().unwrap_or_default())
-}
-
-fn requests(judge: &Judge, start: &str) -> Result<Vec<Value>, Failed> {
-    let is_wanted = |entry: &Value| entry["key"].as_str().unwrap_or_default().starts_with(start) && entry["status"] != 503;
-    Ok(log(judge)?.into_iter().filter(is_wanted).collect())
-}
-
-/// What imports brought, by address; the last of each.
-fn imported(judge: &Judge) -> Result<BTreeMap<String, Value>, Failed> {
-    let mut contacts = BTreeMap::new();
-    for entry in requests(judge, "PUT /v3/marketing/contacts")? {
-        let body: Value = serde_json::from_str(entry["body"].as_str().unwrap_or_default()).unwrap_or(Value::Null);
-        for contact in body["contacts"].as_array().into_iter().flatten() {
-            contacts.insert(contact["email"].as_str().unwrap_or_default().to_owned(), contact.clone());
-        }
-    }
-    Ok(contacts)
+    judge.answers(JOB, times, &body)
 }
 
 /// One stand-in for everything but the contract, since starting it takes longer than what is asked of it.
@@ -112,8 +87,8 @@ fn example(judge: &Judge) -> Result<Project, Failed> {
     for place in 50..100 {
         judge.request("POST", &format!("/__judge/optout?email=lead{place}@example.com"))?;
     }
-    answers(judge, "GET /v3/suppression/unsubscribes.*", 1, &json!(refusals))?;
-    answers(judge, "GET /v3/suppression/", ALWAYS, &json!([]))?;
+    judge.answers("GET /v3/suppression/unsubscribes.*", 1, &json!(refusals))?;
+    judge.answers("GET /v3/suppression/", ALWAYS, &json!([]))?;
     Ok(project)
 }
 
@@ -132,7 +107,7 @@ fn both_ways(judge: &Judge) -> Result<(), Failed> {
 
     let reports = run(&project, &["buyers_to_sendgrid"])?;
     same("who has no consent", report_of(&reports, "buyers_to_sendgrid")?["activation"]["without_consent"].as_u64(), Some(10))?;
-    let contacts = imported(judge)?;
+    let contacts = judge.contacts_in("PUT /v3/marketing/contacts")?;
     same("contacts", contacts.len(), 50)?;
     let lead = contacts.get("lead7@example.com").ok_or("a buyer was not sent")?;
     same("fields", lead, &json!({ "email": "lead7@example.com", "first_name": "Name7", "custom_fields": { "w1": "1" } }))?;
@@ -145,87 +120,61 @@ fn both_ways(judge: &Judge) -> Result<(), Failed> {
         &project.read("profiles/segments.yaml").replace("orders_count >= 1", "orders_count >= 2"),
     );
     let known = json!({ "result": { "lead8@example.com": { "contact": { "id": "c8", "email": "lead8@example.com" } } } });
-    answers(judge, "POST /v3/marketing/contacts/search/identifiers/email", ALWAYS, &known)?;
+    judge.answers("POST /v3/marketing/contacts/search/identifiers/email", ALWAYS, &known)?;
     let fewer = run(&project, &["buyers_to_sendgrid"])?;
     same("left", report_of(&fewer, "buyers_to_sendgrid")?["activation"]["removed"].as_u64(), Some(44))?;
-    let left = requests(judge, "DELETE /v3/marketing/lists/")?;
+    let left = judge.requests("DELETE /v3/marketing/lists/")?;
     same("who left", left.iter().map(|entry| entry["query"].as_str()).collect::<Vec<_>>(), vec![Some("?contact_ids=c8")])?;
-    same("contacts that were deleted", requests(judge, "DELETE /v3/marketing/contacts")?.len(), 1)?;
+    same("contacts that were deleted", judge.requests("DELETE /v3/marketing/contacts")?.len(), 1)?;
     let of_suppressions =
         |entry: &&Value| !entry["key"].to_string().contains("GET ") && entry["key"].to_string().contains("suppression");
-    same("changed suppressions", log(judge)?.iter().filter(of_suppressions).count(), 0)?;
+    same("changed suppressions", judge.requests("")?.iter().filter(of_suppressions).count(), 0)?;
     judged(judge, &judge.get("/__judge/summary")?)
 }
 
 fn erased(judge: &Judge, project: &Project) -> Result<(), Failed> {
     let found = json!({ "result": { "lead7@example.com": { "contact": { "id": "c7", "email": "lead7@example.com" } } } });
-    answers(judge, "POST /v3/marketing/contacts/search/identifiers/email", 1, &found)?;
+    judge.answers("POST /v3/marketing/contacts/search/identifiers/email", 1, &found)?;
     let arguments = ["profile", "erase", "email:lead7@example.com", "--yes", "--output", "json", "--quiet"];
     Ended::of(command(project, &arguments).output()?).expect(0)?;
-    let jobs = requests(judge, "POST /v3/recipients/erasejob")?;
+    let jobs = judge.requests("POST /v3/recipients/erasejob")?;
     same("asked to erase", jobs[0]["body"].as_str(), Some(r#"{"email_addresses":["lead7@example.com"]}"#))?;
-    let deleted = requests(judge, "DELETE /v3/marketing/contacts")?;
+    let deleted = judge.requests("DELETE /v3/marketing/contacts")?;
     same("deleted", deleted.iter().map(|entry| entry["query"].as_str()).collect::<Vec<_>>(), vec![Some("?ids=c7")])?;
     run(project, &["buyers_to_sendgrid"])?;
     let receipts = Ended::of(command(project, &["profile", "erasures", "--output", "json", "--quiet"]).output()?).expect(0)?;
     holds(receipts.stdout.contains("verified") && receipts.stdout.contains("12a975bd"), receipts.stdout)
 }
 
-/// Values that an escaping can go wrong with.
-const AWKWARD: [&str; 4] = ["O'Neil \"Bob\" \\ back", "Zoë\nsecond line", "</script>&amp; 名前", "100%40 +a=b&c;d"];
-
-const PEOPLE: &str = "version: 1
-pipeline: people
-source:
-  connection: { plugin: jsonl, files: { read: [\"in/*.jsonl\"] }, config: { streams: { people: { files: \"in/*.jsonl\" } } } }
-  streams: { people: { sync: full_refresh, pii: { email: email, name: name } } }
-destination:
-  connection: sendgrid
+const SENDS: &str = "connection: sendgrid
   object: contacts
   match: { email: email }
-  mode: upsert
-  map: { first_name: name, num_orders: orders }
-  grants: [email, name]
-";
+  map: { first_name: name, num_orders: orders }";
 
 fn blind(judge: &Judge) -> Result<(), Failed> {
-    let project = Project::new();
-    project.write("affluent.yaml", "version: 1\nproject: blind\n").write("connections/sendgrid.yaml", &connection(judge, ""));
-    let person = |place: usize| json!({ "id": place, "email": format!("Per.Son+{place}@people.example"), "name": AWKWARD[place % 4], "orders": place });
-    let lines: String = (0..4).map(|place| format!("{}\n", person(place))).collect();
-    project.write("in/people.jsonl", &lines).write("pipelines/people.yaml", &PEOPLE.replace("first_name:", "frist_name:"));
+    let person = |place| json!({ "id": place, "email": address(place), "name": awkward(place), "orders": place });
+    let people: Vec<Value> = (0..4).map(person).collect();
+    let project = people_to(("sendgrid", &connection(judge, "")), &people, &SENDS.replace("first_name:", "frist_name:"));
     let wrong = Ended::of(command(&project, &["validate"]).output()?).expect(2)?.says("frist_name")?;
     holds(wrong.stderr.contains("^^^^"), format!("nothing is underlined:\n{}", wrong.stderr))?;
 
     // Of each half the second has the contact that is refused, until it is alone: the last.
-    project.write("pipelines/people.yaml", PEOPLE);
+    project.write("pipelines/people.yaml", &people_pipeline(SENDS));
     job(judge, 1, "errored", 1)?;
     for _ in 0..2 {
         job(judge, 1, "completed", 0)?;
         job(judge, 1, "errored", 1)?;
     }
     job(judge, ALWAYS, "completed", 0)?;
-    let arguments = ["run", "--output", "json", "--quiet", "--record", "recording"];
-    let ended = Ended::of(command(&project, &arguments).output()?);
-    let reports: Value = serde_json::from_str(&ended.stdout).map_err(|_| ended.stderr.clone())?;
-    holds(reports.to_string().contains("\"rejected\":1"), format!("one row is refused: {reports}"))?;
-    let contacts = imported(judge)?;
+    let reports = recorded(&project, |arguments| command(&project, arguments), "pii0zq", &["SG.test"])?;
+    let contacts = judge.contacts_in("PUT /v3/marketing/contacts")?;
     same("contacts", contacts.len(), 4)?;
     for place in 0..4 {
-        let contact = &contacts[&format!("per.son+{place}@people.example")];
-        same("name", contact["first_name"].as_str(), Some(AWKWARD[place % 4]))?;
-    }
-    let recording = files_below(&project.path().join("recording"));
-    let seen: String = recording.iter().map(|file| std::fs::read_to_string(file).unwrap_or_default()).collect();
-    holds(seen.contains("pii0zq"), "the plugin did not send tokens")?;
-    for value in ["people.example", "O'Neil", "second line", "SG.test"] {
-        holds(!seen.contains(value), format!("the plugin saw `{value}`"))?;
+        let contact = &contacts[&address(place).to_lowercase()];
+        same("name", contact["first_name"].as_str(), Some(awkward(place)))?;
     }
     judged(judge, &judge.get("/__judge/summary")?)?;
-    let arguments = ["run", "--output", "json", "--quiet", "--replay", "recording"];
-    let replayed = Ended::of(command(&project, &arguments).output()?);
-    let replayed: Value = serde_json::from_str(&replayed.stdout).map_err(|_| replayed.stderr.clone())?;
-    same("streams without the account", &replayed[0]["streams"], &reports[0]["streams"])
+    replayed(|arguments| command(&project, arguments), &reports)
 }
 
 fn both_keep_the_rules() -> Result<(), Failed> {

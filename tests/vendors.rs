@@ -1,13 +1,13 @@
 //! Shopify to Klaviyo against the vendors' stand-ins, which check every request against what the vendors publish.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::quickstart::report_of;
 use crate::support::{Project, holds, rule, same, shared};
@@ -91,6 +91,27 @@ impl Judge {
 
     pub(crate) fn get(&self, path: &str) -> Result<Value, Failed> {
         Ok(serde_json::from_str(&self.request("GET", path)?)?)
+    }
+
+    /// What the account answers to a request, so many times, before the stand-in answers by itself.
+    pub(crate) fn answers(&self, request: &str, times: u32, body: &Value) -> Result<(), Failed> {
+        let fault = json!({ "match": request, "status": 200, "times": times, "body": body });
+        self.request_with("POST", "/__judge/fault", &fault.to_string()).map(drop)
+    }
+
+    /// The requests that begin so, without those that were told to come again.
+    pub(crate) fn requests(&self, start: &str) -> Result<Vec<Value>, Failed> {
+        let is_wanted = |entry: &Value| entry["key"].as_str().unwrap_or_default().starts_with(start) && entry["status"] != 503;
+        let log = self.get("/__judge/log")?;
+        Ok(log.as_array().cloned().unwrap_or_default().into_iter().filter(is_wanted).collect())
+    }
+
+    /// The contacts in the bodies of such requests, by address; the last of each.
+    pub(crate) fn contacts_in(&self, start: &str) -> Result<BTreeMap<String, Value>, Failed> {
+        let body = |entry: Value| serde_json::from_str(entry["body"].as_str().unwrap_or_default()).unwrap_or(Value::Null);
+        let bodies: Vec<Value> = self.requests(start)?.into_iter().map(body).collect();
+        let contacts = bodies.iter().flat_map(|body| body["contacts"].as_array().cloned().unwrap_or_default());
+        Ok(contacts.map(|contact| (contact["email"].as_str().unwrap_or_default().to_owned(), contact)).collect())
     }
 }
 

@@ -4,6 +4,7 @@ mod archive;
 mod assertions;
 mod contract;
 mod killed;
+mod people;
 mod relay;
 mod serving;
 
@@ -20,6 +21,7 @@ pub(crate) use archive::tar_gz;
 pub(crate) use assertions::{SIGNING_KEY, claims_of};
 pub(crate) use contract::keeps_the_contract;
 pub(crate) use killed::{RESUME, killed, killed_while_erasing};
+pub(crate) use people::{AWKWARD, address, awkward, out_of_crm, people_pipeline, people_to, recorded, replayed};
 pub(crate) use relay::{Relay, Step, json_answer};
 pub(crate) use serving::{Serving, ask, wait};
 
