@@ -20,7 +20,7 @@ use crate::inspect::ProfileValue;
 use crate::person::{PersonRecord, records_of};
 use crate::run::RunOptions;
 use crate::sealer::{Place, RunOpener};
-use crate::suppressed::Suppressed;
+use crate::suppressed::{Suppressed, forms};
 use crate::unify::unify;
 
 /// The audit's word for an export.
@@ -248,7 +248,8 @@ impl Engine {
             let index = self.vault.blind_indexer(&kind)?.index(canonical.as_bytes());
             let number = self.ledger.identifier_kinds(std::slice::from_ref(&kind))?.first().copied().unwrap_or_default();
             if self.ledger.find_profiles(number, &index)?.iter().all(|carrier| *carrier == id) {
-                suppressed.push((kind.clone(), self.vault.suppression_indexer(&kind)?.index(canonical.as_bytes())));
+                let indexer = self.vault.suppression_indexer(&kind)?;
+                suppressed.extend(forms(rule, &value).iter().map(|form| (kind.clone(), indexer.index(form.as_bytes()))));
             }
         }
         Ok(suppressed)

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 
 use affluent_ledger::SuppressedPerson;
 use affluent_model::identity::NodeId;
-use affluent_model::{Error, Result, normalize};
+use affluent_model::{Error, Result};
 use affluent_vault::Purpose;
 use serde::Serialize;
 
 use crate::engine::Engine;
 use crate::person::records_of;
+use crate::suppressed::forms;
 
 /// What was done about a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -84,8 +85,8 @@ impl Engine {
         let mut hashes = Vec::new();
         for (kind, value) in values {
             let Some(rule) = self.plan.identity.identifiers.iter().find(|rule| rule.name == kind) else { continue };
-            let Some(canonical) = normalize::identifier(&kind, &value, &rule.normalize) else { continue };
-            hashes.push((kind.clone(), self.vault.suppression_indexer(&kind)?.index(canonical.as_bytes())));
+            let indexer = self.vault.suppression_indexer(&kind)?;
+            hashes.extend(forms(rule, &value).iter().map(|form| (kind.clone(), indexer.index(form.as_bytes()))));
         }
         Ok(hashes)
     }

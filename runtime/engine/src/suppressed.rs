@@ -1,9 +1,10 @@
 //! Who stays out, by keyed hash of identifiers: of erased persons nothing comes in and nothing is sent, of suppressed ones
 //! nothing is sent.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use affluent_model::identity::{BlindIndex, ProfileId};
+use affluent_model::normalize::NormalizeOptions;
 use affluent_model::plan::IdentifierRule;
 use affluent_model::{Result, normalize};
 use affluent_vault::BlindIndexer;
@@ -124,16 +125,25 @@ const SEPARATORS: [char; 9] = [',', ';', '\t', '|', '"', '\'', '\n', '\r', '='];
 impl SuppressedKind {
     /// True for an identifier that stays out, in whatever form it is written.
     pub(crate) fn holds(&self, rule: &IdentifierRule, value: &str) -> bool {
-        let canonical = normalize::identifier(&rule.name, value, &rule.normalize);
-        canonical.is_some_and(|canonical| self.hashes.contains(&self.indexer.index(canonical.as_bytes())))
+        forms(rule, value).iter().any(|form| self.hashes.contains(&self.indexer.index(form.as_bytes())))
     }
+}
+
+/// The forms under which a value is kept out, and is known again: the one that the project compares, the one that services are told, and
+/// the one that a project without options compares. So nobody comes back by options that change; in turn, an address that differs in the
+/// case of letters alone stays out with it, also where the project tells the two apart.
+pub(crate) fn forms(rule: &IdentifierRule, value: &str) -> BTreeSet<String> {
+    let plain = NormalizeOptions { region: rule.normalize.region.clone(), ..NormalizeOptions::default() };
+    let mut ways = vec![rule.normalize.to_tell(), plain];
+    ways.retain(|way| *way != rule.normalize);
+    std::iter::once(&rule.normalize).chain(&ways).filter_map(|way| normalize::identifier(&rule.name, value, way)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
 
-    use affluent_model::normalize::NormalizeOptions;
+    use affluent_model::normalize::LetterCase;
     use affluent_vault::{KeyRing, OsRandom, Vault, create_key_file};
     use proptest::prelude::*;
 
@@ -174,6 +184,28 @@ mod tests {
         ];
         for (payload, expected) in cases {
             assert_eq!(list.is_mentioned(payload.as_bytes()), expected, "{payload}");
+        }
+    }
+
+    #[test]
+    fn an_erased_address_is_known_when_options_change() {
+        let strips =
+            |strips| NormalizeOptions { strip_plus_tags: strips, strip_gmail_dots: strips, ..NormalizeOptions::default() };
+        let preserves = NormalizeOptions { case: Some(LetterCase::Preserve), ..NormalizeOptions::default() };
+        let of = |normalize: &NormalizeOptions| IdentifierRule { normalize: normalize.clone(), ..rule() };
+        for (erased, before, comes, after, expected) in [
+            ("a-b@yahoo.com", strips(false), "a-b@yahoo.com", strips(true), true),
+            ("a-b@yahoo.com", strips(true), "a-b@yahoo.com", strips(false), true),
+            ("a.b+c@gmail.com", strips(true), "A.B+C@gmail.com", strips(false), true),
+            ("a-b@yahoo.com", strips(true), "a-c@yahoo.com", strips(true), true),
+            ("a-b@yahoo.com", strips(false), "a-c@yahoo.com", strips(false), false),
+            ("ann@x.test", strips(false), "Ann@x.test", preserves.clone(), true),
+            ("Ann@x.test", preserves.clone(), "Ann@x.test", strips(true), true),
+            ("Ann@x.test", preserves.clone(), "Bob@x.test", preserves, false),
+        ] {
+            let mut list = SuppressedKind { hashes: HashSet::new(), indexer: indexer(), rule: None };
+            list.hashes = forms(&of(&before), erased).iter().map(|form| list.indexer.index(form.as_bytes())).collect();
+            assert_eq!(list.holds(&of(&after), comes), expected, "{erased} {before:?}, then {comes} {after:?}");
         }
     }
 
