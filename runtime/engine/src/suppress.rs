@@ -94,5 +94,5 @@ impl Engine {
 
 fn detail(profile: Option<&str>, person: &SuppressedPerson) -> String {
     let who = profile.map_or_else(|| "nobody known yet".to_owned(), |id| format!("profile {id}"));
-    format!("{who}, {} records, {} identifiers", person.nodes.len(), person.identifiers.len())
+    format!("{who}, {} records, {} hashes of identifiers", person.nodes.len(), person.identifiers.len())
 }
