@@ -41,6 +41,8 @@ pub(crate) struct ColumnCount {
     pub(crate) empty: u64,
     /// Records with a value.
     pub(crate) filled: u64,
+    /// Those of them with space before or after it.
+    pub(crate) padded: u64,
     pub(crate) distinct: Distinct,
     /// What all values but junk could be.
     pub(crate) common: Option<Signs>,
@@ -64,6 +66,7 @@ impl ColumnCount {
             nulls: 0,
             empty: 0,
             filled: 0,
+            padded: 0,
             distinct: Distinct::new(VALUES_MAX),
             common: None,
             numbers: None,
@@ -95,13 +98,13 @@ impl ColumnCount {
             return 0;
         }
         self.filled += 1;
+        self.padded += u64::from(trimmed.len() != text.len());
         let hash = self.distinct.hash(trimmed);
         match self.distinct.place(hash) {
             Place::Known => {}
             Place::New(seen) => {
                 let look = whole_look(trimmed, given_names);
                 seen.signs = look.signs;
-                seen.signs.add(Signs::PADDED, trimmed.len() != text.len());
                 seen.shape = number_of(shape(trimmed), &mut self.shapes, &mut self.shape_numbers);
                 self.take(&look);
             }

@@ -54,10 +54,8 @@ impl Signs {
     pub(crate) const JUNK_WORD_OR_VALUE: Self = Self(1 << 25);
     /// A mailbox of a function.
     pub(crate) const ROLE_MAILBOX: Self = Self(1 << 26);
-    /// Space before or after.
-    pub(crate) const PADDED: Self = Self(1 << 27);
     /// Digits that no subscriber has, if it is a phone number.
-    pub(crate) const JUNK_PHONE: Self = Self(1 << 28);
+    pub(crate) const JUNK_PHONE: Self = Self(1 << 27);
 
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0

@@ -164,7 +164,7 @@ fn assess_field(column: &ColumnCount, tally: &Tally) -> FieldAssessment {
         junk,
         distinct: column.distinct.count(),
         distinct_is_exact: column.distinct.is_exact(),
-        formats: formats(tally),
+        formats: formats(column, tally),
         shapes: shares(tally.shapes(column, SHAPES_MAX)),
         minimum,
         maximum,
@@ -200,7 +200,7 @@ fn junk(column: &ColumnCount, tally: &Tally, kind: FieldType, is_phone: bool) ->
     counts.into_iter().filter(|(_, records)| *records > 0).map(|(preset, records)| JunkCount { preset, records }).collect()
 }
 
-fn formats(tally: &Tally) -> Vec<Share> {
+fn formats(column: &ColumnCount, tally: &Tally) -> Vec<Share> {
     let named = [
         ("e-mail", Signs::EMAIL),
         ("phone", Signs::PHONE),
@@ -216,9 +216,10 @@ fn formats(tally: &Tally) -> Vec<Share> {
         ("day/month/year", Signs::DAY_FIRST),
         ("month/day/year", Signs::MONTH_FIRST),
         ("leading zero", Signs::LEADING_ZERO),
-        ("space around", Signs::PADDED),
     ];
-    let known = named.into_iter().map(|(name, sign)| (name.to_owned(), tally.share(sign)));
+    let padded = ("space around", share(column.padded, column.filled));
+    let known = named.into_iter().map(|(name, sign)| (name, tally.share(sign))).chain([padded]);
+    let known = known.map(|(name, share)| (name.to_owned(), share));
     shares(known.filter(|(_, share)| *share >= SHARE_MIN).collect())
 }
 

@@ -202,11 +202,19 @@ fn a_pipeline_is_proposed_with_classes_identifiers_and_consent() {
     assert!(identity.contains("customer_id:") && !identity.contains("email:"), "{identity}");
 }
 
+#[test]
+fn space_around_is_counted_in_each_record_of_a_value() {
+    let found = column("city", &["Bern", " Bern", "Bern ", "Chur"]);
+
+    let padded = found.fields[0].formats.iter().find(|format| format.name == "space around");
+    assert_eq!(padded.map(|format| format.share), Some(0.5));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_texts_are_counted_completely_whatever_their_order(mut values in proptest::collection::vec(".{0,12}", 0..12)) {
+    fn any_texts_are_counted_completely_whatever_their_order(mut values in proptest::collection::vec(".{0,12}|[ab \t]{0,3}", 0..12)) {
         let assess = |values: &[String]| {
             let mut count = StreamCount::new("values", vec![Declared::text("value")], 0);
             count.take(values.len(), |_, row| values.get(row).map(String::as_str));
