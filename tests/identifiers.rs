@@ -15,6 +15,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("identifiers: a mailbox of a function joins with another piece of evidence", a_mailbox_of_a_function),
         rule("identifiers: a line of a house joins only where something else agrees", a_line_of_a_house),
         rule("identifiers: values are made equal as the project says", values_are_made_equal_as_the_project_says),
+        rule("identifiers: a kind of any name may hold addresses or telephone numbers", a_kind_says_what_it_is),
         rule("identifiers: a device belongs to the person first seen with it, in any batches", a_device_of_two_persons),
     ]
 }
@@ -207,6 +208,30 @@ fn values_are_made_equal_as_the_project_says() -> Result<(), Failed> {
         file.write("rules.yaml", &format!("version: 1\nidentifiers: {{ {identifiers} }}\n"));
         file.write("records.csv", &format!("{HEADER}\n{}\n", records.join("\n")));
         same(email, groups_of_file(&file)?.1, expected.iter().map(|ids| (*ids).to_owned()).collect())?;
+    }
+    Ok(())
+}
+
+fn a_kind_says_what_it_is() -> Result<(), Failed> {
+    let records = [
+        "a,Ann@X.test,",
+        "b,ann@x.test ,06 12 34 56 78",
+        "c,,+33612345678",
+        "d,Cy@X.test,000",
+        "e,cy@x.test,",
+        "f,test@test.com,0033 6 12 34 56 79",
+        "g,test@test.com,",
+    ];
+    let cases = [
+        ("{}", "{}", ["a", "b", "c", "d", "e", "fg"].as_slice()),
+        ("{ is: email, presets: [junk] }", "{ is: phone, region: FR }", &["abc", "de", "f", "g"]),
+        ("{ is: id, normalize: { case: lower } }", "{ is: id }", &["ab", "c", "de", "fg"]),
+    ];
+    for (login, mobile, expected) in cases {
+        let file = Project::new();
+        file.write("rules.yaml", &format!("version: 1\nidentifiers: {{ login: {login}, mobile: {mobile} }}\n"));
+        file.write("records.csv", &format!("id,login,mobile\n{}\n", records.join("\n")));
+        same(login, groups_of_file(&file)?.1, expected.iter().map(|ids| (*ids).to_owned()).collect())?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use affluent_lake::{LakeQuery, LakeTable};
 use affluent_model::consent::{ConsentNeed, ConsentWord, is_granted};
 use affluent_model::identity::BlindIndex;
 use affluent_model::plan::IdentifierRule;
-use affluent_model::{Error, Result, normalize};
+use affluent_model::{Error, Result};
 use affluent_profiles::consent::consent_sql;
 use affluent_profiles::source::TableSource;
 use affluent_vault::BlindIndexer;
@@ -74,7 +74,7 @@ impl Consent {
     pub(crate) fn allows(&self, matches: &[ArrayRef], row: usize) -> bool {
         let used = matches.iter().zip(&self.0).filter_map(|(column, of)| Some((column, of.as_ref()?)));
         is_granted(used.map(|(column, of)| {
-            let value = normalize::identifier(&of.rule.name, column.as_string::<i32>().value(row), &of.rule.normalize)?;
+            let value = of.rule.canonical(column.as_string::<i32>().value(row))?;
             of.said.get(&of.indexer.index(value.as_bytes())).copied()
         }))
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use affluent_lake::{LakeQuery, LakeTable, RowProgram, RowStep};
 use affluent_model::identity::ProfileId;
-use affluent_model::normalize;
 use affluent_model::pii::PiiClass;
 use affluent_model::plan::{DestinationPlan, Expression, IdentifierRule};
 use affluent_model::report::ActivationReport;
@@ -355,11 +354,8 @@ fn open_column(array: &ArrayRef, lineage: Lineage, kind: FieldType, opener: &mut
 fn canonical_column(column: &ArrayRef, rule: &IdentifierRule) -> Result<ArrayRef> {
     let texts = rows::as_text(column)?;
     let options = rule.normalize.to_tell();
-    let canonical: StringArray = texts
-        .as_string::<i32>()
-        .iter()
-        .map(|value| value.and_then(|value| normalize::identifier(&rule.name, value, &options)))
-        .collect();
+    let canonical: StringArray =
+        texts.as_string::<i32>().iter().map(|value| value.and_then(|value| rule.canonical_with(value, &options))).collect();
     Ok(Arc::new(canonical))
 }
 

@@ -8,7 +8,7 @@ use affluent_ledger::{ErasureRow, Lease, NewErasure, NewReceipt, ReceiptState, S
 use affluent_model::identity::{BlindIndex, NodeId, ProfileId};
 use affluent_model::plan::{DestinationPlan, PipelineDestination, PipelineSource, WriteMode};
 use affluent_model::report::{ProfilesReport, RunOutcome, RunReport};
-use affluent_model::{Error, Result, normalize};
+use affluent_model::{Error, Result};
 use affluent_vault::Purpose;
 use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
@@ -244,7 +244,7 @@ impl Engine {
         let mut suppressed = Vec::new();
         for (kind, value) in values {
             let Some(rule) = self.plan.identity.identifiers.iter().find(|rule| rule.name == kind) else { continue };
-            let Some(canonical) = normalize::identifier(&kind, &value, &rule.normalize) else { continue };
+            let Some(canonical) = rule.canonical(&value) else { continue };
             let index = self.vault.blind_indexer(&kind)?.index(canonical.as_bytes());
             let number = self.ledger.identifier_kinds(std::slice::from_ref(&kind))?.first().copied().unwrap_or_default();
             if self.ledger.find_profiles(number, &index)?.iter().all(|carrier| *carrier == id) {

@@ -4,7 +4,7 @@ use affluent_lake::LakeQuery;
 use affluent_ledger::NodeRow;
 use affluent_model::identifier_rule::is_mark;
 use affluent_model::identity::{BlindIndex, Link, LinkVerdict, NodeId, ProfileId};
-use affluent_model::{Error, Result, normalize};
+use affluent_model::{Error, Result};
 use affluent_profiles::purchases::card::ModelCard;
 use affluent_vault::Purpose;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -83,7 +83,7 @@ impl Engine {
     pub(crate) fn identifier(&self, reference: &str) -> Result<Option<(u16, BlindIndex)>> {
         let Some((kind, value)) = reference.split_once(':') else { return Ok(None) };
         let rule = self.plan.identity.identifiers.iter().find(|rule| rule.name == kind);
-        let Some(canonical) = rule.and_then(|rule| normalize::identifier(kind, value, &rule.normalize)) else { return Ok(None) };
+        let Some(canonical) = rule.and_then(|rule| rule.canonical(value)) else { return Ok(None) };
         let value = self.vault.blind_indexer(kind)?.index(canonical.as_bytes());
         let number = self.ledger.identifier_kinds(&[kind.to_owned()])?.first().copied().unwrap_or_default();
         Ok(Some((number, value)))

@@ -14,7 +14,7 @@ use affluent_model::identity::ProfileId;
 use affluent_model::pipeline_test::{ExpectedDeadLetters, ExpectedDelivery, ExpectedProfile, PipelineTest, PlacedValue};
 use affluent_model::plan::{PipelineDestination, PipelineSource};
 use affluent_model::report::{ProfilesReport, RunReport};
-use affluent_model::{Error, Result, normalize};
+use affluent_model::{Error, Result};
 use affluent_profiles::consent::consent_sql;
 use affluent_profiles::source::TableSource;
 use serde::Serialize;
@@ -173,9 +173,7 @@ impl Engine {
         for identifier in identifiers {
             let rule = self.plan.identity.identifiers.iter().find(|rule| rule.name == identifier.name);
             let text = compare::text_of(&identifier.value);
-            let Some((rule, value)) =
-                rule.and_then(|rule| Some((rule, normalize::identifier(&rule.name, &text, &rule.normalize)?)))
-            else {
+            let Some((rule, value)) = rule.and_then(|rule| Some((rule, rule.canonical(&text)?))) else {
                 continue;
             };
             let sql = consent_sql(&ConsentNeed::of_purpose(purpose), &rule.name, &sources);

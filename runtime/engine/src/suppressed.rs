@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use affluent_model::Result;
 use affluent_model::identity::{BlindIndex, ProfileId};
 use affluent_model::normalize::NormalizeOptions;
 use affluent_model::plan::IdentifierRule;
-use affluent_model::{Result, normalize};
 use affluent_vault::BlindIndexer;
 
 use crate::engine::Engine;
@@ -136,7 +136,7 @@ pub(crate) fn forms(rule: &IdentifierRule, value: &str) -> BTreeSet<String> {
     let plain = NormalizeOptions { region: rule.normalize.region.clone(), ..NormalizeOptions::default() };
     let mut ways = vec![rule.normalize.to_tell(), plain];
     ways.retain(|way| *way != rule.normalize);
-    std::iter::once(&rule.normalize).chain(&ways).filter_map(|way| normalize::identifier(&rule.name, value, way)).collect()
+    std::iter::once(&rule.normalize).chain(&ways).filter_map(|way| rule.canonical_with(value, way)).collect()
 }
 
 #[cfg(test)]
@@ -219,8 +219,7 @@ mod tests {
         let strategy = (people, "[a-z]{9,12}", ways);
 
         let done = runner.run(&strategy, |(erased, other, (upper, spaced, tag))| {
-            let canonical =
-                |name: &String| normalize::identifier("email", &format!("{name}@gmail.com"), &rule.normalize).unwrap();
+            let canonical = |name: &String| rule.canonical(&format!("{name}@gmail.com")).unwrap();
             let mut list = list.borrow_mut();
             list.hashes = erased.iter().map(|name| list.indexer.index(canonical(name).as_bytes())).collect();
             for name in &erased {

@@ -10,7 +10,7 @@ use affluent_model::consent::SaidBy;
 use affluent_model::identity::{BlindIndex, NodeId};
 use affluent_model::plan::{IdentifierRule, PipelineDestination};
 use affluent_model::report::ProfilesReport;
-use affluent_model::{Error, Result, normalize};
+use affluent_model::{Error, Result};
 use affluent_profiles::consent::withdrawn_sql;
 use affluent_vault::Purpose;
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -104,6 +104,6 @@ async fn hashes_of(engine: &Engine, rule: &IdentifierRule, found: &[Withdrawn]) 
     let (blind, suppression) = (engine.vault.blind_indexer(&rule.name)?, engine.vault.suppression_indexer(&rule.name)?);
     let held = records_of(engine, &nodes, Some(Purpose::IdentityResolution)).await?;
     let values = held.into_iter().flat_map(|record| record.identifiers).filter(|(kind, _)| *kind == rule.name);
-    let canonical = values.filter_map(|(kind, value)| normalize::identifier(&kind, &value, &rule.normalize));
+    let canonical = values.filter_map(|(_, value)| rule.canonical(&value));
     Ok(canonical.map(|text| (blind.index(text.as_bytes()), suppression.index(text.as_bytes()))).collect())
 }

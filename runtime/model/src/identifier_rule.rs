@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::junk::BlockPreset;
-use crate::normalize::{self, NormalizeOptions, is_fixed_line, matches_pattern};
+use crate::normalize::{self, IdentifierForm, NormalizeOptions, is_fixed_line, matches_pattern};
 use crate::plan::{IdentifierRule, IdentityLimits};
 
 /// Values of one kind that a profile may have, where the file does not say.
@@ -72,11 +72,11 @@ pub enum WeakValues {
 }
 
 impl WeakValues {
-    /// True when a canonical value of a kind is one of them.
+    /// True when a canonical value of a form is one of them.
     #[must_use]
-    pub fn holds(self, kind: &str, canonical: &str) -> bool {
+    pub fn holds(self, form: IdentifierForm, canonical: &str) -> bool {
         match self {
-            Self::RoleMailboxes => BlockPreset::RoleMailboxes.holds(kind, canonical),
+            Self::RoleMailboxes => BlockPreset::RoleMailboxes.holds(form, canonical),
             Self::FixedLines => is_fixed_line(canonical),
         }
     }
@@ -87,6 +87,7 @@ impl Default for IdentifierRule {
     fn default() -> Self {
         Self {
             name: String::new(),
+            form: None,
             priority: 1,
             values_max: VALUES_MAX,
             values_per: Period::Ever,
@@ -107,7 +108,7 @@ impl IdentifierRule {
     /// True when a canonical value is never an edge.
     #[must_use]
     pub fn blocks(&self, canonical: &str) -> bool {
-        self.presets.iter().any(|preset| preset.holds(self.kind(), canonical))
+        self.presets.iter().any(|preset| preset.holds(self.form(), canonical))
             || self.blocked.iter().any(|pattern| matches_pattern(pattern, canonical))
     }
 
@@ -117,10 +118,28 @@ impl IdentifierRule {
         self.mark_of.as_deref().unwrap_or(&self.name)
     }
 
+    /// What its values are: as the project says, or as the kind's name does.
+    #[must_use]
+    pub fn form(&self) -> IdentifierForm {
+        self.form.unwrap_or_else(|| IdentifierForm::of_kind(self.kind()))
+    }
+
+    /// The canonical form of a value; `None` for what is no value of the kind.
+    #[must_use]
+    pub fn canonical(&self, value: &str) -> Option<String> {
+        self.canonical_with(value, &self.normalize)
+    }
+
+    /// The same under other options than the project's.
+    #[must_use]
+    pub fn canonical_with(&self, value: &str, options: &NormalizeOptions) -> Option<String> {
+        normalize::identifier(self.form(), value, options)
+    }
+
     /// The canonical form of a value that is an edge; `None` for what is no value of the kind, or is blocked.
     #[must_use]
     pub fn usable(&self, value: &str) -> Option<String> {
-        let canonical = normalize::identifier(self.kind(), value, &self.normalize)?;
+        let canonical = self.canonical(value)?;
         let is_taken = self.mark_of.is_none() || self.is_weak_value(&canonical);
         (is_taken && !self.blocks(&canonical)).then_some(canonical)
     }
@@ -128,7 +147,7 @@ impl IdentifierRule {
     /// True for a usable value that never joins on its own.
     #[must_use]
     pub fn is_weak_value(&self, canonical: &str) -> bool {
-        self.weak_values.is_some_and(|weak| weak.holds(self.kind(), canonical))
+        self.weak_values.is_some_and(|weak| weak.holds(self.form(), canonical))
     }
 
     /// Where some values are weak: a kind of its own with an edge for each of them beside that of the kind itself,

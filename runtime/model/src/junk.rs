@@ -1,5 +1,7 @@
 //! Values that people and systems write where they have none: shipped, so that nobody has to collect them again.
 
+use crate::normalize::IdentifierForm;
+
 /// A shipped list of values that are never an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockPreset {
@@ -127,14 +129,14 @@ const KEY_ORDER: [&str; 4] = ["0123456789", "1234567890", "9876543210", "0987654
 const RUN_DIGITS: usize = 7;
 
 impl BlockPreset {
-    /// True when a canonical value of a kind is in the list.
+    /// True when a canonical value of a form is in the list.
     #[must_use]
-    pub fn holds(self, kind: &str, canonical: &str) -> bool {
-        match (self, kind) {
+    pub fn holds(self, form: IdentifierForm, canonical: &str) -> bool {
+        match (self, form) {
             (Self::RoleMailboxes, _) => canonical.split_once('@').is_some_and(|(local, _)| is_one_of(&ROLES, local)),
-            (Self::Junk, "email") => is_junk_email(canonical),
-            (Self::Junk, "phone") => is_junk_phone(canonical),
-            (Self::Junk, _) => is_junk_word(canonical),
+            (Self::Junk, IdentifierForm::Email) => is_junk_email(canonical),
+            (Self::Junk, IdentifierForm::Phone) => is_junk_phone(canonical),
+            (Self::Junk, IdentifierForm::Id) => is_junk_word(canonical),
         }
     }
 }
@@ -190,14 +192,14 @@ mod tests {
             ("user_id", "7", false),
         ];
         for (kind, value, expected) in cases {
-            assert_eq!(BlockPreset::Junk.holds(kind, value), expected, "{kind} {value}");
+            assert_eq!(BlockPreset::Junk.holds(IdentifierForm::of_kind(kind), value), expected, "{kind} {value}");
         }
     }
 
     #[test]
     fn a_mailbox_of_a_function_is_told_by_its_local_part() {
-        assert!(BlockPreset::RoleMailboxes.holds("email", "info@x.de"));
-        assert!(BlockPreset::RoleMailboxes.holds("email", "Info@x.de"));
-        assert!(!BlockPreset::RoleMailboxes.holds("email", "infor@x.de"));
+        assert!(BlockPreset::RoleMailboxes.holds(IdentifierForm::Email, "info@x.de"));
+        assert!(BlockPreset::RoleMailboxes.holds(IdentifierForm::Email, "Info@x.de"));
+        assert!(!BlockPreset::RoleMailboxes.holds(IdentifierForm::Email, "infor@x.de"));
     }
 }

@@ -9,6 +9,27 @@ use std::collections::BTreeMap;
 pub use email::{email, mail_domain};
 pub use phone::{e164, is_fixed_line};
 
+/// What the values of an identifier are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentifierForm {
+    Email,
+    Phone,
+    /// A number or a name that somebody gave: an account, a card, a device.
+    Id,
+}
+
+impl IdentifierForm {
+    /// That of a kind of which a project does not say it.
+    #[must_use]
+    pub fn of_kind(kind: &str) -> Self {
+        match kind {
+            "email" => Self::Email,
+            "phone" => Self::Phone,
+            _ => Self::Id,
+        }
+    }
+}
+
 /// How a value becomes its canonical form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NormalizeOptions {
@@ -42,14 +63,14 @@ impl NormalizeOptions {
     }
 }
 
-/// Normalises a value for an identifier kind: `email` and `phone` by their rules, others by trimming.
+/// Normalises the value of an identifier: addresses and telephone numbers by their rules, ids by trimming.
 /// `None` = not a usable value.
 #[must_use]
-pub fn identifier(kind: &str, value: &str, options: &NormalizeOptions) -> Option<String> {
-    match kind {
-        "email" => email::email_with(value, options),
-        "phone" => e164(value, options.region.as_deref().unwrap_or("")),
-        _ => {
+pub fn identifier(form: IdentifierForm, value: &str, options: &NormalizeOptions) -> Option<String> {
+    match form {
+        IdentifierForm::Email => email::email_with(value, options),
+        IdentifierForm::Phone => e164(value, options.region.as_deref().unwrap_or("")),
+        IdentifierForm::Id => {
             let trimmed = value.trim();
             let is_lower = options.case == Some(LetterCase::Lower);
             (!trimmed.is_empty()).then(|| if is_lower { trimmed.to_lowercase() } else { trimmed.to_owned() })
@@ -92,9 +113,9 @@ mod tests {
     #[test]
     fn ids_keep_their_case_unless_it_is_declared_to_say_nothing() {
         let lower = NormalizeOptions { case: Some(LetterCase::Lower), ..NormalizeOptions::default() };
-        assert_eq!(identifier("card", " Ab-1 ", &NormalizeOptions::default()).as_deref(), Some("Ab-1"));
-        assert_eq!(identifier("card", " Ab-1 ", &lower).as_deref(), Some("ab-1"));
-        assert_eq!(identifier("card", "  ", &lower), None);
+        assert_eq!(identifier(IdentifierForm::Id, " Ab-1 ", &NormalizeOptions::default()).as_deref(), Some("Ab-1"));
+        assert_eq!(identifier(IdentifierForm::Id, " Ab-1 ", &lower).as_deref(), Some("ab-1"));
+        assert_eq!(identifier(IdentifierForm::Id, "  ", &lower), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::junk::BlockPreset;
 use crate::lock::{Lock, PluginRules};
 use crate::matching::{AttributeRule, Comparison, RecordPair, ScoreRule, Veto};
 use crate::money::Money;
-use crate::normalize::NormalizeOptions;
+use crate::normalize::{IdentifierForm, NormalizeOptions};
 use crate::pii::{PiiClass, PiiPolicy};
 use crate::pipeline_test::PipelineTest;
 use crate::prediction::PredictPlan;
@@ -374,6 +374,8 @@ pub struct RecordColumns {
 #[derive(Debug, Clone)]
 pub struct IdentifierRule {
     pub name: String,
+    /// What its values are; `None` = as the name says.
+    pub form: Option<IdentifierForm>,
     pub priority: u32,
     /// Values one profile may have, that were first seen within one period.
     pub values_max: u32,

@@ -3,6 +3,7 @@
 use affluent_model::identifier_rule::WeakValues;
 use affluent_model::junk::BlockPreset;
 use affluent_model::matching::{AttributeForm, AttributeRule, Comparison, DateOrder, ScoreRule, Subject, Test, Veto};
+use affluent_model::normalize::IdentifierForm;
 use affluent_model::plan::RecordColumns;
 
 use crate::mistake::{self, FileReport};
@@ -18,8 +19,6 @@ const NAMES: &str = "names";
 const PROBABILITY_MIN: f64 = 0.9;
 /// Share of contradicting pairs from which two sides stay apart, when the file does not say.
 const VETO_SHARE_MAX: f64 = 0.34;
-/// The kind whose values are telephone numbers.
-const PHONE: &str = "phone";
 /// What the words `jaro_winkler` and `damerau` mean without a number.
 const SIMILARITY_MIN: f64 = 0.9;
 const STREETS_SIMILARITY_MIN: f64 = 0.85;
@@ -180,13 +179,13 @@ pub(super) fn weak_values(raw: Option<&[RawPreset]>) -> Option<WeakValues> {
 }
 
 /// Refuses lines of what is no telephone, and mailboxes of a function that would be blocked and weak at once.
-pub(super) fn check_presets(name: &Placed<String>, presets: Option<&[RawPreset]>, report: &mut FileReport) {
+pub(super) fn check_presets(name: &Placed<String>, form: IdentifierForm, presets: Option<&[RawPreset]>, report: &mut FileReport) {
     let has = |preset| presets.is_some_and(|presets| presets.contains(&preset));
-    if has(RawPreset::WeakFixedLines) && name.as_str() != PHONE {
-        let message = format!("`weak_fixed_lines` is of the identifier `{PHONE}`, not of `{}`", name.as_str());
-        report.add_help(mistake::COMBINATION, name.place(), message, "leave it out: only telephone numbers tell a line");
+    if has(RawPreset::WeakFixedLines) && form != IdentifierForm::Phone {
+        let message = format!("`weak_fixed_lines` is of telephone numbers, and `{}` has none", name.as_str());
+        report.add_help(mistake::COMBINATION, name.place(), message, "leave it out, or say what its values are: `is: phone`");
     } else if has(RawPreset::WeakFixedLines) && has(RawPreset::WeakRoleMailboxes) {
-        let message = format!("`{PHONE}` has no mailboxes");
+        let message = format!("`{}` has no mailboxes", name.as_str());
         report.add_help(mistake::COMBINATION, name.place(), message, "keep `weak_fixed_lines` alone");
     }
     if has(RawPreset::RoleMailboxes) && has(RawPreset::WeakRoleMailboxes) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use affluent_model::normalize::{LetterCase, NormalizeOptions};
+use affluent_model::normalize::{IdentifierForm, LetterCase, NormalizeOptions};
 
 use crate::mistake::{self, FileReport};
 use crate::node::Place;
@@ -10,13 +10,15 @@ use crate::placed::{Named, Placed};
 use crate::raw::profiles::{RawCase, RawCaseWord, RawIdentifier, RawNormalize, RawStrip};
 use crate::scalar;
 
-const EMAIL: &str = "email";
-const PHONE: &str = "phone";
-
-pub(super) fn options(name: &Placed<String>, raw: &RawIdentifier, report: &mut FileReport) -> NormalizeOptions {
+pub(super) fn options(
+    name: &Placed<String>,
+    form: IdentifierForm,
+    raw: &RawIdentifier,
+    report: &mut FileReport,
+) -> NormalizeOptions {
     let region = raw.region.as_ref().map(|region| region.to_string());
     let Some(normalize) = &raw.normalize else { return NormalizeOptions { region, ..NormalizeOptions::default() } };
-    check_kind(name, normalize, report);
+    check_form(name, form, normalize, report);
     let strips = |word: Option<&Placed<RawStrip>>| word.is_some_and(|word| **word == RawStrip::Strip);
     NormalizeOptions {
         strip_plus_tags: strips(normalize.plus_tags.as_ref()),
@@ -27,10 +29,10 @@ pub(super) fn options(name: &Placed<String>, raw: &RawIdentifier, report: &mut F
     }
 }
 
-/// Refuses what the values of a kind have not.
-fn check_kind(name: &Placed<String>, raw: &RawNormalize, report: &mut FileReport) {
+/// Refuses what the values of a form have not.
+fn check_form(name: &Placed<String>, form: IdentifierForm, raw: &RawNormalize, report: &mut FileReport) {
     let kind = name.as_str();
-    if kind != EMAIL {
+    if form != IdentifierForm::Email {
         let strips = [("plus_tags", &raw.plus_tags), ("gmail_dots", &raw.gmail_dots)];
         let strips = strips.into_iter().filter_map(|(key, word)| Some((key, word.as_ref()?.place())));
         let aliases = raw.domain_aliases.iter().flat_map(Named::iter).take(1).map(|(name, _)| ("domain_aliases", name.place()));
@@ -39,11 +41,11 @@ fn check_kind(name: &Placed<String>, raw: &RawNormalize, report: &mut FileReport
         }
     }
     match &raw.case {
-        Some(RawCase::Map(at)) if kind != EMAIL => {
+        Some(RawCase::Map(at)) if form != IdentifierForm::Email => {
             let place = at.preserve.first().map_or_else(|| name.place(), Placed::place);
             refuse("case: { preserve: […] }", kind, place, report);
         }
-        Some(_) if kind == PHONE => {
+        Some(_) if form == IdentifierForm::Phone => {
             report.add(mistake::COMBINATION, name.place(), "telephone numbers have no letters: `case` says nothing".to_owned());
         }
         _ => {}
@@ -51,8 +53,8 @@ fn check_kind(name: &Placed<String>, raw: &RawNormalize, report: &mut FileReport
 }
 
 fn refuse(key: &str, kind: &str, place: Place, report: &mut FileReport) {
-    let message = format!("`{key}` is of the identifier `{EMAIL}`, not of `{kind}`");
-    report.add_help(mistake::COMBINATION, place, message, "leave it out: its values are no e-mail addresses");
+    let message = format!("`{key}` is of e-mail addresses, and `{kind}` has none");
+    report.add_help(mistake::COMBINATION, place, message, "leave it out, or say what its values are: `is: email`");
 }
 
 fn aliases(raw: Option<&Named<Placed<String>>>, report: &mut FileReport) -> BTreeMap<String, String> {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use affluent_model::identifier_rule::{Period, WhenKnown};
 use affluent_model::matching::AttributeRule;
+use affluent_model::normalize::IdentifierForm;
 use affluent_model::plan::{IdentifierRule, IdentityLimits, IdentityRules, MatchRule, Segment, SegmentPriority, SizeAlert};
 
 use super::{expression, matching, normalize, pairs, texts};
@@ -12,7 +13,8 @@ use crate::near;
 use crate::node::Place;
 use crate::placed::{Named, Placed};
 use crate::raw::profiles::{
-    RawIdentifier, RawIdentity, RawMaximum, RawMaximumPer, RawPeriod, RawRule, RawSegment, RawSegments, RawWhenKnown,
+    RawIdentifier, RawIdentifierForm, RawIdentity, RawMaximum, RawMaximumPer, RawPeriod, RawRule, RawSegment, RawSegments,
+    RawWhenKnown,
 };
 use crate::scalar;
 
@@ -40,8 +42,9 @@ pub(crate) fn identity(raw: &RawIdentity, root: &Path, report: &mut FileReport) 
     }
     for (name, identifier) in raw.identifiers.iter().flat_map(Named::iter) {
         let place_in_file = u32::try_from(identifiers.len() + 1).unwrap_or(u32::MAX);
-        matching::check_presets(name, identifier.presets.as_deref(), report);
-        identifiers.push(identifier_rule(name, identifier, place_in_file, limits, report));
+        let rule = identifier_rule(name, identifier, place_in_file, limits, report);
+        matching::check_presets(name, rule.form(), identifier.presets.as_deref(), report);
+        identifiers.push(rule);
     }
     identifiers.sort_by_key(|identifier| identifier.priority);
     check_somebody_is_known(raw, &identifiers, report);
@@ -83,8 +86,14 @@ fn identifier_rule(
     report: &mut FileReport,
 ) -> IdentifierRule {
     let (values_max, values_per) = maximum(raw.max_per_profile.as_ref());
+    let form = raw.is.map(|is| match is {
+        RawIdentifierForm::Email => IdentifierForm::Email,
+        RawIdentifierForm::Phone => IdentifierForm::Phone,
+        RawIdentifierForm::Id => IdentifierForm::Id,
+    });
     IdentifierRule {
         name: name.to_string(),
+        form,
         priority: raw.priority.unwrap_or(place_in_file),
         values_max,
         values_per,
@@ -96,7 +105,7 @@ fn identifier_rule(
             RawWhenKnown::First => WhenKnown::First,
             RawWhenKnown::Never => WhenKnown::Never,
         }),
-        normalize: normalize::options(name, raw, report),
+        normalize: normalize::options(name, form.unwrap_or_else(|| IdentifierForm::of_kind(name)), raw, report),
         blocked: texts(raw.block.as_ref()),
         presets: matching::presets(raw.presets.as_ref()),
         weak_values: matching::weak_values(raw.presets.as_deref()),

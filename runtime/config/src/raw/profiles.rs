@@ -54,6 +54,9 @@ pub(crate) struct RawPairs {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawIdentifier {
+    /// What its values are, which says how they are written; when absent, of the kinds `email` and `phone` what their names say, and
+    /// of others `id`: text that is trimmed.
+    pub(crate) is: Option<RawIdentifierForm>,
     /// Rank among identifiers, 1 = best; the place in the file when absent.
     #[schemars(range(min = 1))]
     pub(crate) priority: Option<u32>,
@@ -81,6 +84,14 @@ pub(crate) struct RawIdentifier {
     pub(crate) block: Option<Vec<Placed<String>>>,
     /// Shipped lists of values that join nothing, or not on their own.
     pub(crate) presets: Option<Vec<RawPreset>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawIdentifierForm {
+    Email,
+    Phone,
+    Id,
 }
 
 /// A number, for ever, or a number and a period.
@@ -123,16 +134,16 @@ pub(crate) enum RawPeriod {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawNormalize {
-    /// Of `email`: `strip` removes what mail providers ignore: `+tag` at Gmail, Outlook, iCloud, Fastmail and Proton, `-tag` at
+    /// Of e-mail addresses: `strip` removes what mail providers ignore: `+tag` at Gmail, Outlook, iCloud, Fastmail and Proton, `-tag` at
     /// Yahoo; `keep` when absent.
     pub(crate) plus_tags: Option<Placed<RawStrip>>,
-    /// Of `email`: `strip` removes the dots of gmail addresses; `keep` when absent.
+    /// Of e-mail addresses: `strip` removes the dots of gmail addresses; `keep` when absent.
     pub(crate) gmail_dots: Option<Placed<RawStrip>>,
-    /// Of `email`: domain → the domain whose mailboxes are the same: `{ googlemail.com: gmail.com, pm.me: proton.me }`.
+    /// Of e-mail addresses: domain → the domain whose mailboxes are the same: `{ googlemail.com: gmail.com, pm.me: proton.me }`.
     #[schemars(extend("x-keys" = "mail_domain", "additionalProperties" = { "type": "string", "x-affluent": "mail_domain" }))]
     pub(crate) domain_aliases: Option<Named<Placed<String>>>,
-    /// Whether the case of letters tells two values apart: `lower` or `preserve`, of `email` before the `@`. When absent, `lower`
-    /// of `email`, and `preserve` of others.
+    /// Whether the case of letters tells two values apart: `lower` or `preserve`, of e-mail addresses before the `@`. When absent,
+    /// `lower` of those, and `preserve` of others.
     pub(crate) case: Option<RawCase>,
 }
 
@@ -155,7 +166,7 @@ pub(crate) enum RawCaseWord {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawCaseAt {
-    /// Of `email`: domains whose mailboxes are told apart by case.
+    /// Of e-mail addresses: domains whose mailboxes are told apart by case.
     #[schemars(extend("minItems" = 1, "items" = { "type": "string", "x-affluent": "mail_domain" }))]
     pub(crate) preserve: Vec<Placed<String>>,
 }

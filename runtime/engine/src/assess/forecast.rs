@@ -7,6 +7,7 @@ use affluent_ledger::Neighbourhood;
 use affluent_model::Result;
 use affluent_model::identifier_rule::mark_of;
 use affluent_model::identity::{BlindIndex, Edge, NodeId, NodeKey, ProfileId};
+use affluent_model::normalize::IdentifierForm;
 use affluent_model::plan::{IdentifierRule, IdentityRules};
 use affluent_profiles::assess::propose::identifiers;
 use affluent_profiles::assess::report::{IdentifierCandidate, KnownValues, MatchForecast, StreamAssessment};
@@ -201,10 +202,9 @@ impl Indexed {
     }
 }
 
-/// An address or a number is compared with its kind, any other identifier with all other kinds.
+/// Addresses are compared with addresses, telephone numbers with such, any other identifier with all others.
 fn may_be(candidate: &IdentifierCandidate, rule: &IdentifierRule) -> bool {
-    let is_contact = |kind: &str| matches!(kind, "email" | "phone");
-    if is_contact(&candidate.kind) || is_contact(&rule.name) { candidate.kind == rule.name } else { true }
+    IdentifierForm::of_kind(&candidate.kind) == rule.form()
 }
 
 /// The values of a field, and those of them that are weak.

@@ -117,7 +117,7 @@ fn without_tag<'a>(local: &'a str, domain: &str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::normalize::identifier;
+    use crate::normalize::{IdentifierForm, identifier};
 
     #[test]
     fn an_email_is_compared_without_case_space_or_dressing() {
@@ -142,7 +142,7 @@ mod tests {
     #[track_caller]
     fn check(options: &NormalizeOptions, cases: &[(&str, &str)]) {
         for (value, expected) in cases {
-            assert_eq!(identifier("email", value, options).as_deref(), Some(*expected), "{value}");
+            assert_eq!(identifier(IdentifierForm::Email, value, options).as_deref(), Some(*expected), "{value}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use affluent_model::junk::BlockPreset;
-use affluent_model::normalize;
+use affluent_model::normalize::{self, IdentifierForm};
 
 use super::dates::{self, Moment, Written};
 use super::national_id::is_national_id;
@@ -175,8 +175,8 @@ pub(crate) fn whole_look(text: &str, given_names: &HashSet<&'static str>) -> Loo
     if text.contains('@') {
         let email = normalize::email(text);
         signs.add(Signs::EMAIL, email.is_some());
-        signs.add(Signs::JUNK, email.as_deref().is_some_and(|email| BlockPreset::Junk.holds("email", email)));
-        let is_role = email.as_deref().is_some_and(|email| BlockPreset::RoleMailboxes.holds("email", email));
+        signs.add(Signs::JUNK, email.as_deref().is_some_and(|email| BlockPreset::Junk.holds(IdentifierForm::Email, email)));
+        let is_role = email.as_deref().is_some_and(|email| BlockPreset::RoleMailboxes.holds(IdentifierForm::Email, email));
         signs.add(Signs::ROLE_MAILBOX, is_role);
     }
     digits_of(text, look.moment.is_some(), look.number.is_some(), signs);
@@ -204,7 +204,7 @@ fn junk(text: &str, signs: &mut Signs) {
         (Some(first), Some(second)) => first.eq_ignore_ascii_case(&second),
         _ => true,
     };
-    if (text.len() > WORD_BYTES_MAX && !one_letter) || !BlockPreset::Junk.holds("", text) {
+    if (text.len() > WORD_BYTES_MAX && !one_letter) || !BlockPreset::Junk.holds(IdentifierForm::Id, text) {
         return;
     }
     let may_be_meant = matches!(text, "0" | "-1" | "1") || is_boolean(text) || text.bytes().all(|byte| byte.is_ascii_digit());
@@ -250,7 +250,7 @@ fn digits_of(text: &str, is_moment: bool, is_number: bool, signs: &mut Signs) {
         signs.add(Signs::PHONE, !is_plain && !is_point_only && (8..=15).contains(&digits) && !text.starts_with('-'));
         signs.add(Signs::PHONE_DIGITS, is_plain && (8..=13).contains(&digits));
         let plain: String = text.chars().filter(char::is_ascii_digit).collect();
-        signs.add(Signs::JUNK_PHONE, digits >= 7 && BlockPreset::Junk.holds("phone", &plain));
+        signs.add(Signs::JUNK_PHONE, digits >= 7 && BlockPreset::Junk.holds(IdentifierForm::Phone, &plain));
     }
     let letters = text.chars().count();
     let is_code = (4..=8).contains(&letters) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" -".contains(&byte));
