@@ -125,7 +125,7 @@ impl Epoch {
             node,
             key,
             source: Arc::clone(subjects.source),
-            wrapped_key: wrapped.to_vec(),
+            wrapped_key: wrapped,
             first_seen_us: subjects.now_us,
         });
         self.open(key, node, field_key);

@@ -97,7 +97,7 @@ async fn resolve_files(
     let mut found = read_identifiers(engine, files, &kinds).await?;
     // Where attributes are compared, a node that carries what it carried may say something else of itself.
     if !is_whole && !engine.plan.identity.compared().contains(&true) {
-        found = news_of(engine, &found)?;
+        found = news_of(engine, found)?;
     }
     engine.notice(Event::Unifying { records: u64::try_from(found.nodes.len()).unwrap_or(0) });
     resolve_part(engine, lease, Part { files, found, is_whole, change: None }, evidence, report).await
@@ -133,9 +133,11 @@ pub(crate) async fn resolve_part(
     drop(said);
     ground.count(&resolution, report);
     let Part { files, found, change, .. } = part;
+    let mut edges = found.edges;
+    edges.extend(found.seen_again);
     let commit = ResolutionCommit {
         resolved_files: files.iter().map(|file| file.id).collect(),
-        edges: found.edges.into_iter().chain(found.seen_again).collect(),
+        edges,
         assignments: resolution.assignments,
         created: resolution.created,
         aliases: resolution.aliases,
@@ -265,11 +267,19 @@ pub(crate) struct Found {
 }
 
 /// What the graph does not know, with the nodes that it concerns: what it knows was resolved with it.
-fn news_of(engine: &Engine, found: &Found) -> Result<Found> {
-    let Unknown { mut nodes, edges, seen_again } = engine.ledger.unknown(&found.nodes, &found.edges)?;
-    nodes.extend(edges.iter().map(|edge| edge.node));
-    nodes.sort_unstable();
-    nodes.dedup();
+fn news_of(engine: &Engine, found: Found) -> Result<Found> {
+    let Unknown { mut nodes, edges, seen_again } = engine.ledger.unknown(found.nodes, found.edges)?;
+    let mut known: Vec<NodeId> = edges.iter().map(|edge| edge.node).collect();
+    known.dedup();
+    let mut unknown = nodes.iter().peekable();
+    known.retain(|node| {
+        while unknown.next_if(|other| *other < node).is_some() {}
+        unknown.peek() != Some(&node)
+    });
+    if !known.is_empty() {
+        nodes.extend(known);
+        nodes.sort_unstable();
+    }
     Ok(Found { nodes, edges, seen_again })
 }
 

@@ -133,7 +133,7 @@ fn commit_nodes(ledger: &SqliteLedger, lease: &Lease, nodes: i64) -> Outcome<()>
             node: NodeId(node),
             key: blind(node),
             source: "shop".into(),
-            wrapped_key: vec![7; 108],
+            wrapped_key: [7; 108],
             first_seen_us: node,
         });
         let epoch = EpochCommit { stream: "customers".to_owned(), new_nodes: new_nodes.collect(), ..EpochCommit::default() };

@@ -162,7 +162,7 @@ fn add_records(ledger: &SqliteLedger, lease: &Lease, records: i64) -> Outcome<()
             node: NodeId(node),
             key: blind(node),
             source: "shop".into(),
-            wrapped_key: vec![7; 108],
+            wrapped_key: [7; 108],
             first_seen_us: node * 1_000,
         });
         let epoch = EpochCommit { stream: "customers".to_owned(), new_nodes: new_nodes.collect(), ..EpochCommit::default() };

@@ -13,6 +13,9 @@ pub struct NodeId(pub i64);
 /// Blind index of (connection, subject kind, external id): finds the node of a subject without its id in clear.
 pub type NodeKey = BlindIndex;
 
+/// A node's key, wrapped: EWK1, 108 bytes (`security.md` A.3).
+pub type WrappedKey = [u8; 108];
+
 /// A profile's public id: a UUIDv7 made of its oldest node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProfileId(pub u128);

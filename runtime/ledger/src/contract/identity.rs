@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use affluent_model::Result;
-use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, Link, NodeId, NodeKey, ProfileId};
+use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, Link, NodeId, NodeKey, ProfileId, WrappedKey};
 
 use super::decisions::DecisionChange;
 use super::runs::Lease;
@@ -14,7 +14,7 @@ use super::runs::Lease;
 pub struct FoundNode {
     pub node: NodeId,
     /// `None` = erased: nothing of this subject may be sealed again under this node.
-    pub wrapped_key: Option<Vec<u8>>,
+    pub wrapped_key: Option<WrappedKey>,
 }
 
 /// A node with its label.
@@ -117,7 +117,7 @@ pub trait Identity {
     ///
     /// # Errors
     /// Those of the store.
-    fn unknown(&self, nodes: &[NodeId], edges: &[Edge]) -> Result<Unknown>;
+    fn unknown(&self, nodes: Vec<NodeId>, edges: Vec<Edge>) -> Result<Unknown>;
 
     /// Everything, for a change of rules.
     ///

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use affluent_model::Result;
-use affluent_model::identity::{NodeId, NodeKey};
+use affluent_model::identity::{NodeId, NodeKey, WrappedKey};
 
 use super::dead_letters::NewDeadLetter;
 use super::identity::FoundNode;
@@ -32,7 +32,7 @@ pub struct NewNode {
     pub key: NodeKey,
     /// The connection that knows the subject.
     pub source: std::sync::Arc<str>,
-    pub wrapped_key: Vec<u8>,
+    pub wrapped_key: WrappedKey,
     pub first_seen_us: i64,
 }
 
@@ -106,7 +106,8 @@ pub trait Ingest {
     /// `E0706`.
     fn next_sequence(&self, lease: &Lease) -> Result<i64>;
 
-    /// Sets `count` node ids aside and returns the first; ids that are never used leave a gap.
+    /// Sets `count` node ids aside and returns the first; ids that are never used leave a gap. No two nodes have one id:
+    /// that an id is taken is as durable as the epoch that uses it, and until then only the end of the process is survived.
     ///
     /// # Errors
     /// Those of the store.

@@ -2,7 +2,7 @@
 //! subject is the removal of its key row (security ), so a removed row is overwritten on disk.
 
 use affluent_model::Result;
-use affluent_model::identity::NodeId;
+use affluent_model::identity::{NodeId, WrappedKey};
 
 use super::runs::Lease;
 
@@ -38,19 +38,19 @@ pub trait Keys {
     ///
     /// # Errors
     /// Those of the store.
-    fn wrapped_keys(&self, nodes: &[NodeId]) -> Result<Vec<Option<Vec<u8>>>>;
+    fn wrapped_keys(&self, nodes: &[NodeId]) -> Result<Vec<Option<WrappedKey>>>;
 
     /// Up to `limit` wrapped keys of nodes after `after`, by node: the pages of a key rotation.
     ///
     /// # Errors
     /// Those of the store.
-    fn wrapped_keys_after(&self, after: NodeId, limit: usize) -> Result<Vec<(NodeId, Vec<u8>)>>;
+    fn wrapped_keys_after(&self, after: NodeId, limit: usize) -> Result<Vec<(NodeId, WrappedKey)>>;
 
     /// Replaces wrapped keys by the same keys under a newer wrapping; a node erased meanwhile stays erased.
     ///
     /// # Errors
     /// Those of the store.
-    fn rewrap_keys(&self, rows: &[(NodeId, Vec<u8>)]) -> Result<()>;
+    fn rewrap_keys(&self, rows: &[(NodeId, WrappedKey)]) -> Result<()>;
 
     /// Erases the keys of nodes for good and returns how many there were. The bytes are overwritten in the file and the
     /// write-ahead log is emptied before it returns; copies of the file made earlier still hold them.

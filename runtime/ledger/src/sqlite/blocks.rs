@@ -22,13 +22,15 @@ const BLOCKS_ADDED_MAX: usize = 64;
 /// Sorted entries of `W` bytes in two tables.
 pub(super) struct Blocks<const W: usize> {
     /// The bytes an entry is told apart by; what follows them is what is known of it.
-    key_bytes: usize,
+    pub(super) key_bytes: usize,
     /// Blocks from the one that holds a key on. A limit would have SQLite plan anew whenever it is another.
     read: &'static str,
-    /// The block that holds a key.
-    find: &'static str,
+    /// The block that holds a key, and the first key of the one behind it.
+    pub(super) find: &'static str,
     /// Blocks after a key.
     after: &'static str,
+    /// The first key of all.
+    pub(super) begin: &'static str,
     insert: [&'static str; 2],
     update: &'static str,
     delete: [&'static str; 2],
@@ -55,7 +57,9 @@ macro_rules! blocks {
                     "_first WHERE first <= ?1), x'') ORDER BY f.first"
                 ),
                 concat!(
-                    "SELECT b.body FROM ",
+                    "SELECT b.body, (SELECT min(n.first) FROM ",
+                    $table,
+                    "_first n WHERE n.first > f.first) FROM ",
                     $table,
                     "_first f CROSS JOIN ",
                     $table,
@@ -68,6 +72,7 @@ macro_rules! blocks {
                     $table,
                     "_block b ON b.block = f.block WHERE f.first > ?1 ORDER BY f.first"
                 ),
+                concat!("SELECT min(first) FROM ", $table, "_first"),
             ],
             [
                 concat!("INSERT INTO ", $table, "_block (body) VALUES (?1)"),
@@ -89,12 +94,12 @@ impl<const W: usize> Blocks<W> {
 
     pub(super) const fn new(
         key_bytes: usize,
-        [read, find, after]: [&'static str; 3],
+        [read, find, after, begin]: [&'static str; 4],
         insert: [&'static str; 2],
         update: &'static str,
         delete: [&'static str; 2],
     ) -> Self {
-        Self { key_bytes, read, find, after, insert, update, delete }
+        Self { key_bytes, read, find, after, begin, insert, update, delete }
     }
 
     /// Visits entries in their order, from the first that is not below `from`, a key or the beginning of one, for as long as
@@ -158,23 +163,31 @@ impl<const W: usize> Blocks<W> {
         Ok(added)
     }
 
-    /// Takes out the entries with keys that begin with `prefix`. Returns how many there were.
-    pub(super) fn remove(&self, connection: &Connection, prefix: &[u8]) -> StoreResult<usize> {
-        let mut removed = 0;
-        loop {
-            let held = self.held(connection, prefix, REMOVE_AHEAD)?;
-            let before = removed;
+    /// Takes out the entries with keys that begin with one of `prefixes`, which are sorted. Returns how many there were.
+    pub(super) fn remove(&self, connection: &Connection, prefixes: &[impl AsRef<[u8]>]) -> StoreResult<usize> {
+        let (mut removed, mut rest) = (0, prefixes.iter().map(AsRef::as_ref).peekable());
+        while let Some(first) = rest.peek() {
+            let held = self.held(connection, first, REMOVE_AHEAD)?;
             for block in &held {
                 let entries = entries_of::<W>(&block.body)?;
-                let left: Vec<[u8; W]> = entries.iter().filter(|entry| !entry.starts_with(prefix)).copied().collect();
+                let mut left = entries.to_vec();
+                left.retain(|entry| {
+                    while rest.next_if(|prefix| *prefix < entry.as_slice() && !entry.starts_with(prefix)).is_some() {}
+                    rest.peek().is_none_or(|prefix| !entry.starts_with(prefix))
+                });
                 removed += entries.len() - left.len();
                 let is_changed = left.len() < entries.len();
                 self.replace(connection, block, &Merged { entries: left, added: 0, is_changed })?;
             }
-            if removed == before || held.len() < REMOVE_AHEAD {
-                return Ok(removed);
+            if held.len() < REMOVE_AHEAD {
+                break;
             }
         }
+        Ok(removed)
+    }
+
+    pub(super) fn is_empty(&self, connection: &Connection) -> StoreResult<bool> {
+        Ok(connection.prepare_cached(self.begin)?.query_row([], |row| row.get::<_, Option<Vec<u8>>>(0))?.is_none())
     }
 
     fn key<'e>(&self, entry: &'e [u8]) -> &'e [u8] {
@@ -299,7 +312,7 @@ impl<const W: usize> Merged<W> {
     }
 }
 
-fn entries_of<const W: usize>(body: &[u8]) -> StoreResult<&[[u8; W]]> {
+pub(super) fn entries_of<const W: usize>(body: &[u8]) -> StoreResult<&[[u8; W]]> {
     match body.as_chunks() {
         (entries, []) => Ok(entries),
         _ => Err(damaged()),
@@ -307,7 +320,7 @@ fn entries_of<const W: usize>(body: &[u8]) -> StoreResult<&[[u8; W]]> {
 }
 
 /// Reported as damage of the file: only this crate writes blocks.
-fn damaged() -> StoreError {
+pub(super) fn damaged() -> StoreError {
     let what = Error::bug("a block of the ledger does not hold the entries that were written");
     rusqlite::Error::FromSqlConversionFailure(0, Type::Blob, Box::new(what)).into()
 }
@@ -318,6 +331,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::seeking::Seeker;
     use super::*;
 
     /// Eight to a block; two bytes of key, and one that grows.
@@ -358,8 +372,8 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Change {
         Merge(Vec<(u16, u8)>),
-        /// Keys that begin with a byte, or one key.
-        Remove(Vec<u8>),
+        /// Keys that begin with a byte, or single ones.
+        Remove(Vec<Vec<u8>>),
     }
 
     fn changes() -> impl Strategy<Value = Vec<Change>> {
@@ -367,8 +381,10 @@ mod tests {
         // Many between few: more than go into a block at once.
         let many = (0..500_u16, 1..900_u16, 0..4_u8)
             .prop_map(|(from, count, known)| (from..from + count).map(|key| (key, known)).collect());
-        let remove =
-            prop_oneof![(0..8_u8).prop_map(|high| vec![high]), (0..2_000_u16).prop_map(|key| key.to_be_bytes().to_vec())];
+        let remove = prop::collection::vec(
+            prop_oneof![1 => (0..8_u8).prop_map(|high| vec![high]), 9 => (0..2_000_u16).prop_map(|key| key.to_be_bytes().to_vec())],
+            0..40,
+        );
         let change = prop_oneof![3 => some.prop_map(Change::Merge), 1 => many.prop_map(Change::Merge), 2 => remove.prop_map(Change::Remove)];
         prop::collection::vec(change, 1..12)
     }
@@ -390,16 +406,26 @@ mod tests {
                         let entries = new.iter().map(|(key, known)| entry(*key, *known));
                         prop_assert_eq!(BLOCKS.merge(&connection, entries, raise).unwrap(), map.len() - before);
                     }
-                    Change::Remove(prefix) => {
+                    Change::Remove(mut prefixes) => {
+                        prefixes.sort_unstable();
                         let before = map.len();
-                        map.retain(|key, _| !key.to_be_bytes().starts_with(&prefix));
-                        prop_assert_eq!(BLOCKS.remove(&connection, &prefix).unwrap(), before - map.len());
+                        map.retain(|key, _| !prefixes.iter().any(|prefix| key.to_be_bytes().starts_with(prefix)));
+                        prop_assert_eq!(BLOCKS.remove(&connection, &prefixes).unwrap(), before - map.len());
                     }
                 }
                 prop_assert_eq!(held_from(&connection, &[]), map.iter().map(|(key, known)| (*key, *known)).collect::<Vec<_>>());
             }
             let from_there: Vec<_> = map.range(from..).map(|(key, known)| (*key, *known)).collect();
             prop_assert_eq!(held_from(&connection, &from.to_be_bytes()), from_there);
+            prop_assert_eq!(BLOCKS.is_empty(&connection).unwrap(), map.is_empty());
+            let mut seeker = Seeker::new(&BLOCKS, &connection).unwrap();
+            let all = (0..8_u8).map(|high| vec![high]).chain((0..2_000_u16).map(|key| key.to_be_bytes().to_vec()));
+            for prefix in all.chain([vec![], from.to_be_bytes().to_vec()]) {
+                let expected: Vec<u16> = map.keys().copied().filter(|key| key.to_be_bytes().starts_with(&prefix)).collect();
+                let mut found = Vec::new();
+                seeker.each(&prefix, &mut |entry| found.push(u16::from_be_bytes([entry[0], entry[1]]))).unwrap();
+                prop_assert_eq!(found, expected, "{:?}", prefix);
+            }
             let sql = "SELECT count(*) FROM trial_block b JOIN trial_first f ON f.block = b.block AND f.first = substr(b.body, 1, 2)";
             let blocks: i64 = connection.query_row("SELECT count(*) FROM trial_block", [], |row| row.get(0)).unwrap();
             prop_assert_eq!(connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap(), blocks);

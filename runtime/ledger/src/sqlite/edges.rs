@@ -6,6 +6,7 @@ use rusqlite::Connection;
 
 use super::blocks::{Blocks, blocks};
 use super::levels::{joined, node_bytes, node_of, value_prefix};
+use super::seeking::Seeker;
 use crate::error::StoreResult;
 
 /// Node, kind and value.
@@ -25,10 +26,10 @@ pub(super) struct StoredEdge {
 }
 
 /// Puts edges in, sorted by node, kind and value; of those that are there the times widen. Returns how many were not.
-pub(super) fn put(connection: &Connection, edges: &[&Edge]) -> StoreResult<usize> {
+pub(super) fn put(connection: &Connection, edges: &[Edge]) -> StoreResult<usize> {
     // A node's number has its bytes, or nothing of these is stored.
     edges.iter().try_for_each(|edge| node_bytes(edge.node).map(drop))?;
-    put_stored(connection, edges.iter().map(|edge| StoredEdge { edge: **edge, last_seen_us: edge.seen_at_us }))
+    put_stored(connection, edges.iter().map(|edge| StoredEdge { edge: *edge, last_seen_us: edge.seen_at_us }))
 }
 
 /// The same with both times; a node's number has its bytes, as those in the file have.
@@ -45,29 +46,35 @@ pub(super) fn each_from(
     EDGES.each(connection, &node_bytes(first)?, &mut |entry| visit(&edge_of(entry)))
 }
 
-/// Appends the edges of a node.
-pub(super) fn read(connection: &Connection, node: NodeId, edges: &mut Vec<Edge>) -> StoreResult<()> {
-    each_from(connection, node, &mut |stored| {
-        let is_wanted = stored.edge.node == node;
-        edges.extend(is_wanted.then_some(stored.edge));
-        Ok(is_wanted)
-    })
+/// Looks edges up; those of nodes in their order cost least.
+pub(super) struct Finder<'c>(Seeker<'c, ENTRY_BYTES>);
+
+impl<'c> Finder<'c> {
+    pub(super) fn new(connection: &'c Connection) -> StoreResult<Self> {
+        Ok(Self(Seeker::new(&EDGES, connection)?))
+    }
+
+    /// Appends the edges of a node.
+    pub(super) fn read(&mut self, node: NodeId, edges: &mut Vec<Edge>) -> StoreResult<()> {
+        self.0.each(&node_bytes(node)?, &mut |entry| edges.push(edge_of(entry).edge))
+    }
+
+    /// One edge.
+    pub(super) fn find(&mut self, node: NodeId, kind: u16, value: &BlindIndex) -> StoreResult<Option<StoredEdge>> {
+        let mut found = None;
+        self.0.each(&key_of(node, kind, value)?, &mut |entry| found = Some(edge_of(entry)))?;
+        Ok(found)
+    }
 }
 
-/// One edge.
-pub(super) fn find(connection: &Connection, node: NodeId, kind: u16, value: &BlindIndex) -> StoreResult<Option<StoredEdge>> {
-    let key = key_of(node, kind, value)?;
-    let mut found = None;
-    EDGES.each(connection, &key, &mut |entry| {
-        found = entry.starts_with(&key).then(|| edge_of(entry));
-        Ok(false)
-    })?;
-    Ok(found)
+pub(super) fn is_empty(connection: &Connection) -> StoreResult<bool> {
+    EDGES.is_empty(connection)
 }
 
-/// Takes out all edges of a node.
-pub(super) fn remove(connection: &Connection, node: NodeId) -> StoreResult<()> {
-    EDGES.remove(connection, &node_bytes(node)?).map(drop)
+/// Takes out all edges of nodes, which are sorted.
+pub(super) fn remove(connection: &Connection, nodes: &[NodeId]) -> StoreResult<()> {
+    let nodes = nodes.iter().map(|node| node_bytes(*node)).collect::<Result<Vec<_>>>()?;
+    EDGES.remove(connection, &nodes).map(drop)
 }
 
 /// Takes the times of another sight of an edge; true where they are news.
@@ -104,6 +111,6 @@ fn times_of(entry: &Entry) -> (i64, i64) {
 }
 
 /// The first bytes of an entry and what follows them.
-fn split<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
+pub(super) fn split<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
     bytes.split_first_chunk().map_or(([0; N], &[]), |(part, rest)| (*part, rest))
 }

@@ -6,7 +6,8 @@ use rusqlite::{Connection, params};
 
 use super::computed::{profile_bytes, profile_of};
 use super::levels::{ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE, value_entry};
-use super::{SqliteLedger, collect, decisions, edges, profiles, require_lease, signed, word_number};
+use super::nodes::ASSIGNMENTS;
+use super::{SqliteLedger, collect, decisions, edges, links, profiles, require_lease, signed, word_number};
 use crate::contract::erasures::{ErasureRow, Erasures, NewErasure, ReceiptRow, ReceiptState, SentRow};
 use crate::contract::ingest::NewFile;
 use crate::contract::runs::Lease;
@@ -57,8 +58,8 @@ impl Erasures for SqliteLedger {
             for sql in statements {
                 transaction.prepare_cached(sql)?.execute([profile])?;
             }
-            profiles::remove(transaction, &profile)?;
-            ASSIGNMENT_BY_PROFILE.remove(transaction, &profile)
+            profiles::remove(transaction, &[profile])?;
+            ASSIGNMENT_BY_PROFILE.remove(transaction, &[profile])
         })
     }
 
@@ -143,25 +144,25 @@ impl Erasures for SqliteLedger {
 }
 
 fn forget_nodes(connection: &Connection, nodes: &[NodeId]) -> StoreResult<()> {
+    let mut nodes = nodes.to_vec();
+    nodes.sort_unstable();
     let mut carried = Vec::new();
-    for node in nodes {
-        edges::read(connection, *node, &mut carried)?;
-        edges::remove(connection, *node)?;
+    let mut finder = edges::Finder::new(connection)?;
+    for node in &nodes {
+        finder.read(*node, &mut carried)?;
     }
+    drop(finder);
+    edges::remove(connection, &nodes)?;
+    let entries = carried.iter().map(|edge| value_entry(edge.kind, &edge.value, edge.node));
+    let mut entries = entries.collect::<Result<Vec<_>>>()?;
+    entries.sort_unstable();
+    EDGE_BY_VALUE.remove(connection, &entries)?;
     let mut withdrawal = connection.prepare_cached("DELETE FROM withdrawal WHERE kind = ?1 AND value = ?2")?;
     for edge in carried {
-        EDGE_BY_VALUE.remove(connection, &value_entry(edge.kind, &edge.value, edge.node)?)?;
         withdrawal.execute(params![edge.kind, edge.value])?;
     }
-    let statements =
-        ["DELETE FROM link WHERE node_a = ?1", "DELETE FROM link WHERE node_b = ?1", "DELETE FROM assignment WHERE node = ?1"];
-    for sql in statements {
-        let mut statement = connection.prepare_cached(sql)?;
-        for node in nodes {
-            statement.execute([node.0])?;
-        }
-    }
-    Ok(())
+    ASSIGNMENTS.remove(connection, nodes.iter().copied())?;
+    links::replace(connection, &nodes, &[])
 }
 
 fn nodes_of(connection: &Connection, erasure: i64) -> StoreResult<Vec<NodeId>> {

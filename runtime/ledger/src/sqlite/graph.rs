@@ -7,8 +7,8 @@ use std::collections::{BTreeSet, HashSet};
 use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, NodeId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::identity::{Sources, node_row};
 use super::levels::{ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE, node_at_end, value_of, value_prefix};
+use super::nodes::{ASSIGNMENTS, Labelled, NODES};
 use super::{count_at, edges};
 use crate::contract::identity::Neighbourhood;
 use crate::error::StoreResult;
@@ -22,8 +22,7 @@ type Value = (u16, BlindIndex);
 
 /// See [`crate::Identity::neighbourhood`].
 pub(super) fn neighbourhood(connection: &Connection, nodes: &[NodeId], values: &[Value]) -> StoreResult<Neighbourhood> {
-    let last: i64 = connection.prepare_cached("SELECT coalesce(max(node), 0) FROM node")?.query_row([], |row| row.get(0))?;
-    let all = usize::try_from(last).unwrap_or(usize::MAX);
+    let all = usize::try_from(NODES.last(connection)?.map_or(0, |node| node.0)).unwrap_or(usize::MAX);
     let look_ups_max = (all / NODES_PER_LOOK_UP).max(LOOK_UPS_MIN);
     let members = match Walk::new(connection, look_ups_max)?.close(nodes, values)? {
         Some(members) => members,
@@ -116,8 +115,9 @@ impl<'a> Walk<'a> {
 
     fn follow_edges(&mut self, wave: &[NodeId]) -> StoreResult<()> {
         let known = self.edges.len();
+        let mut finder = edges::Finder::new(self.connection)?;
         for node in wave {
-            edges::read(self.connection, *node, &mut self.edges)?;
+            finder.read(*node, &mut self.edges)?;
         }
         let values = self.edges.iter().skip(known).map(|edge| (edge.kind, edge.value)).collect();
         self.follow_values(values)
@@ -126,22 +126,23 @@ impl<'a> Walk<'a> {
     fn follow_values(&mut self, mut values: Vec<Value>) -> StoreResult<()> {
         values.retain(|value| !self.blocked.contains(value) && self.seen_values.insert(*value));
         values.sort_unstable();
+        let mut finder = EDGE_BY_VALUE.finder(self.connection)?;
         for (kind, value) in values {
-            EDGE_BY_VALUE.each_node(self.connection, &value_prefix(kind, &value)?, |node| self.add(node))?;
+            finder.each_node(&value_prefix(kind, &value)?, |node| self.add(node))?;
         }
         Ok(())
     }
 
     fn follow_profiles(&mut self, wave: &[NodeId]) -> StoreResult<()> {
         let mut profiles: Vec<[u8; 16]> = Vec::new();
-        let mut statement = self.connection.prepare_cached("SELECT profile FROM assignment WHERE node = ?1")?;
+        let mut assignments = ASSIGNMENTS.reader(self.connection)?;
         for node in wave {
-            let profile: Option<[u8; 16]> = statement.query_row([node.0], |row| row.get(0)).optional()?;
-            profiles.extend(profile.filter(|profile| self.seen_profiles.insert(*profile)));
+            profiles.extend(assignments.get(*node)?.filter(|profile| self.seen_profiles.insert(**profile)));
         }
         profiles.sort_unstable();
+        let mut finder = ASSIGNMENT_BY_PROFILE.finder(self.connection)?;
         for profile in profiles {
-            ASSIGNMENT_BY_PROFILE.each_node(self.connection, &profile, |node| self.add(node))?;
+            finder.each_node(&profile, |node| self.add(node))?;
         }
         Ok(())
     }
@@ -231,16 +232,29 @@ impl Components {
     }
 }
 
-/// The rows of the members: point look-ups for a few, one pass for many.
+/// The rows of the members.
 fn read_members(connection: &Connection, members: Members, asked: &[Value]) -> StoreResult<Neighbourhood> {
     let mut part = Neighbourhood::default();
-    let mut sources = Sources::new(connection)?;
     let is_all = matches!(members, Members::All);
+    let mut labelled = Labelled::new(connection)?;
     if let Members::Few(nodes, edges) = members {
         part.edges = edges;
-        read_few(connection, &nodes, &mut sources, &mut part)?;
+        for node in nodes {
+            // Nodes that do not exist have no edges either.
+            part.nodes.extend(labelled.get(node)?);
+        }
     } else {
-        read_many(connection, &members, &mut sources, &mut part)?;
+        let mut read = |node, _: &_| {
+            if members.contains(node) {
+                part.nodes.extend(labelled.get(node)?);
+            }
+            Ok(true)
+        };
+        NODES.each(connection, NodeId(0), &mut read)?;
+        edges::each_from(connection, NodeId(0), &mut |stored| {
+            part.edges.extend(members.contains(stored.edge.node).then_some(stored.edge));
+            Ok(true)
+        })?;
     }
     if !is_all && connection.prepare_cached("SELECT 1 FROM blocked_identifier LIMIT 1")?.exists([])? {
         let touched = part.edges.iter().map(|edge| (edge.kind, edge.value));
@@ -249,41 +263,6 @@ fn read_members(connection: &Connection, members: Members, asked: &[Value]) -> S
         }
     }
     Ok(part)
-}
-
-/// Nodes that do not exist have no edges either.
-fn read_few(
-    connection: &Connection,
-    nodes: &BTreeSet<NodeId>,
-    sources: &mut Sources<'_>,
-    part: &mut Neighbourhood,
-) -> StoreResult<()> {
-    let sql = "SELECT n.node, n.key, n.source, n.first_seen_us, a.profile
-        FROM node n LEFT JOIN assignment a ON a.node = n.node WHERE n.node = ?1";
-    let mut statement = connection.prepare_cached(sql)?;
-    for node in nodes {
-        let mut rows = statement.query([node.0])?;
-        if let Some(row) = rows.next()? {
-            part.nodes.push(node_row(row, sources)?);
-        }
-    }
-    Ok(())
-}
-
-fn read_many(connection: &Connection, members: &Members, sources: &mut Sources<'_>, part: &mut Neighbourhood) -> StoreResult<()> {
-    let sql = "SELECT n.node, n.key, n.source, n.first_seen_us, a.profile
-        FROM node n LEFT JOIN assignment a ON a.node = n.node ORDER BY n.node";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        if members.contains(NodeId(row.get(0)?)) {
-            part.nodes.push(node_row(row, sources)?);
-        }
-    }
-    edges::each_from(connection, NodeId(0), &mut |stored| {
-        part.edges.extend(members.contains(stored.edge.node).then_some(stored.edge));
-        Ok(true)
-    })
 }
 
 fn blocked_values(connection: &Connection) -> StoreResult<HashSet<Value>> {

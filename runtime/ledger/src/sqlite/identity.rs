@@ -1,15 +1,16 @@
 //! Reading the identity graph; writing it is in `resolution`, closing it in `graph`.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use affluent_model::Result;
-use affluent_model::identity::{BlindIndex, Edge, Link, LinkVerdict, NodeId, ProfileId};
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+use affluent_model::identity::{BlindIndex, Edge, Link, NodeId, ProfileId};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::computed::{profile_bytes, profile_of};
 use super::levels::{ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE, value_prefix};
-use super::{SqliteLedger, collect, count_at, edges, graph, limit_of, profiles, resolution, unknown};
+use super::nodes::{ASSIGNMENTS, Labelled};
+use super::{SqliteLedger, collect, edges, graph, links, profiles, resolution, unknown};
 use crate::contract::identity::{Identity, KeptApart, Neighbourhood, NodeRow, ResolutionCommit, Unknown};
 use crate::contract::runs::Lease;
 use crate::error::{StoreResult, too_many_kinds};
@@ -30,7 +31,7 @@ impl Identity for SqliteLedger {
         self.read(|connection| graph::neighbourhood(connection, nodes, values))
     }
 
-    fn unknown(&self, nodes: &[NodeId], edges: &[Edge]) -> Result<Unknown> {
+    fn unknown(&self, nodes: Vec<NodeId>, edges: Vec<Edge>) -> Result<Unknown> {
         self.read(|connection| unknown::unknown(connection, nodes, edges))
     }
 
@@ -44,27 +45,23 @@ impl Identity for SqliteLedger {
 
     fn assignments(&self, visit: &mut dyn FnMut(NodeId, ProfileId) -> Result<()>) -> Result<()> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT node, profile FROM assignment ORDER BY node")?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                visit(NodeId(row.get(0)?), profile_of(row.get(1)?))?;
-            }
-            Ok(())
+            ASSIGNMENTS.each(connection, NodeId(0), &mut |node, profile| Ok(visit(node, profile_of(*profile)).map(|()| true)?))
         })
     }
 
     fn assignments_of(&self, nodes: &[NodeId], profiles: &[ProfileId]) -> Result<Vec<(NodeId, ProfileId)>> {
         self.read(|connection| {
             let mut wanted: Vec<[u8; 16]> = profiles.iter().map(|profile| profile_bytes(*profile)).collect();
-            let mut find = connection.prepare_cached("SELECT profile FROM assignment WHERE node = ?1")?;
+            let mut assignments = ASSIGNMENTS.reader(connection)?;
             for node in nodes {
-                wanted.extend(find.query_row([node.0], |row| row.get::<_, [u8; 16]>(0)).optional()?);
+                wanted.extend(assignments.get(*node)?);
             }
             wanted.sort_unstable();
             wanted.dedup();
             let mut assigned = Vec::with_capacity(wanted.len());
+            let mut finder = ASSIGNMENT_BY_PROFILE.finder(connection)?;
             for profile in wanted {
-                ASSIGNMENT_BY_PROFILE.each_node(connection, &profile, |node| assigned.push((node, profile_of(profile))))?;
+                finder.each_node(&profile, |node| assigned.push((node, profile_of(profile))))?;
             }
             assigned.sort_unstable();
             Ok(assigned)
@@ -79,10 +76,10 @@ impl Identity for SqliteLedger {
         self.read(|connection| {
             let mut nodes = Vec::new();
             EDGE_BY_VALUE.each_node(connection, &value_prefix(kind, value)?, |node| nodes.push(node))?;
-            let mut find = connection.prepare_cached("SELECT profile FROM assignment WHERE node = ?1")?;
+            let mut assignments = ASSIGNMENTS.reader(connection)?;
             let mut profiles = BTreeSet::new();
             for node in nodes {
-                profiles.extend(find.query_row([node.0], |row| Ok(profile_of(row.get(0)?))).optional()?);
+                profiles.extend(assignments.get(node)?.map(|profile| profile_of(*profile)));
             }
             Ok(profiles.into_iter().collect())
         })
@@ -115,13 +112,10 @@ impl Identity for SqliteLedger {
         self.read(|connection| {
             let mut members = Vec::new();
             ASSIGNMENT_BY_PROFILE.each_node(connection, &profile_bytes(profile), |node| members.push(node))?;
-            let sql = "SELECT n.node, n.key, n.source, n.first_seen_us, a.profile
-                FROM node n JOIN assignment a ON a.node = n.node WHERE n.node = ?1";
-            let mut sources = Sources::new(connection)?;
-            let mut statement = connection.prepare_cached(sql)?;
+            let mut labelled = Labelled::new(connection)?;
             let mut nodes = Vec::with_capacity(members.len());
             for node in members {
-                nodes.extend(statement.query_row([node.0], |row| node_row(row, &mut sources)).optional()?);
+                nodes.extend(labelled.get(node)?.filter(|row| row.profile.is_some()));
             }
             Ok(nodes)
         })
@@ -131,8 +125,9 @@ impl Identity for SqliteLedger {
         self.read(|connection| {
             let wanted: BTreeSet<NodeId> = nodes.iter().copied().collect();
             let mut edges = Vec::new();
+            let mut finder = edges::Finder::new(connection)?;
             for node in wanted {
-                edges::read(connection, node, &mut edges)?;
+                finder.read(node, &mut edges)?;
             }
             Ok(edges)
         })
@@ -140,74 +135,57 @@ impl Identity for SqliteLedger {
 
     fn kept_apart(&self, limit: usize) -> Result<Vec<KeptApart>> {
         self.read(|connection| {
-            let sql = "WITH pair AS (
-                    SELECT l.refused_by AS reason, min(a.profile, b.profile) AS one, max(a.profile, b.profile) AS other,
-                        count(*) AS links
-                    FROM link l JOIN assignment a ON a.node = l.node_a JOIN assignment b ON b.node = l.node_b
-                    WHERE l.refused_by IS NOT NULL AND (a.profile <> b.profile OR l.node_a = l.node_b) GROUP BY 1, 2, 3
-                ), ranked AS (
-                    SELECT *, row_number() OVER (PARTITION BY reason ORDER BY links DESC, one, other) AS place FROM pair
-                )
-                SELECT reason, one, other, links FROM ranked WHERE place <= ?1 ORDER BY reason, place";
-            let mut statement = connection.prepare_cached(sql)?;
-            collect(statement.query_map([limit_of(limit)], |row| {
-                let (one, other) = (profile_of(row.get(1)?), profile_of(row.get(2)?));
-                let other = (one != other).then_some(other);
-                Ok(KeptApart { reason: row.get(0)?, one, other, links: count_at(row, 3)? })
-            })?)
+            let [mut ones, mut others] = [ASSIGNMENTS.reader(connection)?, ASSIGNMENTS.reader(connection)?];
+            let mut apart = Apart::default();
+            links::each_refused(connection, &mut |node_a, node_b, refused_by| {
+                if let (Some(one), Some(other)) = (ones.get(node_a)?, others.get(node_b)?)
+                    && (one != other || node_a == node_b)
+                {
+                    apart.count(refused_by, *one.min(other), *one.max(other));
+                }
+                Ok(())
+            })?;
+            apart.most(connection, limit)
         })
     }
 
     fn links_of(&self, nodes: &[NodeId]) -> Result<Vec<Link>> {
         self.read(|connection| {
-            let sql = "SELECT l.node_a, l.node_b, w.text, l.kind, l.value, l.refused_by
-                FROM (SELECT * FROM link WHERE node_a = ?1 UNION SELECT * FROM link WHERE node_b = ?1) l
-                JOIN word w ON w.word = l.rule";
-            let mut statement = connection.prepare_cached(sql)?;
-            let mut links = Vec::new();
-            for node in nodes.iter().copied().collect::<BTreeSet<_>>() {
-                links.append(&mut collect(statement.query_map([node.0], link_row)?)?);
-            }
+            let mut links = links::of(connection, nodes)?;
             links.sort_by(|x, y| link_order(x).cmp(&link_order(y)));
-            links.dedup();
             Ok(links)
         })
     }
 }
 
-/// Names of connections by their number, shared by all rows that name one.
-pub(super) struct Sources<'a> {
-    statement: CachedStatement<'a>,
-    known: Vec<(i64, Arc<str>)>,
-}
+/// How many links are refused between two profiles, or of one, by the number of what refused them.
+#[derive(Default)]
+struct Apart(HashMap<i64, HashMap<Pair, u64>>);
 
-impl<'a> Sources<'a> {
-    pub(super) fn new(connection: &'a Connection) -> StoreResult<Self> {
-        let statement = connection.prepare_cached("SELECT text FROM word WHERE word = ?1")?;
-        Ok(Self { statement, known: Vec::new() })
+type Pair = ([u8; 16], [u8; 16]);
+
+impl Apart {
+    fn count(&mut self, refused_by: i64, one: [u8; 16], other: [u8; 16]) {
+        *self.0.entry(refused_by).or_default().entry((one, other)).or_default() += 1;
     }
 
-    fn name(&mut self, number: i64) -> rusqlite::Result<Arc<str>> {
-        if let Some((_, name)) = self.known.iter().find(|(known, _)| *known == number) {
-            return Ok(Arc::clone(name));
+    /// Those with most links, `limit` at most of each reason, by reason.
+    fn most(self, connection: &Connection, limit: usize) -> StoreResult<Vec<KeptApart>> {
+        let mut by_reason = BTreeMap::new();
+        for (refused_by, pairs) in self.0 {
+            let mut pairs: Vec<(Reverse<u64>, Pair)> = pairs.into_iter().map(|(pair, links)| (Reverse(links), pair)).collect();
+            pairs.sort_unstable();
+            pairs.truncate(limit);
+            by_reason.insert(links::word(connection, refused_by)?, pairs);
         }
-        let name: String = self.statement.query_row([number], |row| row.get(0))?;
-        let name: Arc<str> = name.into();
-        self.known.push((number, Arc::clone(&name)));
-        Ok(name)
+        let kept = |(reason, pairs): (String, Vec<(Reverse<u64>, Pair)>)| {
+            pairs.into_iter().map(move |(Reverse(links), (one, other))| {
+                let other = (one != other).then(|| profile_of(other));
+                KeptApart { reason: reason.clone(), one: profile_of(one), other, links }
+            })
+        };
+        Ok(by_reason.into_iter().flat_map(kept).collect())
     }
-}
-
-/// A node with its label; of columns `n.node, n.key, n.source, n.first_seen_us, a.profile`.
-pub(super) fn node_row(row: &Row<'_>, sources: &mut Sources<'_>) -> rusqlite::Result<NodeRow> {
-    let profile: Option<[u8; 16]> = row.get(4)?;
-    Ok(NodeRow {
-        node: NodeId(row.get(0)?),
-        key: row.get(1)?,
-        source: sources.name(row.get(2)?)?,
-        first_seen_us: row.get(3)?,
-        profile: profile.map(profile_of),
-    })
 }
 
 fn kind_number(connection: &Connection, name: &str) -> StoreResult<u16> {
@@ -224,16 +202,4 @@ fn kind_number(connection: &Connection, name: &str) -> StoreResult<u16> {
 
 fn link_order(link: &Link) -> (NodeId, NodeId, &str, u16, &BlindIndex) {
     (link.node_a, link.node_b, &link.rule, link.kind, &link.value)
-}
-
-fn link_row(row: &Row<'_>) -> rusqlite::Result<Link> {
-    let refused_by: Option<String> = row.get(5)?;
-    Ok(Link {
-        node_a: NodeId(row.get(0)?),
-        node_b: NodeId(row.get(1)?),
-        rule: row.get(2)?,
-        kind: row.get(3)?,
-        value: row.get(4)?,
-        verdict: refused_by.map_or(LinkVerdict::Joined, LinkVerdict::Refused),
-    })
 }

@@ -1,16 +1,17 @@
 //! Checkpoints, nodes and the manifest. [`Ingest::commit_epoch`] is the one place where records become visible.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use affluent_model::identity::{NodeId, NodeKey};
 use affluent_model::limits::STATE_BYTES_MAX;
 use affluent_model::{Error, Result};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::bulk::{self, Insert};
 use super::dead_letters::insert_dead_letters;
-use super::levels::{Level, NODE_BY_KEY, key_entry};
-use super::{SqliteLedger, advance_counter, collect, count_at, signed, word_number};
+use super::known_keys::State;
+use super::levels::{NODE_BY_KEY, key_entry};
+use super::nodes::{self, NODE_KEYS, NODES};
+use super::{SqliteLedger, advance_counter, collect, count_at, signed, sorting};
 use crate::contract::identity::FoundNode;
 use crate::contract::ingest::{Checkpoint, EpochCommit, FileRow, Ingest, NewFile, NewNode};
 use crate::contract::runs::Lease;
@@ -41,7 +42,7 @@ impl Ingest for SqliteLedger {
     }
 
     fn reserve_nodes(&self, count: u64) -> Result<NodeId> {
-        self.write(|transaction| {
+        self.write_ahead(|transaction| {
             let count = signed(count)?;
             let last = advance_counter(transaction, "node", count)?;
             Ok(NodeId(last - count + 1))
@@ -50,13 +51,14 @@ impl Ingest for SqliteLedger {
 
     fn find_nodes(&self, keys: &[NodeKey]) -> Result<Vec<Option<FoundNode>>> {
         let mut found = vec![None; keys.len()];
-        let places = self.places_to_look_up(keys)?;
+        let (places, state) = self.places_to_look_up(keys)?;
         if places.is_empty() {
             return Ok(found);
         }
         let asked: Vec<NodeKey> = places.iter().filter_map(|place| keys.get(*place)).copied().collect();
         let answers = self.read(|connection| find_nodes(connection, &asked))?;
-        self.lock_known_keys().note_missed(answers.iter().filter(|answer| answer.is_none()).count());
+        let missed = asked.iter().zip(&answers).filter(|(_, answer)| answer.is_none()).map(|(key, _)| *key);
+        self.lock_known_keys().note_missed(state, missed);
         for (place, answer) in places.into_iter().zip(answers) {
             if let Some(slot) = found.get_mut(place) {
                 *slot = answer;
@@ -69,8 +71,11 @@ impl Ingest for SqliteLedger {
         check_epoch(epoch)?;
         self.write_fenced(lease, |transaction| {
             // Here, where nobody else writes or makes the filter, so that none is made without them.
-            self.lock_known_keys().add(epoch.new_nodes.iter().map(|new| &new.key));
-            insert_nodes(transaction, &epoch.new_nodes)?;
+            let mut known = self.lock_known_keys();
+            known.renew(transaction)?;
+            insert_nodes(transaction, &epoch.new_nodes, |key| known.may_hold(key))?;
+            known.add(epoch.new_nodes.iter().map(|new| &new.key));
+            drop(known);
             advance_stream(transaction, lease, epoch)?;
             if epoch.drops_older_generations {
                 drop_older_files(transaction, lease, epoch)?;
@@ -118,16 +123,16 @@ impl Ingest for SqliteLedger {
 }
 
 impl SqliteLedger {
-    /// Places of the keys that somebody may have.
-    fn places_to_look_up(&self, keys: &[NodeKey]) -> Result<Vec<usize>> {
+    /// Places of the keys that somebody may have, and the state of which that is true.
+    fn places_to_look_up(&self, keys: &[NodeKey]) -> Result<(Vec<usize>, Option<State>)> {
         let Some(writer) = self.try_lock_writer() else {
-            return Ok((0..keys.len()).collect());
+            return Ok(((0..keys.len()).collect(), None));
         };
         let mut known = self.lock_known_keys();
         known.refresh(&writer).map_err(|error| error.into_model(&self.path))?;
         drop(writer);
         let may_hold = (0..).zip(keys).filter(|(_, key)| known.may_hold(key));
-        Ok(may_hold.map(|(place, _)| place).collect())
+        Ok((may_hold.map(|(place, _)| place).collect(), Some(known.state())))
     }
 }
 
@@ -148,21 +153,22 @@ fn find_checkpoint(connection: &Connection, pipeline: &str, stream: &str) -> Sto
 /// Looks keys up in the order of the index, then wrapped keys in the order of the nodes: neighbours are on the same page.
 fn find_nodes(connection: &Connection, keys: &[NodeKey]) -> StoreResult<Vec<Option<FoundNode>>> {
     let mut found = vec![None; keys.len()];
-    if !connection.prepare_cached("SELECT 1 FROM node LIMIT 1")?.exists([])? {
+    if NODES.is_empty(connection)? {
         return Ok(found);
     }
     let mut slots: Vec<(&NodeKey, &mut Option<FoundNode>)> = keys.iter().zip(found.iter_mut()).collect();
     slots.sort_unstable_by_key(|(key, _)| *key);
     let mut known: Vec<&mut FoundNode> = Vec::with_capacity(keys.len());
+    let mut finder = NODE_BY_KEY.finder(connection)?;
     for (key, slot) in slots {
         let mut node = None;
-        NODE_BY_KEY.each_node(connection, key, |found| node = Some(found))?;
+        finder.each_node(key, |found| node = Some(found))?;
         known.extend(node.map(|node| slot.insert(FoundNode { node, wrapped_key: None })));
     }
     known.sort_unstable_by_key(|found| found.node);
-    let mut find = connection.prepare_cached("SELECT wrapped FROM node_key WHERE node = ?1")?;
+    let mut keys = NODE_KEYS.reader(connection)?;
     for found in known {
-        found.wrapped_key = find.query_row([found.node.0], |row| row.get(0)).optional()?;
+        found.wrapped_key = keys.get(found.node)?.copied();
     }
     Ok(found)
 }
@@ -178,50 +184,22 @@ fn check_epoch(epoch: &EpochCommit) -> Result<()> {
     check_bytes(&format!("the state of stream `{}`", epoch.stream), state_bytes, STATE_BYTES_MAX)
 }
 
-/// Nodes and their keys come in order of their ids; the look-up by key is written sorted.
-fn insert_nodes(connection: &Connection, nodes: &[NewNode]) -> StoreResult<()> {
-    let mut sources: HashMap<&str, i64> = HashMap::new();
-    let mut rows: Vec<(&NewNode, i64)> = Vec::with_capacity(nodes.len());
-    for new in nodes {
-        let number = match sources.get(&*new.source) {
-            Some(number) => *number,
-            None => word_number(connection, &new.source)?,
-        };
-        sources.insert(&new.source, number);
-        rows.push((new, number));
-    }
-    rows.sort_unstable_by_key(|(new, _)| new.node);
-    let insert = Insert { into: "INSERT OR FAIL INTO node (node, key, source, first_seen_us)", columns: 4, then: "" };
-    bulk::insert(connection, &insert, &rows, |(new, source), row| {
-        row.put(new.node.0)?;
-        row.put(new.key)?;
-        row.put(source)?;
-        Ok(row.put(new.first_seen_us)?)
-    })?;
-    let insert = Insert { into: "INSERT OR FAIL INTO node_key (node, wrapped)", columns: 2, then: "" };
-    bulk::insert(connection, &insert, &rows, |(new, _), row| {
-        row.put(new.node.0)?;
-        Ok(row.put(&new.wrapped_key)?)
-    })?;
+/// Stores nodes with their keys, and the look-up by key; `may_hold` says whether a key may be in the ledger already.
+fn insert_nodes(connection: &Connection, nodes: &[NewNode], may_hold: impl Fn(&NodeKey) -> bool) -> StoreResult<()> {
     let mut keys = nodes.iter().map(|new| key_entry(&new.key, new.node)).collect::<Result<Vec<_>>>()?;
-    keys.sort_unstable();
-    let (inserted, level) = NODE_BY_KEY.insert(connection, &keys)?;
-    if inserted < keys.len() || level == Level::Recent && is_any_taken(connection, nodes)? {
-        return Err(node_conflict().into());
-    }
-    Ok(())
-}
-
-/// Whether a key has two nodes.
-fn is_any_taken(connection: &Connection, nodes: &[NewNode]) -> StoreResult<bool> {
-    for new in nodes {
-        let mut nodes = 0;
-        NODE_BY_KEY.each_node(connection, &new.key, |_| nodes += 1)?;
-        if nodes > 1 {
-            return Ok(true);
+    sorting::sort(&mut keys);
+    let mut finder = NODE_BY_KEY.finder(connection)?;
+    let mut before = None;
+    for entry in &keys {
+        let key = entry.first_chunk().copied().unwrap_or_default();
+        if before == Some(key) || may_hold(&key) && finder.holds(&key)? {
+            return Err(node_conflict().into());
         }
+        before = Some(key);
     }
-    Ok(false)
+    drop(finder);
+    nodes::insert(connection, nodes)?;
+    NODE_BY_KEY.insert(connection, &keys)
 }
 
 /// Moves the checkpoint; the row is made by the first epoch of a stream that was never refreshed in full.

@@ -1,10 +1,11 @@
 //! Wrapped keys. Node keys have a table of their own, and whatever is removed from it is overwritten in the file.
 
-use affluent_model::identity::NodeId;
+use affluent_model::identity::{NodeId, WrappedKey};
 use affluent_model::{Error, Result};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{SqliteLedger, advance_counter, collect, limit_of, signed};
+use super::nodes::{NODE_KEYS, NODES};
+use super::{SqliteLedger, advance_counter, collect, signed};
 use crate::contract::keys::{Keys, StoredKeyRow};
 use crate::contract::runs::Lease;
 use crate::error::{StoreError, StoreResult, log_not_emptied};
@@ -38,52 +39,48 @@ impl Keys for SqliteLedger {
 
     fn is_empty(&self) -> Result<bool> {
         self.read(|connection| {
-            let sql = "SELECT NOT EXISTS (SELECT 1 FROM node) AND NOT EXISTS (SELECT 1 FROM file)
-                AND NOT EXISTS (SELECT 1 FROM stream)";
-            Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+            let sql = "SELECT NOT EXISTS (SELECT 1 FROM file) AND NOT EXISTS (SELECT 1 FROM stream)";
+            Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))? && NODES.is_empty(connection)?)
         })
     }
 
-    fn wrapped_keys(&self, nodes: &[NodeId]) -> Result<Vec<Option<Vec<u8>>>> {
+    fn wrapped_keys(&self, nodes: &[NodeId]) -> Result<Vec<Option<WrappedKey>>> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT wrapped FROM node_key WHERE node = ?1")?;
-            let mut found = Vec::with_capacity(nodes.len());
-            for node in nodes {
-                found.push(statement.query_row([node.0], |row| row.get(0)).optional()?);
-            }
+            let mut keys = NODE_KEYS.reader(connection)?;
+            nodes.iter().map(|node| Ok(keys.get(*node)?.copied())).collect()
+        })
+    }
+
+    fn wrapped_keys_after(&self, after: NodeId, limit: usize) -> Result<Vec<(NodeId, WrappedKey)>> {
+        self.read(|connection| {
+            let mut found = Vec::new();
+            NODE_KEYS.each(connection, NodeId(after.0.saturating_add(1)), &mut |node, wrapped| {
+                found.extend((found.len() < limit).then_some((node, *wrapped)));
+                Ok(found.len() < limit)
+            })?;
             Ok(found)
         })
     }
 
-    fn wrapped_keys_after(&self, after: NodeId, limit: usize) -> Result<Vec<(NodeId, Vec<u8>)>> {
-        self.read(|connection| {
-            let sql = "SELECT node, wrapped FROM node_key WHERE node > ?1 ORDER BY node LIMIT ?2";
-            let mut statement = connection.prepare_cached(sql)?;
-            collect(statement.query_map([after.0, limit_of(limit)], |row| Ok((NodeId(row.get(0)?), row.get(1)?)))?)
-        })
-    }
-
-    fn rewrap_keys(&self, rows: &[(NodeId, Vec<u8>)]) -> Result<()> {
+    fn rewrap_keys(&self, rows: &[(NodeId, WrappedKey)]) -> Result<()> {
         self.write_keys(|transaction| {
-            let mut statement = transaction.prepare_cached("UPDATE node_key SET wrapped = ?2 WHERE node = ?1")?;
+            let mut rows = rows.to_vec();
+            rows.sort_unstable();
+            let mut keys = NODE_KEYS.reader(transaction)?;
+            let mut held = Vec::with_capacity(rows.len());
             for (node, wrapped) in rows {
-                statement.execute(params![node.0, wrapped])?;
+                held.extend(keys.get(node)?.map(|_| (node, wrapped)));
             }
-            Ok(())
+            NODE_KEYS.put(transaction, held.into_iter()).map(drop)
         })
     }
 
     fn erase_keys(&self, nodes: &[NodeId]) -> Result<u64> {
-        let erased = self.write_keys(|transaction| {
-            let mut statement = transaction.prepare_cached("DELETE FROM node_key WHERE node = ?1")?;
-            let mut erased = 0;
-            for node in nodes {
-                erased += statement.execute([node.0])?;
-            }
-            Ok(erased as u64)
-        })?;
+        let mut nodes = nodes.to_vec();
+        nodes.sort_unstable();
+        let erased = self.write_keys(|transaction| NODE_KEYS.remove(transaction, nodes.into_iter()))?;
         self.empty_log()?;
-        Ok(erased)
+        Ok(erased as u64)
     }
 
     fn next_run_key_id(&self) -> Result<u64> {

@@ -2,12 +2,17 @@
 //! reads pages all over the index; a Bloom filter over the keys answers nearly all of them from memory.
 //!
 //! It is true for as long as nobody else has written: `PRAGMA data_version` of the connection that writes changes with every
-//! commit but its own. Making it costs one walk over the index, so it is made when look-ups in vain were worth that walk.
+//! commit but its own. Making it costs one walk over the index, so it is made when look-ups in vain were worth that walk;
+//! until then the keys that were looked up in vain are kept, so that an epoch need not look them up again.
+
+use std::collections::HashSet;
 
 use affluent_model::identity::NodeKey;
+use affluent_model::limits::EPOCH_ROWS_MAX;
 use rusqlite::Connection;
 
 use super::levels::NODE_BY_KEY;
+use super::nodes::NODES;
 use crate::error::StoreResult;
 
 /// Bits for each key: with [`PROBES`] probes one unknown key in four hundred is looked up in vain.
@@ -17,6 +22,8 @@ const PROBES: usize = 4;
 const KEYS_MIN: usize = 1 << 20;
 /// Keys above which there is no filter: it would take more than 64 MiB.
 const KEYS_MAX: usize = 1 << 25;
+/// Keys looked up in vain that are kept: those of an epoch.
+const STRANGERS_MAX: usize = EPOCH_ROWS_MAX;
 /// A look-up in vain costs as much as reading this many keys in order.
 const KEYS_PER_LOOK_UP: usize = 8;
 
@@ -28,6 +35,17 @@ pub(super) struct KnownKeys {
     data_version: i64,
     /// Look-ups in vain since there is no filter.
     missed: usize,
+    /// Epochs that this process has stored.
+    epochs: u64,
+    /// Keys that nobody had in this state.
+    strangers: HashSet<NodeKey>,
+}
+
+/// A state of the keys in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct State {
+    data_version: i64,
+    epochs: u64,
 }
 
 struct Filter {
@@ -40,15 +58,11 @@ impl KnownKeys {
     /// Drops the filter when somebody else has written, and makes it when that is worth it; `connection` is the one that
     /// writes.
     pub(super) fn refresh(&mut self, connection: &Connection) -> StoreResult<()> {
-        let version: i64 = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
-        if self.data_version != version {
-            *self = Self { data_version: version, ..Self::default() };
-        }
+        self.renew(connection)?;
         if self.filter.is_some() {
             return Ok(());
         }
-        let sql = "SELECT coalesce(max(node), 0) FROM node";
-        let last: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        let last = NODES.last(connection)?.map_or(0, |node| node.0);
         let keys = usize::try_from(last).unwrap_or(usize::MAX);
         if keys <= KEYS_MAX / 2 && self.missed.saturating_mul(KEYS_PER_LOOK_UP) >= keys {
             self.filter = Some(Filter::of_all(connection, keys)?);
@@ -56,23 +70,45 @@ impl KnownKeys {
         Ok(())
     }
 
-    /// False when nobody has the key.
-    pub(super) fn may_hold(&self, key: &NodeKey) -> bool {
-        self.filter.as_ref().is_none_or(|filter| filter.may_hold(key))
+    /// Drops all that is known when somebody else has written.
+    pub(super) fn renew(&mut self, connection: &Connection) -> StoreResult<()> {
+        let version: i64 = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+        if self.data_version != version {
+            *self = Self { data_version: version, epochs: self.epochs, ..Self::default() };
+        }
+        Ok(())
     }
 
-    /// Enters keys that are about to be stored; should they not be, they are looked up in vain.
+    /// False when nobody has the key.
+    pub(super) fn may_hold(&self, key: &NodeKey) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.may_hold(key)) && !self.strangers.contains(key)
+    }
+
+    pub(super) fn state(&self) -> State {
+        State { data_version: self.data_version, epochs: self.epochs }
+    }
+
+    /// Enters keys that are stored now; should their transaction fail after all, they are looked up in vain.
     pub(super) fn add<'k>(&mut self, keys: impl Iterator<Item = &'k NodeKey>) {
+        self.epochs += 1;
+        self.strangers = HashSet::new();
         let Some(filter) = &mut self.filter else { return };
         keys.for_each(|key| filter.add(key));
         if filter.keys > filter.keys_max {
             // Too full to say much; the next one has twice the room, and is made at once.
-            *self = Self { data_version: self.data_version, missed: KEYS_MAX, filter: None };
+            (self.missed, self.filter) = (KEYS_MAX, None);
         }
     }
 
-    pub(super) fn note_missed(&mut self, look_ups: usize) {
-        self.missed = self.missed.saturating_add(look_ups);
+    /// Keeps keys that were looked up in vain, if it is still so.
+    pub(super) fn note_missed(&mut self, state: Option<State>, keys: impl Iterator<Item = NodeKey>) {
+        let is_now = state == Some(self.state());
+        for key in keys {
+            self.missed = self.missed.saturating_add(1);
+            if is_now && self.filter.is_none() && self.strangers.len() < STRANGERS_MAX {
+                self.strangers.insert(key);
+            }
+        }
     }
 }
 

@@ -4,18 +4,19 @@
 
 use affluent_model::identity::{BlindIndex, NodeId, NodeKey};
 use affluent_model::{Error, Result};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::advance_counter;
 use super::blocks::{Blocks, blocks};
 use super::bulk::{self, Insert};
 use super::open::overwrite_deleted;
+use super::seeking::Seeker;
 use crate::error::StoreResult;
 
 /// Recent entries move once they are more than this part of those in blocks.
 const BASE_ROWS_PER_RECENT: i64 = 8;
 /// Bytes of a node's number in an entry.
-const NODE_BYTES: usize = 6;
+pub(super) const NODE_BYTES: usize = 6;
 
 /// A look-up; the small table and the blocks count their entries under `recent` and `base`.
 pub(super) struct Levels<const W: usize> {
@@ -24,17 +25,9 @@ pub(super) struct Levels<const W: usize> {
     recent: &'static str,
     insert_recent: Insert,
     read_recent: &'static str,
+    find_recent: &'static str,
     empty_recent: &'static str,
     remove_recent: &'static str,
-}
-
-/// Where entries went.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Level {
-    /// Then the blocks may hold the same.
-    Recent,
-    /// Then there are no recent ones.
-    Base,
 }
 
 macro_rules! levels {
@@ -45,6 +38,7 @@ macro_rules! levels {
             recent: concat!($table, "_recent"),
             insert_recent: Insert { into: concat!("INSERT OR IGNORE INTO ", $table, "_recent (entry)"), columns: 1, then: "" },
             read_recent: concat!("SELECT entry FROM ", $table, "_recent WHERE entry >= ?1 ORDER BY entry"),
+            find_recent: concat!("SELECT entry FROM ", $table, "_recent WHERE entry BETWEEN ?1 AND ?2 ORDER BY entry"),
             empty_recent: concat!("DELETE FROM ", $table, "_recent"),
             remove_recent: concat!("DELETE FROM ", $table, "_recent WHERE entry BETWEEN ?1 AND ?2"),
         }
@@ -66,23 +60,19 @@ pub(super) const EDGE_BY_VALUE: Levels<{ 2 + 17 + NODE_BYTES }> = levels!("edge_
 pub(super) const ASSIGNMENT_BY_PROFILE: Levels<{ 16 + NODE_BYTES }> = levels!("assignment_by_profile", 16 + NODE_BYTES);
 
 impl<const W: usize> Levels<W> {
-    /// Puts entries in, which are sorted; those that are where they go stay as they are. Returns how many were not, and where
-    /// they went.
-    pub(super) fn insert(&self, connection: &Connection, entries: &[[u8; W]]) -> StoreResult<(usize, Level)> {
+    /// Puts entries in, which are sorted and are not there.
+    pub(super) fn insert(&self, connection: &Connection, entries: &[[u8; W]]) -> StoreResult<()> {
         if entries.is_empty() {
-            return Ok((0, Level::Recent));
+            return Ok(());
         }
         let recent = rows_of(connection, self.recent)?;
         let all_recent = recent.saturating_add(i64::try_from(entries.len()).unwrap_or(i64::MAX));
         if all_recent.saturating_mul(BASE_ROWS_PER_RECENT) <= rows_of(connection, self.base)? {
             let inserted = bulk::insert(connection, &self.insert_recent, entries, |entry, row| Ok(row.put(entry)?))?;
-            advance_counter(connection, self.recent, i64::try_from(inserted).unwrap_or(i64::MAX))?;
-            return Ok((inserted, Level::Recent));
+            return advance_counter(connection, self.recent, i64::try_from(inserted).unwrap_or(i64::MAX)).map(drop);
         }
         self.move_recent(connection, recent)?;
-        let inserted = self.blocks.merge(connection, entries.iter().copied(), |_, _| false)?;
-        advance_counter(connection, self.base, i64::try_from(inserted).unwrap_or(i64::MAX))?;
-        Ok((inserted, Level::Base))
+        self.pack(connection, entries.iter().copied())
     }
 
     /// Visits entries in their order, from the first that is not below `from`, for as long as `visit` says so.
@@ -115,38 +105,37 @@ impl<const W: usize> Levels<W> {
         Ok(())
     }
 
-    /// Visits the nodes of the entries that begin with `prefix`.
-    pub(super) fn each_node(&self, connection: &Connection, prefix: &[u8], mut visit: impl FnMut(NodeId)) -> StoreResult<()> {
-        self.each(connection, prefix, &mut |entry| {
-            let is_wanted = entry.starts_with(prefix);
-            if is_wanted {
-                visit(node_at_end(entry));
-            }
-            Ok(is_wanted)
-        })
+    /// Looks prefixes up; those that come in their order cost least.
+    pub(super) fn finder<'c>(&self, connection: &'c Connection) -> StoreResult<Finder<'c, W>> {
+        let blocks = Seeker::new(&self.blocks, connection)?;
+        let has_recent = rows_of(connection, self.recent)? > 0;
+        let recent = has_recent.then(|| connection.prepare_cached(self.find_recent)).transpose()?;
+        Ok(Finder { blocks, recent })
     }
 
-    /// Whether an entry begins with `prefix`.
-    pub(super) fn holds(&self, connection: &Connection, prefix: &[u8]) -> StoreResult<bool> {
+    /// Visits the nodes of the entries that begin with `prefix`.
+    pub(super) fn each_node(&self, connection: &Connection, prefix: &[u8], visit: impl FnMut(NodeId)) -> StoreResult<()> {
+        self.finder(connection)?.each_node(prefix, visit)
+    }
+
+    /// Whether there is any entry.
+    pub(super) fn holds_any(&self, connection: &Connection) -> StoreResult<bool> {
         let mut holds = false;
-        self.each(connection, prefix, &mut |entry| {
-            holds = entry.starts_with(prefix);
+        self.each(connection, &[], &mut |_| {
+            holds = true;
             Ok(false)
         })?;
         Ok(holds)
     }
 
-    /// Whether there is any entry.
-    pub(super) fn holds_any(&self, connection: &Connection) -> StoreResult<bool> {
-        self.holds(connection, &[])
-    }
-
-    /// Takes the entries out that begin with `prefix`; they stay counted, since nothing depends on the exact number.
-    pub(super) fn remove(&self, connection: &Connection, prefix: &[u8]) -> StoreResult<()> {
-        self.blocks.remove(connection, prefix)?;
-        let mut last = [u8::MAX; W];
-        last.iter_mut().zip(prefix).for_each(|(to, from)| *to = *from);
-        connection.prepare_cached(self.remove_recent)?.execute(params![prefix, last])?;
+    /// Takes the entries out that begin with one of `prefixes`, which are sorted; they stay counted, since nothing depends on
+    /// the exact number.
+    pub(super) fn remove(&self, connection: &Connection, prefixes: &[impl AsRef<[u8]>]) -> StoreResult<()> {
+        self.blocks.remove(connection, prefixes)?;
+        let mut recent = connection.prepare_cached(self.remove_recent)?;
+        for prefix in prefixes.iter().map(AsRef::as_ref) {
+            recent.execute(params![prefix, last_of::<W>(prefix)])?;
+        }
         Ok(())
     }
 
@@ -172,6 +161,41 @@ impl<const W: usize> Levels<W> {
         advance_counter(connection, self.recent, -recent)?;
         Ok(())
     }
+}
+
+/// Looks entries up, and keeps the block of the last one.
+pub(super) struct Finder<'c, const W: usize> {
+    blocks: Seeker<'c, W>,
+    /// `None` = there are no recent ones.
+    recent: Option<CachedStatement<'c>>,
+}
+
+impl<const W: usize> Finder<'_, W> {
+    /// Visits the nodes of the entries that begin with `prefix`: those in blocks, then recent ones.
+    pub(super) fn each_node(&mut self, prefix: &[u8], mut visit: impl FnMut(NodeId)) -> StoreResult<()> {
+        self.blocks.each(prefix, &mut |entry| visit(node_at_end(entry)))?;
+        if let Some(recent) = &mut self.recent {
+            let mut rows = recent.query(params![prefix, last_of::<W>(prefix)])?;
+            while let Some(row) = rows.next()? {
+                visit(node_at_end::<W>(&row.get(0)?));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an entry begins with `prefix`.
+    pub(super) fn holds(&mut self, prefix: &[u8]) -> StoreResult<bool> {
+        let mut holds = false;
+        self.each_node(prefix, |_| holds = true)?;
+        Ok(holds)
+    }
+}
+
+/// The last entry that could begin with `prefix`.
+fn last_of<const W: usize>(prefix: &[u8]) -> [u8; W] {
+    let mut last = [u8::MAX; W];
+    last.iter_mut().zip(prefix).for_each(|(to, from)| *to = *from);
+    last
 }
 
 pub(super) fn key_entry(key: &NodeKey, node: NodeId) -> Result<KeyEntry> {

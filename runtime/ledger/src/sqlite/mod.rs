@@ -19,6 +19,10 @@ mod ingest;
 mod keys;
 mod known_keys;
 mod levels;
+mod links;
+mod nodes;
+mod numbered;
+mod numbering;
 mod open;
 mod outbox;
 mod packing;
@@ -29,7 +33,9 @@ mod profiles;
 mod resolution;
 mod runs;
 mod schema;
+mod seeking;
 mod settle;
+mod sorting;
 mod suppressions;
 mod unknown;
 mod webhooks;
@@ -92,6 +98,15 @@ impl SqliteLedger {
         let mut writer = self.lock_writer();
         let result = open::overwrite_deleted(&writer, true).and_then(|()| commit(&mut writer, work));
         let restored = open::overwrite_deleted(&writer, false);
+        result.and_then(|value| restored.map(|()| value)).map_err(|error| error.into_model(&self.path))
+    }
+
+    /// As [`Self::write`], but only as durable as whatever is written next: should the power fail before that, it was not
+    /// written. For what means nothing by itself, many times a second.
+    fn write_ahead<T>(&self, work: impl FnOnce(&Transaction<'_>) -> StoreResult<T>) -> Result<T> {
+        let mut writer = self.lock_writer();
+        let result = open::wait_for_disk(&writer, false).and_then(|()| commit(&mut writer, work));
+        let restored = open::wait_for_disk(&writer, true);
         result.and_then(|value| restored.map(|()| value)).map_err(|error| error.into_model(&self.path))
     }
 

@@ -99,11 +99,17 @@ fn prepare(connection: &mut Connection, path: &Path) -> StoreResult<()> {
     if mode != "wal" {
         return Err(error::unreachable(path, &format!("its file system allows only journal mode `{mode}`")).into());
     }
-    connection.pragma_update(None, "synchronous", "full")?;
+    wait_for_disk(connection, true)?;
     overwrite_deleted(connection, false)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
     migrate(connection, path)
+}
+
+/// Whether a transaction is on the disk before its commit returns. Else it gets there with the next one that waits, since
+/// both are in one log, and in that order.
+pub(super) fn wait_for_disk(connection: &Connection, waits: bool) -> StoreResult<()> {
+    Ok(connection.pragma_update(None, "synchronous", if waits { "full" } else { "normal" })?)
 }
 
 /// How far deleted rows are overwritten: always where their page is written anyway, and with `everywhere` also in pages that

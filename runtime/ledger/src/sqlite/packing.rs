@@ -80,7 +80,7 @@ fn pack_level<const W: usize>(
 }
 
 /// Gives the rows of a query to `take` for as long as there are any and they can be read.
-fn each_row<T>(
+pub(super) fn each_row<T>(
     connection: &Connection,
     sql: &str,
     read: impl Fn(&Row<'_>) -> StoreResult<T>,

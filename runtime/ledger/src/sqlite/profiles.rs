@@ -15,8 +15,9 @@ pub(super) fn add(connection: &Connection, ids: impl Iterator<Item = [u8; 16]>) 
     advance_counter(connection, COUNTER, i64::try_from(added).unwrap_or(i64::MAX)).map(drop)
 }
 
-pub(super) fn remove(connection: &Connection, id: &[u8; 16]) -> StoreResult<()> {
-    let removed = PROFILES.remove(connection, id)?;
+/// Takes ids out, which are sorted.
+pub(super) fn remove(connection: &Connection, ids: &[[u8; 16]]) -> StoreResult<()> {
+    let removed = PROFILES.remove(connection, ids)?;
     advance_counter(connection, COUNTER, -i64::try_from(removed).unwrap_or(i64::MAX)).map(drop)
 }
 

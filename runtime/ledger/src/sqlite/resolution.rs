@@ -1,16 +1,18 @@
 //! Writing a resolution: edges, labels, aliases and links in one transaction. Every table is written in the order of its
 //! key, which for millions of rows is the difference between appending and jumping.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use affluent_model::Result;
-use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, Link, LinkVerdict, NodeId, ProfileId};
-use rusqlite::{Connection, OptionalExtension, params};
+use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, NodeId, ProfileId};
+use rusqlite::{Connection, params};
 
 use super::bulk::{self, Insert};
 use super::computed::profile_bytes;
 use super::levels::{ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE, ValueEntry, member_entry, value_entry};
-use super::{decisions, edges, profiles, signed, word_number};
+use super::nodes::ASSIGNMENTS;
+use super::{decisions, edges, links, profiles, signed, sorting};
 use crate::contract::identity::ResolutionCommit;
 use crate::error::StoreResult;
 
@@ -19,7 +21,7 @@ pub(super) fn commit(connection: &Connection, resolution: &ResolutionCommit) -> 
     put_assignments(connection, resolution)?;
     put_profiles(connection, resolution)?;
     put_aliases(connection, resolution)?;
-    replace_links(connection, &resolution.relinked_nodes, &resolution.links)?;
+    links::replace(connection, &resolution.relinked_nodes, &resolution.links)?;
     put_blocked(connection, &resolution.blocked, &resolution.unblocked)?;
     let mut resolved = connection.prepare_cached("UPDATE file SET is_resolved = 1 WHERE id = ?1")?;
     for file in &resolution.resolved_files {
@@ -33,24 +35,32 @@ pub(super) fn commit(connection: &Connection, resolution: &ResolutionCommit) -> 
 
 /// Edges in the order of both look-ups.
 fn put_edges(connection: &Connection, edges: &[Edge]) -> StoreResult<()> {
-    let mut by_node: Vec<&Edge> = edges.iter().collect();
-    by_node.sort_unstable();
-    let inserted = edges::put(connection, &by_node)?;
-    drop(by_node);
+    let inserted = edges::put(connection, &sorted(edges))?;
     let mut by_value = edges.iter().map(|edge| value_entry(edge.kind, &edge.value, edge.node)).collect::<Result<Vec<_>>>()?;
-    by_value.sort_unstable();
-    if inserted < edges.len() {
+    sorting::sort(&mut by_value);
+    by_value.dedup();
+    if inserted < by_value.len() {
         keep_unknown(connection, &mut by_value)?;
     }
-    EDGE_BY_VALUE.insert(connection, &by_value)?;
-    Ok(())
+    EDGE_BY_VALUE.insert(connection, &by_value)
+}
+
+/// The rows in their order, which they mostly have.
+fn sorted<T: Clone + Ord>(rows: &[T]) -> Cow<'_, [T]> {
+    if rows.is_sorted() {
+        return Cow::Borrowed(rows);
+    }
+    let mut rows = rows.to_vec();
+    rows.sort_unstable();
+    Cow::Owned(rows)
 }
 
 /// Takes out the edges that the look-up by value holds.
 fn keep_unknown(connection: &Connection, edges: &mut Vec<ValueEntry>) -> StoreResult<()> {
     let mut unknown = Vec::new();
+    let mut finder = EDGE_BY_VALUE.finder(connection)?;
     for edge in edges.drain(..) {
-        if !EDGE_BY_VALUE.holds(connection, &edge)? {
+        if !finder.holds(&edge)? {
             unknown.push(edge);
         }
     }
@@ -59,46 +69,31 @@ fn keep_unknown(connection: &Connection, edges: &mut Vec<ValueEntry>) -> StoreRe
 }
 
 fn put_assignments(connection: &Connection, resolution: &ResolutionCommit) -> StoreResult<()> {
-    let mut labels = resolution.assignments.clone();
-    labels.sort_unstable();
-    let moved = moved(connection, &labels)?;
+    let moved = moved(connection, &sorted(&resolution.assignments))?;
     touch(connection, resolution, &moved)?;
     remove_outdated(connection, &moved)?;
-    // `OR REPLACE` would have SQLite keep a journal of each statement.
-    let insert = Insert { into: "INSERT OR IGNORE INTO assignment (node, profile)", columns: 2, then: "" };
-    bulk::insert(connection, &insert, &labels, |(node, profile), row| {
-        row.put(node.0)?;
-        Ok(row.put(profile_bytes(*profile))?)
-    })?;
-    let members = moved.iter().map(|one| member_entry(&one.new, NodeId(one.node)));
+    ASSIGNMENTS.put(connection, moved.iter().map(|one| (one.node, one.new)))?;
+    let members = moved.iter().map(|one| member_entry(&one.new, one.node));
     let mut members = members.collect::<Result<Vec<_>>>()?;
     drop(moved);
-    members.sort_unstable();
-    ASSIGNMENT_BY_PROFILE.insert(connection, &members)?;
-    Ok(())
+    sorting::sort(&mut members);
+    ASSIGNMENT_BY_PROFILE.insert(connection, &members)
 }
 
 /// A node whose label is another than before.
 struct Moved {
-    node: i64,
+    node: NodeId,
     /// `None` = it had no label.
     old: Option<[u8; 16]>,
     new: [u8; 16],
 }
 
 fn moved(connection: &Connection, labels: &[(NodeId, ProfileId)]) -> StoreResult<Vec<Moved>> {
-    if !connection.prepare_cached("SELECT 1 FROM assignment LIMIT 1")?.exists([])? {
-        let new = |(node, profile): &(NodeId, ProfileId)| Moved { node: node.0, old: None, new: profile_bytes(*profile) };
-        return Ok(labels.iter().map(new).collect());
-    }
-    let mut find = connection.prepare_cached("SELECT profile FROM assignment WHERE node = ?1")?;
-    let mut moved = Vec::new();
+    let mut assignments = ASSIGNMENTS.reader(connection)?;
+    let mut moved = Vec::with_capacity(labels.len());
     for (node, profile) in labels {
-        let old: Option<[u8; 16]> = find.query_row([node.0], |row| row.get(0)).optional()?;
-        let new = profile_bytes(*profile);
-        if old != Some(new) {
-            moved.push(Moved { node: node.0, old, new });
-        }
+        let (old, new) = (assignments.get(*node)?.copied(), profile_bytes(*profile));
+        moved.extend((old != Some(new)).then_some(Moved { node: *node, old, new }));
     }
     Ok(moved)
 }
@@ -118,31 +113,25 @@ fn touch(connection: &Connection, resolution: &ResolutionCommit, moved: &[Moved]
     Ok(())
 }
 
-/// Takes nodes out of the profiles they leave, in both directions.
+/// Takes nodes out of the profiles they leave.
 fn remove_outdated(connection: &Connection, moved: &[Moved]) -> StoreResult<()> {
-    let mut outdated: Vec<([u8; 16], i64)> = moved.iter().filter_map(|one| Some((one.old?, one.node))).collect();
-    let mut remove = connection.prepare_cached("DELETE FROM assignment WHERE node = ?1")?;
-    for (_, node) in &outdated {
-        remove.execute([node])?;
-    }
+    let outdated = moved.iter().filter_map(|one| Some(member_entry(&one.old?, one.node)));
+    let mut outdated = outdated.collect::<Result<Vec<_>>>()?;
     outdated.sort_unstable();
-    for (profile, node) in outdated {
-        ASSIGNMENT_BY_PROFILE.remove(connection, &member_entry(&profile, NodeId(node))?)?;
-    }
-    Ok(())
+    ASSIGNMENT_BY_PROFILE.remove(connection, &outdated)
 }
 
 /// Profiles come and go; one that comes back is no alias any more.
 fn put_profiles(connection: &Connection, resolution: &ResolutionCommit) -> StoreResult<()> {
-    for profile in resolution.removed.iter().chain(resolution.aliases.iter().map(|(old, _)| old)) {
-        profiles::remove(connection, &profile_bytes(*profile))?;
-    }
-    let mut created = resolution.created.clone();
-    created.sort_unstable();
+    let gone = resolution.removed.iter().chain(resolution.aliases.iter().map(|(old, _)| old));
+    let mut gone: Vec<[u8; 16]> = gone.map(|profile| profile_bytes(*profile)).collect();
+    gone.sort_unstable();
+    profiles::remove(connection, &gone)?;
+    let created = sorted(&resolution.created);
     profiles::add(connection, created.iter().map(|profile| profile_bytes(*profile)))?;
     if connection.prepare_cached("SELECT 1 FROM profile_alias LIMIT 1")?.exists([])? {
         let mut revive = connection.prepare_cached("DELETE FROM profile_alias WHERE old = ?1")?;
-        for profile in &created {
+        for profile in &*created {
             revive.execute([profile_bytes(*profile)])?;
         }
     }
@@ -179,49 +168,6 @@ fn final_survivors(aliases: &[(ProfileId, ProfileId)]) -> Vec<(ProfileId, Profil
         profile
     };
     aliases.iter().map(|(old, new)| (*old, follow(*new))).filter(|(old, new)| old != new).collect()
-}
-
-fn replace_links(connection: &Connection, relinked: &[NodeId], links: &[Link]) -> StoreResult<()> {
-    if connection.prepare_cached("SELECT 1 FROM link LIMIT 1")?.exists([])? {
-        let mut remove_a = connection.prepare_cached("DELETE FROM link WHERE node_a = ?1")?;
-        let mut remove_b = connection.prepare_cached("DELETE FROM link WHERE node_b = ?1")?;
-        for node in relinked {
-            remove_a.execute([node.0])?;
-            remove_b.execute([node.0])?;
-        }
-    }
-    let mut rules: HashMap<&str, i64> = HashMap::new();
-    let mut rows: Vec<(&Link, i64)> = Vec::with_capacity(links.len());
-    for link in links {
-        let rule = match rules.get(link.rule.as_str()) {
-            Some(number) => *number,
-            None => word_number(connection, &link.rule)?,
-        };
-        rules.insert(&link.rule, rule);
-        rows.push((link, rule));
-    }
-    rows.sort_unstable_by_key(|(link, rule)| (link.node_a, link.node_b, *rule));
-    let insert = Insert {
-        into: "INSERT OR FAIL INTO link (node_a, node_b, rule, kind, value, refused_by)",
-        columns: 6,
-        then: "ON CONFLICT DO UPDATE SET refused_by = excluded.refused_by",
-    };
-    bulk::insert(connection, &insert, &rows, |(link, rule), row| {
-        row.put(link.node_a.0)?;
-        row.put(link.node_b.0)?;
-        row.put(rule)?;
-        row.put(link.kind)?;
-        row.put(link.value)?;
-        Ok(row.put(refused_by(&link.verdict))?)
-    })?;
-    Ok(())
-}
-
-fn refused_by(verdict: &LinkVerdict) -> Option<&str> {
-    match verdict {
-        LinkVerdict::Joined => None,
-        LinkVerdict::Refused(by) => Some(by),
-    }
 }
 
 fn put_blocked(connection: &Connection, blocked: &[BlockedIdentifier], unblocked: &[(u16, BlindIndex)]) -> StoreResult<()> {

@@ -5,7 +5,7 @@
 
 use rusqlite::Connection;
 
-use super::packing;
+use super::{numbering, packing};
 use crate::error::StoreResult;
 
 /// `Affl`: tells our files from those of other programs.
@@ -21,6 +21,7 @@ pub(super) const MIGRATIONS: &[Step] = &[
     Step::Sql(VERSION_6),
     Step::Rows(packing::pack),
     Step::Sql(VERSION_8),
+    Step::Rows(numbering::number),
 ];
 
 /// A step.

@@ -1,10 +1,13 @@
 //! Suppressed persons.
 
+use std::collections::BTreeSet;
+
 use affluent_model::Result;
-use affluent_model::identity::{BlindIndex, ProfileId};
+use affluent_model::identity::{BlindIndex, NodeId, ProfileId};
 use rusqlite::params;
 
 use super::computed::profile_of;
+use super::nodes::ASSIGNMENTS;
 use super::{SqliteLedger, collect};
 use crate::contract::runs::Lease;
 use crate::contract::suppressions::{SuppressedPerson, Suppressions, Withdrawal};
@@ -72,10 +75,13 @@ impl Suppressions for SqliteLedger {
 
     fn undelivered_profiles(&self) -> Result<Vec<ProfileId>> {
         self.read(|connection| {
-            let sql =
-                "SELECT DISTINCT a.profile FROM delivery_stop_node d JOIN assignment a ON a.node = d.node ORDER BY a.profile";
-            let mut statement = connection.prepare_cached(sql)?;
-            collect(statement.query_map([], |row| Ok(profile_of(row.get(0)?)))?)
+            let mut statement = connection.prepare_cached("SELECT node FROM delivery_stop_node ORDER BY node")?;
+            let mut assignments = ASSIGNMENTS.reader(connection)?;
+            let mut profiles = BTreeSet::new();
+            for node in statement.query_map([], |row| row.get(0))? {
+                profiles.extend(assignments.get(NodeId(node?))?.map(|profile| profile_of(*profile)));
+            }
+            Ok(profiles.into_iter().collect())
         })
     }
 }

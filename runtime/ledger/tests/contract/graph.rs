@@ -133,7 +133,7 @@ proptest! {
         let mut nodes: Vec<NodeId> = edges.iter().map(|edge| edge.node).collect();
         nodes.dedup();
 
-        let unknown = store.unknown(&nodes, &edges).unwrap();
+        let unknown = store.unknown(nodes.clone(), edges.clone()).unwrap();
 
         let known = |edge: &Edge| graph.edges.iter().find(|known| (known.node, known.kind, known.value) == (edge.node, edge.kind, edge.value));
         let new: Vec<Edge> = edges.iter().filter(|edge| known(edge).is_none_or(|known| edge.seen_at_us < known.seen_at_us)).copied().collect();

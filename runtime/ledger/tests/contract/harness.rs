@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use affluent_ledger::*;
 use affluent_model::batch::RowOperation;
-use affluent_model::identity::{BlindIndex, Edge, NodeId, NodeKey, ProfileId};
+use affluent_model::identity::{BlindIndex, Edge, NodeId, NodeKey, ProfileId, WrappedKey};
 use affluent_model::limits::LEASE_MS;
 use tempfile::TempDir;
 
@@ -139,8 +139,8 @@ pub(crate) fn value(number: u8) -> BlindIndex {
     value
 }
 
-pub(crate) fn wrapped(number: i64) -> Vec<u8> {
-    (0..108).map(|at| (number as u8) ^ (at as u8).wrapping_mul(151)).collect()
+pub(crate) fn wrapped(number: i64) -> WrappedKey {
+    std::array::from_fn(|at| (number as u8) ^ (at as u8).wrapping_mul(151))
 }
 
 pub(crate) fn node(number: i64) -> NewNode {

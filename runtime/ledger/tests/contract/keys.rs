@@ -50,10 +50,10 @@ fn a_rotation_pages_through_all_keys_and_brings_none_back() {
     store.erase_keys(&[NodeId(2)]).unwrap();
 
     let page = store.wrapped_keys_after(NodeId(0), 2).unwrap();
-    store.rewrap_keys(&[(NodeId(1), vec![7]), (NodeId(2), vec![8])]).unwrap();
+    store.rewrap_keys(&[(NodeId(1), [7; 108]), (NodeId(2), [8; 108])]).unwrap();
 
     assert_eq!(page, [(NodeId(1), wrapped(1)), (NodeId(3), wrapped(3))]);
-    assert_eq!(store.wrapped_keys(&[NodeId(1), NodeId(2)]).unwrap(), [Some(vec![7]), None]);
+    assert_eq!(store.wrapped_keys(&[NodeId(1), NodeId(2)]).unwrap(), [Some([7; 108]), None]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use affluent_ledger::*;
 use affluent_model::error::Domain;
-use affluent_model::identity::{Edge, NodeId};
+use affluent_model::identity::{Edge, Link, LinkVerdict, NodeId, ProfileId};
 use rusqlite::Connection;
 
 use crate::harness::*;
@@ -51,7 +51,76 @@ fn a_ledger_of_a_newer_version_is_refused() {
     let refusal = refusal(&store.path());
 
     assert_eq!((refusal.code, refusal.domain), ("E0701", Domain::Configuration));
-    assert!(refusal.message.ends_with("has ledger version `99`, this program knows up to `8`"), "{}", refusal.message);
+    assert!(refusal.message.ends_with("has ledger version `99`, this program knows up to `9`"), "{}", refusal.message);
+}
+
+/// The rows of version 8 that stand at the places of their nodes' numbers now.
+const VERSION_8: &str = "
+    DROP TABLE node_block;
+    DROP TABLE node_key_block;
+    DROP TABLE assignment_block;
+    DROP TABLE link_block;
+    DROP TABLE link_first;
+    DROP TABLE link_end_block;
+    DROP TABLE link_end_first;
+    CREATE TABLE node (node INTEGER PRIMARY KEY, key BLOB NOT NULL, source INTEGER NOT NULL, first_seen_us INTEGER NOT NULL) STRICT;
+    CREATE TABLE node_key (node INTEGER PRIMARY KEY, wrapped BLOB NOT NULL) STRICT;
+    CREATE TABLE assignment (node INTEGER PRIMARY KEY, profile BLOB NOT NULL) STRICT;
+    CREATE TABLE link (
+        node_a INTEGER NOT NULL, node_b INTEGER NOT NULL, rule INTEGER NOT NULL, kind INTEGER NOT NULL, value BLOB NOT NULL,
+        refused_by TEXT, PRIMARY KEY (node_a, node_b, rule, kind, value)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// Takes a ledger of these nodes back to version 8.
+fn to_version_8(older: &Connection, nodes: std::ops::RangeInclusive<i64>, labels: &[(NodeId, ProfileId)]) {
+    older.execute_batch(VERSION_8).unwrap();
+    for number in nodes {
+        let row = (number, key(number), number * 10);
+        older.execute("INSERT INTO node SELECT ?1, ?2, word, ?3 FROM word WHERE text = 'shop'", row).unwrap();
+        older.execute("INSERT INTO node_key VALUES (?1, ?2)", (number, wrapped(number))).unwrap();
+    }
+    for (node, profile) in labels {
+        older.execute("INSERT INTO assignment VALUES (?1, ?2)", (node.0, profile.0.to_be_bytes())).unwrap();
+    }
+    older.pragma_update(None, "user_version", 8).unwrap();
+}
+
+#[test]
+fn nodes_of_an_older_version_keep_their_keys_labels_and_links_and_leave_no_copy_of_a_key() {
+    const LAST: i64 = 250;
+    let (mut store, lease) = Store::with_nodes(LAST);
+    let assignments: Vec<_> = (1..=LAST).map(|number| (NodeId(number), profile(number as u128 % 7 + 1))).collect();
+    store.commit_resolution(&lease, &ResolutionCommit { assignments: assignments.clone(), ..Default::default() }).unwrap();
+    let before = store.whole_graph().unwrap();
+    let older = Connection::open(store.path()).unwrap();
+    to_version_8(&older, 1..=LAST, &assignments);
+    older.execute("DELETE FROM node_key WHERE node = 8", ()).unwrap();
+    older.execute("INSERT OR IGNORE INTO word (text) VALUES ('same email')", ()).unwrap();
+    for (node_b, refused_by) in [(2, None), (9, Some("too many"))] {
+        let sql = "INSERT INTO link SELECT 1, ?1, word, 0, ?2, ?3 FROM word WHERE text = 'same email'";
+        older.execute(sql, (node_b, value(1), refused_by)).unwrap();
+    }
+    drop(older);
+
+    store.reopen();
+
+    assert_eq!(store.whole_graph().unwrap(), before);
+    let links = store.links_of(&[NodeId(2), NodeId(9)]).unwrap();
+    let [joined, refused] =
+        [(2, LinkVerdict::Joined), (9, LinkVerdict::Refused("too many".to_owned()))].map(|(node_b, verdict)| Link {
+            node_a: NodeId(1),
+            node_b: NodeId(node_b),
+            rule: "same email".to_owned(),
+            kind: 0,
+            value: value(1),
+            verdict,
+        });
+    assert_eq!(links, [joined, refused]);
+    let keys = store.wrapped_keys(&(1..=LAST).map(NodeId).collect::<Vec<_>>()).unwrap();
+    assert!((1..).zip(&keys).all(|(number, held)| *held == (number != 8).then(|| wrapped(number))));
+    store.erase_keys(&(1..=LAST).map(NodeId).collect::<Vec<_>>()).unwrap();
+    assert!(held_keys(&store, 1..=LAST).is_empty());
 }
 
 /// Lays out what blocks hold as the rows of version 6: few and many.
@@ -85,6 +154,7 @@ fn a_ledger_of_an_older_version_is_brought_up_to_date_with_all_that_it_knows() {
     store.commit_resolution(&lease, &commit).unwrap();
     let path = store.path();
     let older = Connection::open(&path).unwrap();
+    to_version_8(&older, 1..=9, &commit.assignments);
     for table in ["edge", "profile", "node_by_key", "edge_by_value", "assignment_by_profile"] {
         older
             .execute_batch(&format!("DROP TABLE {table}_block; DROP TABLE {table}_first; DROP TABLE IF EXISTS {table}_recent"))
@@ -108,8 +178,8 @@ fn a_ledger_of_an_older_version_is_brought_up_to_date_with_all_that_it_knows() {
     let held = store.edges_of(&[NodeId(4), NodeId(9)]).unwrap();
     assert_eq!(held, [4, 9].map(|node| Edge { seen_at_us: 30, ..edge(node, 0, 1) }));
     let [within, later] = [50, 51].map(|seen_at_us| Edge { seen_at_us, ..edge(4, 0, 1) });
-    assert_eq!(store.unknown(&[NodeId(4)], &[within]).unwrap(), Unknown::default());
-    assert_eq!(store.unknown(&[NodeId(4)], &[later]).unwrap().seen_again, [later]);
+    assert_eq!(store.unknown(vec![NodeId(4)], vec![within]).unwrap(), Unknown::default());
+    assert_eq!(store.unknown(vec![NodeId(4)], vec![later]).unwrap().seen_again, [later]);
     assert_eq!(store.profile_count().unwrap(), 1);
     let counted = "SELECT value FROM counter WHERE name = 'node_by_key_base'";
     assert_eq!(Connection::open(&path).unwrap().query_row(counted, [], |row| row.get::<_, i64>(0)).unwrap(), 9);
@@ -161,18 +231,32 @@ fn only_the_owner_may_read_the_file_and_its_log() {
 #[test]
 fn erased_keys_are_in_no_byte_of_the_file_or_its_log() {
     let (store, _) = Store::with_nodes(250);
-    let held = || -> Vec<i64> {
-        let names = ["ledger.db", "ledger.db-wal"];
-        let bytes: Vec<u8> = names.iter().flat_map(|name| fs::read(store.path().with_file_name(name)).unwrap()).collect();
-        let starts: std::collections::HashSet<&[u8]> = bytes.windows(16).collect();
-        (1..=250).filter(|number| starts.contains(&wrapped(*number)[..16])).collect()
-    };
-    assert_eq!(held().len(), 250);
+    assert_eq!(held_keys(&store, 1..=250).len(), 250);
 
     let erased: Vec<NodeId> = (1..=250).filter(|number| *number != 8).map(NodeId).collect();
     store.erase_keys(&erased).unwrap();
 
-    assert_eq!(held(), [8]);
+    assert_eq!(held_keys(&store, 1..=250), [8]);
+}
+
+#[test]
+fn a_key_that_was_wrapped_anew_is_in_no_byte_of_the_file_or_its_log_as_it_was() {
+    let (store, _) = Store::with_nodes(50);
+
+    store
+        .rewrap_keys(&(1..=50).filter(|number| *number != 8).map(|number| (NodeId(number), [7; 108])).collect::<Vec<_>>())
+        .unwrap();
+    store.erase_keys(&[]).unwrap();
+
+    assert_eq!(held_keys(&store, 1..=50), [8]);
+}
+
+/// Nodes of which the file or its log holds the first bytes of the key.
+fn held_keys(store: &Store, nodes: std::ops::RangeInclusive<i64>) -> Vec<i64> {
+    let names = ["ledger.db", "ledger.db-wal"];
+    let bytes: Vec<u8> = names.iter().flat_map(|name| fs::read(store.path().with_file_name(name)).unwrap()).collect();
+    let starts: std::collections::HashSet<&[u8]> = bytes.windows(16).collect();
+    nodes.filter(|number| starts.contains(&wrapped(*number)[..16])).collect()
 }
 
 #[test]
