@@ -159,7 +159,7 @@ fn scan(connection: &Connection, last: usize, nodes: &[NodeId], values: &[Value]
     let mut components = Components::new(last);
     let mut seeds: Vec<NodeId> = nodes.to_vec();
     let mut before: Option<(Value, NodeId)> = None;
-    EDGE_BY_VALUE.each(connection, &[], &mut |entry| {
+    EDGE_BY_VALUE.each(connection, &mut |entry| {
         let (value, node) = (value_of(entry), node_at_end(entry));
         match before {
             Some((same, _)) if same == value && blocked.contains(&value) => {}
@@ -171,7 +171,7 @@ fn scan(connection: &Connection, last: usize, nodes: &[NodeId], values: &[Value]
         Ok(true)
     })?;
     let mut before: Option<([u8; 16], NodeId)> = None;
-    ASSIGNMENT_BY_PROFILE.each(connection, &[], &mut |entry| {
+    ASSIGNMENT_BY_PROFILE.each(connection, &mut |entry| {
         let (profile, node) = (entry.first_chunk().copied().unwrap_or_default(), node_at_end(entry));
         if let Some((_, other)) = before.filter(|(same, _)| *same == profile) {
             components.join(node, other);

@@ -199,7 +199,7 @@ fn insert_nodes(connection: &Connection, nodes: &[NewNode], may_hold: impl Fn(&N
     }
     drop(finder);
     nodes::insert(connection, nodes)?;
-    NODE_BY_KEY.insert(connection, &keys)
+    NODE_BY_KEY.append(connection, &keys)
 }
 
 /// Moves the checkpoint; the row is made by the first epoch of a stream that was never refreshed in full.

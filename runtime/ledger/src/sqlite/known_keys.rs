@@ -2,16 +2,15 @@
 //! reads pages all over the index; a Bloom filter over the keys answers nearly all of them from memory.
 //!
 //! It is true for as long as nobody else has written: `PRAGMA data_version` of the connection that writes changes with every
-//! commit but its own. Making it costs one walk over the index, so it is made when look-ups in vain were worth that walk;
+//! commit but its own. Making it costs one walk over the nodes, so it is made when look-ups in vain were worth that walk;
 //! until then the keys that were looked up in vain are kept, so that an epoch need not look them up again.
 
 use std::collections::HashSet;
 
-use affluent_model::identity::NodeKey;
+use affluent_model::identity::{NodeId, NodeKey};
 use affluent_model::limits::EPOCH_ROWS_MAX;
 use rusqlite::Connection;
 
-use super::levels::NODE_BY_KEY;
 use super::nodes::NODES;
 use crate::error::StoreResult;
 
@@ -120,7 +119,7 @@ impl Filter {
 
     fn of_all(connection: &Connection, keys: usize) -> StoreResult<Self> {
         let mut filter = Self::with_room(keys);
-        NODE_BY_KEY.each(connection, &[], &mut |entry| {
+        NODES.each(connection, NodeId(0), &mut |_, entry| {
             entry.first_chunk().into_iter().for_each(|key| filter.add(key));
             Ok(true)
         })?;

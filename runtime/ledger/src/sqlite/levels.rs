@@ -1,46 +1,44 @@
-//! Look-ups by a random value, in two levels. A few entries that go into large blocks touch one each, and every page is
-//! written twice, so they go into a small table first and move into the blocks when they are a good part of them. Readers see
-//! both as one.
+//! Look-ups by a random value, in two levels. A few entries that go into many blocks touch one each, and every page is
+//! written twice, so they become a run of blocks of their own and move into the many when they are a good part of them.
+//! Readers see all as one.
 
 use affluent_model::identity::{BlindIndex, NodeId, NodeKey};
 use affluent_model::{Error, Result};
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
-use super::advance_counter;
 use super::blocks::{Blocks, blocks};
-use super::bulk::{self, Insert};
 use super::open::overwrite_deleted;
 use super::seeking::Seeker;
+use super::{advance_counter, sorting};
 use crate::error::StoreResult;
 
-/// Recent entries move once they are more than this part of those in blocks.
+/// Recent entries move once they are more than this part of those that moved.
 const BASE_ROWS_PER_RECENT: i64 = 8;
+/// Runs of recent entries: each is one more place to look in.
+const RUNS_MAX: i64 = 16;
 /// Bytes of a node's number in an entry.
 pub(super) const NODE_BYTES: usize = 6;
 
-/// A look-up; the small table and the blocks count their entries under `recent` and `base`.
-pub(super) struct Levels<const W: usize> {
+/// A look-up by entries of `W` bytes; `R` is one more, for the number of the run. Entries of both levels, and runs, are
+/// counted under their names.
+pub(super) struct Levels<const W: usize, const R: usize> {
     blocks: Blocks<W>,
+    recent_blocks: Blocks<R>,
     base: &'static str,
     recent: &'static str,
-    insert_recent: Insert,
-    read_recent: &'static str,
-    find_recent: &'static str,
+    runs: &'static str,
     empty_recent: &'static str,
-    remove_recent: &'static str,
 }
 
 macro_rules! levels {
-    ($table:literal, $key_bytes:expr) => {
+    ($table:literal, $recent:literal, $key_bytes:expr) => {
         Levels {
             blocks: blocks!($table, $key_bytes),
+            recent_blocks: blocks!($recent, 1 + $key_bytes),
             base: concat!($table, "_base"),
-            recent: concat!($table, "_recent"),
-            insert_recent: Insert { into: concat!("INSERT OR IGNORE INTO ", $table, "_recent (entry)"), columns: 1, then: "" },
-            read_recent: concat!("SELECT entry FROM ", $table, "_recent WHERE entry >= ?1 ORDER BY entry"),
-            find_recent: concat!("SELECT entry FROM ", $table, "_recent WHERE entry BETWEEN ?1 AND ?2 ORDER BY entry"),
-            empty_recent: concat!("DELETE FROM ", $table, "_recent"),
-            remove_recent: concat!("DELETE FROM ", $table, "_recent WHERE entry BETWEEN ?1 AND ?2"),
+            recent: $recent,
+            runs: concat!($table, "_runs"),
+            empty_recent: concat!("DELETE FROM ", $recent, "_block; DELETE FROM ", $recent, "_first"),
         }
     };
 }
@@ -53,64 +51,79 @@ pub(super) type ValueEntry = [u8; 2 + 17 + NODE_BYTES];
 pub(super) type MemberEntry = [u8; 16 + NODE_BYTES];
 
 /// Node keys → nodes.
-pub(super) const NODE_BY_KEY: Levels<{ 17 + NODE_BYTES }> = levels!("node_by_key", 17);
+pub(super) const NODE_BY_KEY: Levels<{ 17 + NODE_BYTES }, { 18 + NODE_BYTES }> = levels!("node_by_key", "node_by_key_recent", 17);
 /// Identifiers → nodes.
-pub(super) const EDGE_BY_VALUE: Levels<{ 2 + 17 + NODE_BYTES }> = levels!("edge_by_value", 2 + 17 + NODE_BYTES);
+pub(super) const EDGE_BY_VALUE: Levels<{ 19 + NODE_BYTES }, { 20 + NODE_BYTES }> =
+    levels!("edge_by_value", "edge_by_value_recent", 19 + NODE_BYTES);
 /// Profiles → nodes.
-pub(super) const ASSIGNMENT_BY_PROFILE: Levels<{ 16 + NODE_BYTES }> = levels!("assignment_by_profile", 16 + NODE_BYTES);
+pub(super) const ASSIGNMENT_BY_PROFILE: Levels<{ 16 + NODE_BYTES }, { 17 + NODE_BYTES }> =
+    levels!("assignment_by_profile", "assignment_by_profile_recent", 16 + NODE_BYTES);
 
-impl<const W: usize> Levels<W> {
+impl<const W: usize, const R: usize> Levels<W, R> {
     /// Puts entries in, which are sorted and are not there.
     pub(super) fn insert(&self, connection: &Connection, entries: &[[u8; W]]) -> StoreResult<()> {
+        if self.are_few(connection, entries.len())? {
+            return self.append(connection, entries);
+        }
+        let mut all = self.take_recent(connection)?;
+        if all.is_empty() {
+            return self.pack(connection, entries.iter().copied());
+        }
+        all.extend(entries);
+        sorting::sort(&mut all);
+        self.pack(connection, all.into_iter())
+    }
+
+    /// The same, and they become a run however many they are: they move when [`Self::settle`] is called, or runs are many.
+    pub(super) fn append(&self, connection: &Connection, entries: &[[u8; W]]) -> StoreResult<()> {
         if entries.is_empty() {
             return Ok(());
         }
-        let recent = rows_of(connection, self.recent)?;
-        let all_recent = recent.saturating_add(i64::try_from(entries.len()).unwrap_or(i64::MAX));
-        if all_recent.saturating_mul(BASE_ROWS_PER_RECENT) <= rows_of(connection, self.base)? {
-            let inserted = bulk::insert(connection, &self.insert_recent, entries, |entry, row| Ok(row.put(entry)?))?;
-            return advance_counter(connection, self.recent, i64::try_from(inserted).unwrap_or(i64::MAX)).map(drop);
+        if count_of(connection, self.runs)? >= RUNS_MAX {
+            let all = self.take_recent(connection)?;
+            if self.are_few(connection, all.len())? {
+                self.append(connection, &all)?;
+            } else {
+                self.pack(connection, all.into_iter())?;
+            }
         }
-        self.move_recent(connection, recent)?;
-        self.pack(connection, entries.iter().copied())
+        let run = u8::try_from(count_of(connection, self.runs)?).unwrap_or(u8::MAX);
+        self.recent_blocks.merge(connection, entries.iter().map(|entry| in_run(run, entry)), |_, _| false)?;
+        advance_counter(connection, self.runs, 1)?;
+        advance_counter(connection, self.recent, i64::try_from(entries.len()).unwrap_or(i64::MAX)).map(drop)
     }
 
-    /// Visits entries in their order, from the first that is not below `from`, for as long as `visit` says so.
-    pub(super) fn each(
-        &self,
-        connection: &Connection,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8; W]) -> StoreResult<bool>,
-    ) -> StoreResult<()> {
-        let mut statement = connection.prepare_cached(self.read_recent)?;
-        let mut rows = statement.query([from])?;
-        let mut next = || -> StoreResult<Option<[u8; W]>> { Ok(rows.next()?.map(|row| row.get(0)).transpose()?) };
-        let mut recent = next()?;
+    /// Moves recent entries that are many.
+    pub(super) fn settle(&self, connection: &Connection) -> StoreResult<()> {
+        if self.are_few(connection, 0)? {
+            return Ok(());
+        }
+        let all = self.take_recent(connection)?;
+        self.pack(connection, all.into_iter())
+    }
+
+    /// Visits entries in their order for as long as `visit` says so; recent ones are in memory for that long.
+    pub(super) fn each(&self, connection: &Connection, visit: &mut dyn FnMut(&[u8; W]) -> StoreResult<bool>) -> StoreResult<()> {
+        let mut recent = self.recent_entries(connection)?.into_iter().peekable();
         let mut goes_on = true;
-        self.blocks.each(connection, from, &mut |entry| {
-            while let Some(one) = recent.filter(|one| one < entry) {
+        self.blocks.each(connection, &[], &mut |entry| {
+            while let Some(one) = recent.next_if(|one| goes_on && one < entry) {
                 goes_on = visit(&one)?;
-                if !goes_on {
-                    return Ok(false);
-                }
-                recent = next()?;
             }
-            goes_on = visit(entry)?;
+            goes_on = goes_on && visit(entry)?;
             Ok(goes_on)
         })?;
-        while let Some(one) = recent.filter(|_| goes_on) {
+        while let Some(one) = recent.next_if(|_| goes_on) {
             goes_on = visit(&one)?;
-            recent = next()?;
         }
         Ok(())
     }
 
     /// Looks prefixes up; those that come in their order cost least.
-    pub(super) fn finder<'c>(&self, connection: &'c Connection) -> StoreResult<Finder<'c, W>> {
-        let blocks = Seeker::new(&self.blocks, connection)?;
-        let has_recent = rows_of(connection, self.recent)? > 0;
-        let recent = has_recent.then(|| connection.prepare_cached(self.find_recent)).transpose()?;
-        Ok(Finder { blocks, recent })
+    pub(super) fn finder<'c>(&self, connection: &'c Connection) -> StoreResult<Finder<'c, W, R>> {
+        let runs = u8::try_from(count_of(connection, self.runs)?).unwrap_or(u8::MAX);
+        let recent = Seeker::of_parts(&self.recent_blocks, connection, usize::from(runs))?;
+        Ok(Finder { blocks: Seeker::new(&self.blocks, connection)?, recent, runs })
     }
 
     /// Visits the nodes of the entries that begin with `prefix`.
@@ -120,21 +133,17 @@ impl<const W: usize> Levels<W> {
 
     /// Whether there is any entry.
     pub(super) fn holds_any(&self, connection: &Connection) -> StoreResult<bool> {
-        let mut holds = false;
-        self.each(connection, &[], &mut |_| {
-            holds = true;
-            Ok(false)
-        })?;
-        Ok(holds)
+        Ok(!self.blocks.is_empty(connection)? || !self.recent_blocks.is_empty(connection)?)
     }
 
     /// Takes the entries out that begin with one of `prefixes`, which are sorted; they stay counted, since nothing depends on
     /// the exact number.
     pub(super) fn remove(&self, connection: &Connection, prefixes: &[impl AsRef<[u8]>]) -> StoreResult<()> {
         self.blocks.remove(connection, prefixes)?;
-        let mut recent = connection.prepare_cached(self.remove_recent)?;
-        for prefix in prefixes.iter().map(AsRef::as_ref) {
-            recent.execute(params![prefix, last_of::<W>(prefix)])?;
+        for run in 0..count_of(connection, self.runs)? {
+            let run = u8::try_from(run).unwrap_or(u8::MAX);
+            let prefixes: Vec<Vec<u8>> = prefixes.iter().map(|prefix| [&[run], prefix.as_ref()].concat()).collect();
+            self.recent_blocks.remove(connection, &prefixes)?;
         }
         Ok(())
     }
@@ -145,40 +154,61 @@ impl<const W: usize> Levels<W> {
         advance_counter(connection, self.base, i64::try_from(packed).unwrap_or(i64::MAX)).map(drop)
     }
 
-    /// What an erasure deletes later must not be left behind in pages that become free here.
-    fn move_recent(&self, connection: &Connection, recent: i64) -> StoreResult<()> {
-        if recent == 0 {
-            return Ok(());
-        }
-        let entries: Vec<[u8; W]> =
-            super::collect(connection.prepare_cached(self.read_recent)?.query_map([[].as_slice()], |row| row.get(0))?)?;
-        let moved = self.blocks.merge(connection, entries.into_iter(), |_, _| false)?;
+    /// Whether recent entries, with as many more, are a small part of all.
+    fn are_few(&self, connection: &Connection, more: usize) -> StoreResult<bool> {
+        let recent = count_of(connection, self.recent)?.saturating_add(i64::try_from(more).unwrap_or(i64::MAX));
+        Ok(recent.saturating_mul(BASE_ROWS_PER_RECENT) <= count_of(connection, self.base)?)
+    }
+
+    /// Sorted.
+    fn recent_entries(&self, connection: &Connection) -> StoreResult<Vec<[u8; W]>> {
+        let mut entries = Vec::new();
+        self.recent_blocks.each(connection, &[], &mut |entry| {
+            entries.extend(entry.last_chunk());
+            Ok(true)
+        })?;
+        sorting::sort(&mut entries);
+        Ok(entries)
+    }
+
+    /// Takes all runs out. What an erasure deletes later must not be left behind in pages that become free here.
+    fn take_recent(&self, connection: &Connection) -> StoreResult<Vec<[u8; W]>> {
+        let entries = self.recent_entries(connection)?;
         overwrite_deleted(connection, true)?;
-        let emptied = connection.prepare_cached(self.empty_recent).and_then(|mut delete| delete.execute([]));
+        let emptied = connection.execute_batch(self.empty_recent);
         overwrite_deleted(connection, false)?;
         emptied?;
-        advance_counter(connection, self.base, i64::try_from(moved).unwrap_or(i64::MAX))?;
-        advance_counter(connection, self.recent, -recent)?;
-        Ok(())
+        for counter in [self.recent, self.runs] {
+            advance_counter(connection, counter, -count_of(connection, counter)?)?;
+        }
+        Ok(entries)
     }
 }
 
-/// Looks entries up, and keeps the block of the last one.
-pub(super) struct Finder<'c, const W: usize> {
-    blocks: Seeker<'c, W>,
-    /// `None` = there are no recent ones.
-    recent: Option<CachedStatement<'c>>,
+/// An entry of a run.
+fn in_run<const W: usize, const R: usize>(run: u8, entry: &[u8; W]) -> [u8; R] {
+    let mut in_run = [run; R];
+    in_run.iter_mut().skip(1).zip(entry).for_each(|(to, from)| *to = *from);
+    in_run
 }
 
-impl<const W: usize> Finder<'_, W> {
+/// Looks entries up in each run.
+pub(super) struct Finder<'c, const W: usize, const R: usize> {
+    blocks: Seeker<'c, W>,
+    recent: Seeker<'c, R>,
+    runs: u8,
+}
+
+impl<const W: usize, const R: usize> Finder<'_, W, R> {
     /// Visits the nodes of the entries that begin with `prefix`: those in blocks, then recent ones.
     pub(super) fn each_node(&mut self, prefix: &[u8], mut visit: impl FnMut(NodeId)) -> StoreResult<()> {
         self.blocks.each(prefix, &mut |entry| visit(node_at_end(entry)))?;
-        if let Some(recent) = &mut self.recent {
-            let mut rows = recent.query(params![prefix, last_of::<W>(prefix)])?;
-            while let Some(row) = rows.next()? {
-                visit(node_at_end::<W>(&row.get(0)?));
-            }
+        let mut in_run = [0; R];
+        in_run.iter_mut().skip(1).zip(prefix).for_each(|(to, from)| *to = *from);
+        for run in 0..self.runs {
+            in_run.iter_mut().take(1).for_each(|number| *number = run);
+            let prefix = in_run.get(..=prefix.len()).unwrap_or(&in_run);
+            self.recent.each_of_part(run.into(), prefix, &mut |entry| visit(node_at_end(entry)))?;
         }
         Ok(())
     }
@@ -189,13 +219,6 @@ impl<const W: usize> Finder<'_, W> {
         self.each_node(prefix, |_| holds = true)?;
         Ok(holds)
     }
-}
-
-/// The last entry that could begin with `prefix`.
-fn last_of<const W: usize>(prefix: &[u8]) -> [u8; W] {
-    let mut last = [u8::MAX; W];
-    last.iter_mut().zip(prefix).for_each(|(to, from)| *to = *from);
-    last
 }
 
 pub(super) fn key_entry(key: &NodeKey, node: NodeId) -> Result<KeyEntry> {
@@ -222,6 +245,7 @@ pub(super) fn member_entry(profile: &[u8; 16], node: NodeId) -> Result<MemberEnt
 }
 
 /// A node's number as entries hold it: they sort as nodes do.
+#[inline]
 pub(super) fn node_bytes(node: NodeId) -> Result<[u8; NODE_BYTES]> {
     let [0, 0, bytes @ ..] = node.0.to_be_bytes() else {
         return Err(Error::bug(format!("node {} is over 2^48 or negative", node.0)));
@@ -238,6 +262,7 @@ pub(super) fn node_at_end<const W: usize>(entry: &[u8; W]) -> NodeId {
 }
 
 /// The parts one after the other, which have `W` bytes in all.
+#[inline]
 pub(super) fn joined<const W: usize, const N: usize>(parts: [&[u8]; N]) -> Result<[u8; W]> {
     let mut entry = [0; W];
     let mut rest = entry.as_mut_slice();
@@ -250,7 +275,82 @@ pub(super) fn joined<const W: usize, const N: usize>(parts: [&[u8]; N]) -> Resul
     Ok(entry)
 }
 
-fn rows_of(connection: &Connection, table: &str) -> StoreResult<i64> {
+fn count_of(connection: &Connection, counter: &str) -> StoreResult<i64> {
     let mut statement = connection.prepare_cached("SELECT value FROM counter WHERE name = ?1")?;
-    Ok(statement.query_row([table], |row| row.get(0)).optional()?.unwrap_or(0))
+    Ok(statement.query_row([counter], |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LEVELS: Levels<{ 2 + NODE_BYTES }, { 3 + NODE_BYTES }> = levels!("trial", "trial_recent", 2 + NODE_BYTES);
+
+    const TABLES: &str = "CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+        CREATE TABLE trial_block (block INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
+        CREATE TABLE trial_first (first BLOB PRIMARY KEY, block INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+        CREATE TABLE trial_recent_block (block INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
+        CREATE TABLE trial_recent_first (first BLOB PRIMARY KEY, block INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
+
+    fn entry(number: u16) -> [u8; 2 + NODE_BYTES] {
+        joined([&number.to_be_bytes(), &node_bytes(NodeId(number.into())).unwrap()]).unwrap()
+    }
+
+    #[derive(Debug, Clone)]
+    enum Change {
+        Insert(BTreeSet<u16>),
+        Append(BTreeSet<u16>),
+        Settle,
+        Remove(BTreeSet<u16>),
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        let some = |most: usize| prop::collection::btree_set(0..3_000_u16, 0..most);
+        prop_oneof![
+            2 => some(500).prop_map(Change::Insert),
+            6 => some(20).prop_map(Change::Insert),
+            6 => some(60).prop_map(Change::Append),
+            1 => Just(Change::Settle),
+            2 => some(60).prop_map(Change::Remove),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn both_levels_hold_as_one_what_a_sorted_set_holds(changes in prop::collection::vec(change(), 1..40)) {
+            let connection = Connection::open_in_memory().unwrap();
+            connection.execute_batch(TABLES).unwrap();
+            let mut set: BTreeSet<u16> = BTreeSet::new();
+            for change in changes {
+                let news = |numbers: BTreeSet<u16>, set: &mut BTreeSet<u16>| -> Vec<_> {
+                    numbers.into_iter().filter(|number| set.insert(*number)).map(entry).collect()
+                };
+                match change {
+                    Change::Insert(numbers) => LEVELS.insert(&connection, &news(numbers, &mut set)).unwrap(),
+                    Change::Append(numbers) => LEVELS.append(&connection, &news(numbers, &mut set)).unwrap(),
+                    Change::Settle => LEVELS.settle(&connection).unwrap(),
+                    Change::Remove(numbers) => {
+                        let prefixes: Vec<[u8; 2]> = numbers.iter().map(|number| number.to_be_bytes()).collect();
+                        LEVELS.remove(&connection, &prefixes).unwrap();
+                        set.retain(|number| !numbers.contains(number));
+                    }
+                }
+                prop_assert!(count_of(&connection, LEVELS.runs).unwrap() <= RUNS_MAX);
+            }
+            let mut held = Vec::new();
+            LEVELS.each(&connection, &mut |entry| { held.push(*entry); Ok(true) }).unwrap();
+            prop_assert_eq!(held, set.iter().copied().map(entry).collect::<Vec<_>>());
+            prop_assert_eq!(LEVELS.holds_any(&connection).unwrap(), !set.is_empty());
+            let mut finder = LEVELS.finder(&connection).unwrap();
+            for number in (0..3_000_u16).rev().step_by(7).chain(0..3_000) {
+                let mut found = Vec::new();
+                finder.each_node(&number.to_be_bytes(), |node| found.push(node)).unwrap();
+                prop_assert_eq!(found, set.get(&number).map(|number| NodeId((*number).into())).into_iter().collect::<Vec<_>>());
+            }
+        }
+    }
 }

@@ -27,7 +27,7 @@ const LINKS: Blocks<ENTRY_BYTES> = blocks!("link", KEY_BYTES);
 /// The second node of linked nodes before the first.
 const LINK_ENDS: Blocks<PAIR_BYTES> = blocks!("link_end", PAIR_BYTES);
 
-/// Replaces all links of `nodes`, and of the pairs that `links` are of.
+/// Replaces all links of `nodes` by `links`.
 pub(super) fn replace(connection: &Connection, nodes: &[NodeId], links: &[Link]) -> StoreResult<()> {
     let mut words = Words::new(connection);
     let mut entries = links.iter().map(|link| words.entry(link)).collect::<StoreResult<Vec<Entry>>>()?;

@@ -19,8 +19,9 @@ const STATEMENTS_MAX: usize = 160;
 /// ten million rows, a reader streams.
 const WRITER_CACHE_KIB: i64 = -32_768;
 const READER_CACHE_KIB: i64 = -8_192;
-/// Bytes of a page: half the calls of SQLite's usual 4 KiB for the bulk writes, and still little to rewrite for one row.
-const PAGE_BYTES: i64 = 8_192;
+/// Bytes of a page: a quarter of the calls of SQLite's usual 4 KiB for the bulk writes, and still little to rewrite for one
+/// row. Files made with another size keep it.
+const PAGE_BYTES: i64 = 16_384;
 /// Pages in the write-ahead log before it is copied into the file: an epoch touches many pages of the index of node
 /// keys, and a page touched by several epochs is copied once.
 const CHECKPOINT_PAGES: i64 = (64 << 20) / PAGE_BYTES;

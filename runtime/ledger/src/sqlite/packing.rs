@@ -1,4 +1,5 @@
-//! The step to version 7: edges, profiles and look-ups, which were rows, become entries in blocks.
+//! The step to version 7: edges, profiles and look-ups, which were rows, become entries in blocks. The step to version 10:
+//! so do recent entries of look-ups.
 
 use affluent_model::identity::{BlindIndex, Edge, NodeId, NodeKey};
 use rusqlite::{Connection, Row};
@@ -9,7 +10,7 @@ use super::levels::{
     value_entry,
 };
 use super::open::overwrite_deleted;
-use super::profiles;
+use super::{collect, profiles};
 use crate::error::StoreResult;
 
 const TABLES: &str = "
@@ -70,9 +71,31 @@ pub(super) fn pack(connection: &Connection) -> StoreResult<()> {
     Ok(dropped?)
 }
 
-fn pack_level<const W: usize>(
+/// Makes a run of the recent entries of each look-up.
+pub(super) fn pack_recent(connection: &Connection) -> StoreResult<()> {
+    pack_run(connection, &NODE_BY_KEY, "node_by_key_recent")?;
+    pack_run(connection, &EDGE_BY_VALUE, "edge_by_value_recent")?;
+    pack_run(connection, &ASSIGNMENT_BY_PROFILE, "assignment_by_profile_recent")
+}
+
+fn pack_run<const W: usize, const R: usize>(connection: &Connection, level: &Levels<W, R>, table: &str) -> StoreResult<()> {
+    let sql = format!("SELECT entry FROM {table} ORDER BY entry");
+    let entries: Vec<[u8; W]> = collect(connection.prepare(&sql)?.query_map([], |row| row.get(0))?)?;
+    overwrite_deleted(connection, true)?;
+    let dropped = connection.execute_batch(&format!("DROP TABLE {table}"));
+    overwrite_deleted(connection, false)?;
+    dropped?;
+    connection.execute("DELETE FROM counter WHERE name = ?1", [table])?;
+    connection.execute_batch(&format!(
+        "CREATE TABLE {table}_block (block INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
+        CREATE TABLE {table}_first (first BLOB PRIMARY KEY, block INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    ))?;
+    level.append(connection, &entries)
+}
+
+fn pack_level<const W: usize, const R: usize>(
     connection: &Connection,
-    level: &Levels<W>,
+    level: &Levels<W, R>,
     sql: &str,
     entry_of: impl Fn(&Row<'_>) -> StoreResult<[u8; W]>,
 ) -> StoreResult<()> {

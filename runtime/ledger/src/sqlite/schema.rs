@@ -22,6 +22,7 @@ pub(super) const MIGRATIONS: &[Step] = &[
     Step::Rows(packing::pack),
     Step::Sql(VERSION_8),
     Step::Rows(numbering::number),
+    Step::Rows(packing::pack_recent),
 ];
 
 /// A step.

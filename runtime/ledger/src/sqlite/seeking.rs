@@ -7,11 +7,17 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension};
 use super::blocks::{Blocks, entries_of};
 use crate::error::StoreResult;
 
-/// Looks keys up, and keeps the block of the last one.
+/// Looks keys up, and keeps the block of the last one: of each part of the keys that is asked in turn.
 pub(super) struct Seeker<'c, const W: usize> {
     key_bytes: usize,
     find: CachedStatement<'c>,
     begin: CachedStatement<'c>,
+    parts: Vec<Held>,
+}
+
+/// A block that was read.
+#[derive(Clone, Default)]
+struct Held {
     body: Vec<u8>,
     /// The first key of the block behind; `None` = it is the last one.
     end: Option<Vec<u8>>,
@@ -19,49 +25,55 @@ pub(super) struct Seeker<'c, const W: usize> {
 
 impl<'c, const W: usize> Seeker<'c, W> {
     pub(super) fn new(blocks: &Blocks<W>, connection: &'c Connection) -> StoreResult<Self> {
+        Self::of_parts(blocks, connection, 1)
+    }
+
+    pub(super) fn of_parts(blocks: &Blocks<W>, connection: &'c Connection, parts: usize) -> StoreResult<Self> {
         let (find, begin) = (connection.prepare_cached(blocks.find)?, connection.prepare_cached(blocks.begin)?);
-        Ok(Self { key_bytes: blocks.key_bytes, find, begin, body: Vec::new(), end: None })
+        Ok(Self { key_bytes: blocks.key_bytes, find, begin, parts: vec![Held::default(); parts] })
     }
 
     /// Visits the entries that begin with `prefix`, a key or the beginning of one, in their order.
     pub(super) fn each(&mut self, prefix: &[u8], visit: &mut dyn FnMut(&[u8; W])) -> StoreResult<()> {
-        if !self.covers(prefix)? {
-            self.load(prefix)?;
+        self.each_of_part(0, prefix, visit)
+    }
+
+    /// The same; `prefix` is of the keys of a part.
+    pub(super) fn each_of_part(&mut self, part: usize, prefix: &[u8], visit: &mut dyn FnMut(&[u8; W])) -> StoreResult<()> {
+        let Some(held) = self.parts.get_mut(part) else { return Ok(()) };
+        if !held.covers::<W>(prefix, self.key_bytes)? {
+            *held = load(&mut self.find, &mut self.begin, prefix)?;
         }
         loop {
-            let entries = entries_of::<W>(&self.body)?;
+            let entries = entries_of::<W>(&held.body)?;
             entries.get(range_of(entries, prefix)).unwrap_or_default().iter().for_each(&mut *visit);
-            match &self.end {
-                Some(end) if end.starts_with(prefix) => {
-                    let next = end.clone();
-                    self.load(&next)?;
+            match held.end.take() {
+                Some(next) if next.starts_with(prefix) => *held = load(&mut self.find, &mut self.begin, &next)?,
+                end => {
+                    held.end = end;
+                    return Ok(());
                 }
-                _ => return Ok(()),
             }
         }
     }
+}
 
+impl Held {
     /// Whether no entry that begins with `prefix` stands before the block.
-    fn covers(&self, prefix: &[u8]) -> StoreResult<bool> {
-        let first = entries_of::<W>(&self.body)?.first();
-        let is_behind = first.and_then(|first| first.get(..self.key_bytes)).is_some_and(|key| key <= prefix);
-        Ok(is_behind && self.end.as_ref().is_none_or(|end| prefix < end.as_slice()))
+    fn covers<const W: usize>(&self, prefix: &[u8], key_bytes: usize) -> StoreResult<bool> {
+        let first = entries_of::<W>(&self.body)?.first().and_then(|first| first.get(..key_bytes));
+        Ok(first.is_some_and(|key| key <= prefix) && self.end.as_ref().is_none_or(|end| prefix < end.as_slice()))
     }
+}
 
-    /// Reads the block that holds `key`; the first one where none does.
-    fn load(&mut self, key: &[u8]) -> StoreResult<()> {
-        let find = &mut self.find;
-        let mut read = |key: &[u8]| find.query_row([key], |row| Ok((row.get(0)?, row.get(1)?))).optional();
-        let found = match read(key)? {
-            Some(found) => Some(found),
-            None => match self.begin.query_row([], |row| row.get::<_, Option<Vec<u8>>>(0))? {
-                Some(begin) => read(&begin)?,
-                None => None,
-            },
-        };
-        (self.body, self.end) = found.unwrap_or_default();
-        Ok(())
+/// Reads the block that holds `key`; the first one where none does.
+fn load(find: &mut CachedStatement<'_>, begin: &mut CachedStatement<'_>, key: &[u8]) -> StoreResult<Held> {
+    let mut read = |key: &[u8]| find.query_row([key], |row| Ok(Held { body: row.get(0)?, end: row.get(1)? })).optional();
+    if let Some(held) = read(key)? {
+        return Ok(held);
     }
+    let begin = begin.query_row([], |row| row.get::<_, Option<Vec<u8>>>(0))?;
+    Ok(begin.map(|begin| read(&begin)).transpose()?.flatten().unwrap_or_default())
 }
 
 /// Places of the sorted entries that begin with `prefix`.

@@ -51,7 +51,7 @@ fn a_ledger_of_a_newer_version_is_refused() {
     let refusal = refusal(&store.path());
 
     assert_eq!((refusal.code, refusal.domain), ("E0701", Domain::Configuration));
-    assert!(refusal.message.ends_with("has ledger version `99`, this program knows up to `9`"), "{}", refusal.message);
+    assert!(refusal.message.ends_with("has ledger version `99`, this program knows up to `10`"), "{}", refusal.message);
 }
 
 /// The rows of version 8 that stand at the places of their nodes' numbers now.
@@ -59,6 +59,16 @@ const VERSION_8: &str = "
     DROP TABLE node_block;
     DROP TABLE node_key_block;
     DROP TABLE assignment_block;
+    DROP TABLE node_by_key_recent_block;
+    DROP TABLE node_by_key_recent_first;
+    CREATE TABLE node_by_key_recent (entry BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+    DROP TABLE edge_by_value_recent_block;
+    DROP TABLE edge_by_value_recent_first;
+    CREATE TABLE edge_by_value_recent (entry BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+    DROP TABLE assignment_by_profile_recent_block;
+    DROP TABLE assignment_by_profile_recent_first;
+    CREATE TABLE assignment_by_profile_recent (entry BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+    DELETE FROM counter WHERE name GLOB '*_runs' OR name GLOB '*_recent';
     DROP TABLE link_block;
     DROP TABLE link_first;
     DROP TABLE link_end_block;
@@ -96,6 +106,8 @@ fn nodes_of_an_older_version_keep_their_keys_labels_and_links_and_leave_no_copy_
     let older = Connection::open(store.path()).unwrap();
     to_version_8(&older, 1..=LAST, &assignments);
     older.execute("DELETE FROM node_key WHERE node = 8", ()).unwrap();
+    let recent = [key(LAST + 1).as_slice(), &[0, 0, 0, 0, 0, 3]].concat();
+    older.execute("INSERT INTO node_by_key_recent VALUES (?1)", [recent]).unwrap();
     older.execute("INSERT OR IGNORE INTO word (text) VALUES ('same email')", ()).unwrap();
     for (node_b, refused_by) in [(2, None), (9, Some("too many"))] {
         let sql = "INSERT INTO link SELECT 1, ?1, word, 0, ?2, ?3 FROM word WHERE text = 'same email'";
@@ -106,6 +118,9 @@ fn nodes_of_an_older_version_keep_their_keys_labels_and_links_and_leave_no_copy_
     store.reopen();
 
     assert_eq!(store.whole_graph().unwrap(), before);
+    let by_key: Vec<_> =
+        store.find_nodes(&[key(5), key(LAST + 1)]).unwrap().into_iter().flatten().map(|found| found.node).collect();
+    assert_eq!(by_key, [NodeId(5), NodeId(3)]);
     let links = store.links_of(&[NodeId(2), NodeId(9)]).unwrap();
     let [joined, refused] =
         [(2, LinkVerdict::Joined), (9, LinkVerdict::Refused("too many".to_owned()))].map(|(node_b, verdict)| Link {
