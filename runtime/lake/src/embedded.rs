@@ -108,12 +108,11 @@ impl EmbeddedLake {
             };
             register(&tables, table.name.clone(), rows)?;
         }
-        let names = query.fold.as_ref().and_then(|fold| fold.key_names.as_ref());
-        let names = names.map(|names| names_of(names, &query.memory)).transpose()?;
+        let names = query.fold.as_ref().map(|fold| names_of(&fold.names, &query.memory)).transpose()?;
         for (name, schema, rows) in query.memory {
             register(&tables, name, memory_table(schema, rows)?)?;
         }
-        if let Some(fold) = &query.fold {
+        if let (Some(fold), Some(names)) = (&query.fold, names) {
             let rows = plan(&state, &fold.sql).await?;
             register(&tables, fold.table.clone(), folded_table(rows, fold, names)?)?;
         }
@@ -333,7 +332,7 @@ fn names_of(names: &KeyNames, memory: &[(String, SchemaRef, Vec<RecordBatch>)]) 
     Ok(Names { texts, beside })
 }
 
-fn folded_table(rows: Arc<dyn ExecutionPlan>, fold: &Fold, names: Option<Names>) -> Result<Arc<dyn TableProvider>> {
+fn folded_table(rows: Arc<dyn ExecutionPlan>, fold: &Fold, names: Names) -> Result<Arc<dyn TableProvider>> {
     let rows = FoldedRows::new(rows, fold, names).map_err(|error| failures::planning(&error))?;
     let schema = Arc::clone(rows.schema());
     let table = StreamingTable::try_new(schema, vec![Arc::new(rows)]).map_err(|error| failures::planning(&error))?;

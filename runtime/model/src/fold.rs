@@ -1,27 +1,30 @@
 //! Rows of one key made into one row: what survivorship needs of the lake beyond SQL. An aggregate per column would look
-//! at every row once per column and keep its order beside each value; a fold looks at sorted rows once.
+//! at every row once per column and keep its order beside each value, and a sort of whole rows would copy each several times; a fold
+//! looks at rows once and copies what it takes of them.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// A table of a query that is made of the rows of another query: those of one key become one row.
+/// A table of a query that is made of the rows of another query: those of one key become one row, in the order of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fold {
     /// Name under which the query reads it.
     pub table: String,
-    /// The rows, in the order of `key`; within a key, earlier rows win.
+    /// The rows, in any order.
     pub sql: String,
-    /// Column that says which rows belong together, never null: text or, with `key_names`, a number. The first column of
-    /// the table.
+    /// Integer column that says which rows belong together: the number of a key, from 0, or null for rows of nobody, which are
+    /// left out. The first column of the table, with the key's name in place of its number.
     pub key: String,
-    /// Where keys are numbers: who they are in the table.
-    pub key_names: Option<KeyNames>,
+    /// Integer columns and times that put the rows of a key in order, the latest first, null last; where the first is the same the
+    /// next decides, then the order in which rows came. Earlier rows win.
+    pub latest_by: Vec<String>,
+    pub names: KeyNames,
     pub picks: Vec<Pick>,
 }
 
-/// The texts of keys that are numbers, and what is known of them beside the rows: shorter keys sort and compare faster, and
-/// a number is a place in a list. Every name has a row in the table, whether the query has rows for it or not.
+/// The names of keys, and what is known of them beside the rows. Every name has a row in the table, whether the query has rows
+/// for it or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyNames {
     /// A table in memory that the query is given; row n, from 0, is about key n.

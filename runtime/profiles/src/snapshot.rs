@@ -87,7 +87,8 @@ pub fn snapshot_query(
         table: SURVIVORS.to_owned(),
         sql: parts.records()?,
         key: "_profile".to_owned(),
-        key_names: Some(names),
+        latest_by: vec!["_at".to_owned(), "_seq".to_owned()],
+        names,
         picks: parts.picks(),
     };
     let sql = format!("SELECT \"_profile\" AS \"profile\"{}{}", parts.columns(), from_survivors());
@@ -98,9 +99,7 @@ impl SnapshotQuery {
     /// With the column [`GONE`] of the table of that name, which is given with the query: true for a profile that is no more.
     #[must_use]
     pub fn with_gone(mut self) -> Self {
-        if let Some(names) = &mut self.survivors.key_names {
-            names.beside.push(GONE.to_owned());
-        }
+        self.survivors.names.beside.push(GONE.to_owned());
         let from = from_survivors();
         self.sql = format!("{}, \"{GONE}\"{from}", self.sql.trim_end_matches(&from));
         self
@@ -141,8 +140,8 @@ fn check_names(attributes: &[Attribute<'_>], traits: &[PreparedTrait]) -> Result
     Ok(())
 }
 
-/// What a snapshot is made of: the records that give attributes, sorted by profile once, which spills to disk where it must,
-/// and folded into one row per profile as a stream. Traits are lists by the number of the profile, which stand beside.
+/// What a snapshot is made of: the records that give attributes, folded into one row per profile. Traits are lists by the number of
+/// the profile, which stand beside.
 struct Parts<'a> {
     sources: &'a [TableSource],
     attributes: Vec<Attribute<'a>>,
@@ -150,7 +149,7 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// The records of all sources that give attributes, with their profiles, the newest first.
+    /// The records of all sources that give attributes, with their profiles.
     fn records(&self) -> Result<String> {
         let givers = self.sources.iter().enumerate().filter(|(_, source)| !source.attributes.is_empty());
         let records = givers.map(|(number, source)| {
@@ -168,12 +167,11 @@ impl Parts<'_> {
         });
         let records = records.collect::<Result<Vec<String>>>()?;
         if records.is_empty() {
-            return Ok(format!("SELECT {} AS \"_profile\" WHERE false", null(FieldType::Integer)));
+            let columns = [("_profile", FieldType::Integer), ("_at", FieldType::Timestamp), ("_seq", FieldType::Integer)];
+            let columns = columns.map(|(name, kind)| format!("{} AS {}", null(kind), quoted(name)));
+            return Ok(format!("SELECT {} WHERE false", columns.join(", ")));
         }
-        Ok(format!(
-            "SELECT * FROM ({}) AS u WHERE \"_profile\" IS NOT NULL ORDER BY \"_profile\", \"_at\" DESC NULLS LAST, \"_seq\" DESC NULLS LAST",
-            of_profiles(&union_all(&records), "_node")
-        ))
+        Ok(of_profiles(&union_all(&records), "_node"))
     }
 
     /// What is taken of the rows of a profile, the newest first.

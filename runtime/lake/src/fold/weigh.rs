@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64T
 use datafusion::common::{Result, plan_err};
 
 use super::combine::{Combined, can_combine};
-use super::{Chosen, missing_column};
+use super::pick::{Chosen, missing_column};
 
 /// A value that can be compared with others of its column.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,128 @@
+//! Which row of a key is taken.
+
+use std::collections::BTreeMap;
+
+use affluent_model::fold::{Choose, Pick, Ranks, When};
+use arrow::array::{Array as _, ArrayRef, AsArray as _};
+use arrow::datatypes::{Int64Type, Schema};
+use datafusion::common::{DataFusionError, Result, plan_err};
+
+use super::combine::Combined;
+use super::integer;
+use super::weigh::{Weighed, Weighing};
+
+/// A pick over columns by their places.
+pub(super) struct Picking {
+    when: Qualifies,
+    ranks: Option<(usize, BTreeMap<i64, usize>)>,
+    /// `None` = the first row of the best rank.
+    weighing: Option<Weighing>,
+    pub(super) take: Vec<usize>,
+}
+
+enum Qualifies {
+    NotNull(usize),
+    Equals(usize, i64),
+}
+
+/// A row by its batch among those at hand and its place in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chosen {
+    pub(super) batch: usize,
+    pub(super) row: usize,
+    pub(super) rank: usize,
+}
+
+/// What was chosen of the open key so far.
+#[derive(Default)]
+pub(super) struct Open {
+    chosen: Option<Chosen>,
+    weighed: Weighed,
+}
+
+impl Picking {
+    /// # Errors
+    /// When a column is missing or has a type that the pick cannot work with.
+    pub(super) fn new(input: &Schema, pick: &Pick) -> Result<Self> {
+        let when = match &pick.when {
+            When::NotNull(name) => Qualifies::NotNull(input.index_of(name)?),
+            When::Equals(name, value) => Qualifies::Equals(integer(input, name)?, *value),
+        };
+        let ranks = match &pick.ranks {
+            Some(Ranks { column, rank_of }) => Some((integer(input, column)?, rank_of.clone())),
+            None => None,
+        };
+        let weighing = match (pick.choose, &when) {
+            (Choose::First, _) => None,
+            (choose, Qualifies::NotNull(place)) => Some(Weighing::new(choose, *place, input.field(*place).data_type())?),
+            (choose, Qualifies::Equals(..)) => return plan_err!("a pick by {choose:?} weighs the column that is not null"),
+        };
+        let take = pick.take.iter().map(|(column, _)| Ok(input.index_of(column)?)).collect::<Result<_>>()?;
+        Ok(Self { when, ranks, weighing, take })
+    }
+
+    pub(super) fn combines(&self) -> bool {
+        self.weighing.is_some_and(Weighing::combines)
+    }
+
+    /// True for the column whose values are combined.
+    pub(super) fn combines_column(&self, column: usize) -> bool {
+        self.weighing.is_some_and(|weighing| weighing.combines() && weighing.column() == column)
+    }
+
+    /// Takes the next row of the open key.
+    pub(super) fn offer(&self, columns: &[ArrayRef], (batch, row): (usize, usize), open: &mut Open) -> Result<()> {
+        match self.weighing {
+            None if open.chosen.is_some_and(|chosen| chosen.rank == 0) => {}
+            None => {
+                if let Some(offered) = self.qualified(columns, batch, row)?
+                    && open.chosen.is_none_or(|chosen| offered.rank < chosen.rank)
+                {
+                    open.chosen = Some(offered);
+                }
+            }
+            Some(weighing) => {
+                if let Some(row) = self.qualified(columns, batch, row)? {
+                    weighing.offer(columns, row, &mut open.weighed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The row with its rank when it qualifies.
+    fn qualified(&self, columns: &[ArrayRef], batch: usize, row: usize) -> Result<Option<Chosen>> {
+        let qualifies = match &self.when {
+            Qualifies::NotNull(column) => columns.get(*column).map(|values| values.is_valid(row)),
+            Qualifies::Equals(column, wanted) => integer_at(columns, *column, row).map(|value| value == Some(*wanted)),
+        };
+        if !qualifies.ok_or_else(missing_column)? {
+            return Ok(None);
+        }
+        let rank = match &self.ranks {
+            None => 0,
+            Some((column, rank_of)) => {
+                let value = integer_at(columns, *column, row).ok_or_else(missing_column)?;
+                value.and_then(|value| rank_of.get(&value)).copied().unwrap_or(usize::MAX)
+            }
+        };
+        Ok(Some(Chosen { batch, row, rank }))
+    }
+}
+
+impl Open {
+    /// The key is complete: the row that was chosen, and what was combined. The next key begins with nothing.
+    pub(super) fn close(&mut self) -> (Option<Chosen>, Option<Combined>) {
+        let combined = self.weighed.take_combined();
+        (self.chosen.take().or_else(|| self.weighed.take()), combined)
+    }
+}
+
+fn integer_at(columns: &[ArrayRef], column: usize, row: usize) -> Option<Option<i64>> {
+    let values = columns.get(column)?.as_primitive_opt::<Int64Type>()?;
+    Some(values.is_valid(row).then(|| values.value(row)))
+}
+
+pub(super) fn missing_column() -> DataFusionError {
+    DataFusionError::Internal("a batch has the columns that its fold was planned for".to_owned())
+}

@@ -1,0 +1,165 @@
+//! Rows put by ranges of keys, whose rows lie close together then: in memory as far as there is some, the rest on disk.
+
+use std::sync::Arc;
+
+use arrow::array::{Array as _, AsArray as _, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::ipc::writer::StreamWriter;
+use arrow::record_batch::RecordBatch;
+use datafusion::common::{DataFusionError, Result, internal_err};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{SpillFile, SpillWriter, TaskContext};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, SpillMetrics};
+use datafusion::physical_plan::spill::SpillManager;
+use futures::StreamExt as _;
+
+use super::Layout;
+
+/// Keys of one range: so few that their rows fit into a processor's cache.
+const RANGE_KEYS: usize = 32 << 10;
+/// Beyond, ranges have more keys: each may have a file open.
+const RANGES_MAX: usize = 128;
+/// Batches that are written to disk as one.
+const SPILLED_TOGETHER: usize = 16;
+
+/// The rows of a fold by their keys.
+pub(super) struct Ranges {
+    /// Place of the column of keys.
+    key: usize,
+    /// How many keys there are, and how many of them a range has.
+    keys: usize,
+    keys_of_range: usize,
+    schema: SchemaRef,
+    ranges: Vec<Range>,
+    memory: MemoryReservation,
+    runtime: Arc<RuntimeEnv>,
+    /// The next range that is handed out.
+    next: usize,
+    /// Of the range that was handed out last.
+    open_bytes: usize,
+}
+
+/// In the order they came: those on disk first.
+#[derive(Default)]
+struct Range {
+    spilled: Option<(Arc<dyn SpillFile>, StreamWriter<Box<dyn SpillWriter>>)>,
+    held: Vec<RecordBatch>,
+    /// Of those held.
+    bytes: usize,
+}
+
+impl Range {
+    /// Writes what is held to disk; returns how many bytes it was.
+    fn spill(&mut self, runtime: &RuntimeEnv, schema: &SchemaRef) -> Result<usize> {
+        let (_, writer) = match &mut self.spilled {
+            Some(spilled) => spilled,
+            none => {
+                let file = runtime.disk_manager.create_tmp_file("rows of a fold")?;
+                let writer = StreamWriter::try_new(file.open_writer()?, schema)?;
+                none.insert((file, writer))
+            }
+        };
+        for batches in self.held.chunks(SPILLED_TOGETHER) {
+            writer.write(&concat_batches(schema, batches)?)?;
+        }
+        self.held = Vec::new();
+        Ok(std::mem::take(&mut self.bytes))
+    }
+}
+
+impl Ranges {
+    pub(super) fn new(layout: &Layout, context: &TaskContext) -> Self {
+        let keys = layout.names.texts.len();
+        let keys_of_range = keys.div_ceil(RANGES_MAX).max(RANGE_KEYS);
+        Self {
+            key: layout.key,
+            keys,
+            keys_of_range,
+            schema: Arc::clone(&layout.input),
+            ranges: std::iter::repeat_with(Range::default).take(keys.div_ceil(keys_of_range)).collect(),
+            memory: MemoryConsumer::new("fold").with_can_spill(true).register(context.memory_pool()),
+            runtime: context.runtime_env(),
+            next: 0,
+            open_bytes: 0,
+        }
+    }
+
+    /// Takes rows of any keys; those of no key are left out.
+    ///
+    /// # Errors
+    /// For a key without a name, when the disk refuses, and when neither memory nor disk has room.
+    pub(super) fn take(&mut self, rows: &RecordBatch) -> Result<()> {
+        for (range, places) in self.places(rows)?.into_iter().enumerate().filter(|(_, places)| !places.is_empty()) {
+            let part = match places.len() == rows.num_rows() {
+                true => rows.clone(),
+                false => take_record_batch(rows, &UInt32Array::from(places))?,
+            };
+            let bytes = part.get_array_memory_size();
+            self.reserve(bytes)?;
+            if let Some(range) = self.ranges.get_mut(range) {
+                range.bytes += bytes;
+                range.held.push(part);
+            }
+        }
+        Ok(())
+    }
+
+    /// Of each range, the rows that belong to it.
+    fn places(&self, rows: &RecordBatch) -> Result<Vec<Vec<u32>>> {
+        let keys = rows.columns().get(self.key).and_then(|keys| keys.as_primitive_opt::<Int64Type>());
+        let Some(keys) = keys else { return internal_err!("a batch has the column of keys") };
+        let mut places: Vec<Vec<u32>> = vec![Vec::new(); self.ranges.len()];
+        for (row, key) in (0..).zip(keys).filter_map(|(row, key)| Some((row, key?))) {
+            let key = usize::try_from(key).ok().filter(|key| *key < self.keys);
+            match key.and_then(|key| places.get_mut(key / self.keys_of_range)) {
+                Some(places) => places.push(row),
+                None => return internal_err!("a key is a number that has a name"),
+            }
+        }
+        Ok(places)
+    }
+
+    /// Takes memory, writing the largest range to disk where there is none left.
+    fn reserve(&mut self, bytes: usize) -> Result<()> {
+        while let Err(full) = self.memory.try_grow(bytes) {
+            self.make_room(full)?;
+        }
+        Ok(())
+    }
+
+    fn make_room(&mut self, full: DataFusionError) -> Result<()> {
+        let largest = self.ranges.iter_mut().max_by_key(|range| range.bytes).filter(|range| range.bytes > 0);
+        let Some(largest) = largest else { return Err(full) };
+        self.memory.shrink(largest.spill(&self.runtime, &self.schema)?);
+        Ok(())
+    }
+
+    /// The keys of the next range and its rows, in the order they came; `None` after the last. The range before is let go.
+    ///
+    /// # Errors
+    /// When the disk refuses, and when the range does not fit into memory.
+    pub(super) async fn next(&mut self) -> Result<Option<(std::ops::Range<usize>, Vec<RecordBatch>)>> {
+        self.memory.shrink(std::mem::take(&mut self.open_bytes));
+        let Some(range) = self.ranges.get_mut(self.next).map(std::mem::take) else { return Ok(None) };
+        let first = self.next * self.keys_of_range;
+        self.next += 1;
+        self.open_bytes = range.bytes;
+        let mut rows = Vec::new();
+        if let Some((file, mut writer)) = range.spilled {
+            writer.finish()?;
+            let metrics = SpillMetrics::new(&ExecutionPlanMetricsSet::new(), 0);
+            let spill = SpillManager::new(Arc::clone(&self.runtime), metrics, Arc::clone(&self.schema));
+            let mut spilled = spill.read_spill_as_stream_unbuffered(file, None)?;
+            while let Some(batch) = spilled.next().await.transpose()? {
+                let bytes = batch.get_array_memory_size();
+                self.reserve(bytes)?;
+                self.open_bytes += bytes;
+                rows.push(batch);
+            }
+        }
+        rows.extend(range.held);
+        Ok(Some((first..self.keys.min(first + self.keys_of_range), rows)))
+    }
+}
