@@ -15,6 +15,7 @@ use foldhash::quality::FixedState;
 
 use crate::engine::Engine;
 use crate::inputs::People;
+use crate::origins::is_origin;
 use crate::rows;
 
 /// Counts the profiles that both snapshots have with other values; lineage and sealed values are not compared. `only` these
@@ -32,7 +33,7 @@ pub(crate) async fn changed_profiles(engine: &Engine, before: &LakeTable, now: &
 /// Clear columns that both snapshots have with one type: a ciphertext differs each time it is made.
 fn comparable(before: &SchemaRef, now: &SchemaRef) -> BTreeSet<String> {
     let is_comparable =
-        |field: &Field| !matches!(field.data_type(), DataType::Binary | DataType::Struct(_)) && field.name() != "profile";
+        |field: &Field| *field.data_type() != DataType::Binary && !is_origin(field.name()) && field.name() != "profile";
     let fields = now.fields().iter().filter(|field| is_comparable(field));
     let same =
         fields.filter(|field| before.field_with_name(field.name()).is_ok_and(|other| other.data_type() == field.data_type()));

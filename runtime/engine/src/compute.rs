@@ -19,7 +19,7 @@ use affluent_profiles::expiries::Expiries;
 use affluent_profiles::pass_table::PassTable;
 use affluent_profiles::snapshot::{GONE, PreparedMeasure, PreparedTrait, SnapshotQuery, TraitPass, snapshot_query};
 use arrow::array::AsArray as _;
-use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Int64Type, SchemaRef};
 
 use crate::changed::changed_profiles;
 use crate::decisions::pins::Pins;
@@ -89,7 +89,8 @@ impl Made {
         let mut made = Self::new(engine, inputs, Some(&before.basis.fits)).await?;
         let columns = |schema: &SchemaRef| {
             let shown = schema.fields().iter().filter(|field| field.name() != GONE);
-            shown.map(|field| (field.name().clone(), field.data_type().clone())).collect::<Vec<_>>()
+            let described = |field: &FieldRef| (field.name().clone(), field.data_type().clone(), field.metadata().clone());
+            shown.map(described).collect::<Vec<_>>()
         };
         let is_alike = columns(&made.table.schema) == columns(&before.table.schema);
         made.table.schema = Arc::clone(&before.table.schema);

@@ -1,7 +1,7 @@
 //! What a destination should hold: the rows of a segment in the columns of the mapping, personal values opened for this
 //! purpose, people without consent or without anything to match by left out and counted.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use affluent_lake::{LakeQuery, LakeTable, RowProgram, RowStep};
@@ -19,7 +19,8 @@ use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 use crate::compute::{current_snapshot, normalised};
 use crate::consent::Consent;
 use crate::engine::Engine;
-use crate::opener::{AttributeOpener, Lineage};
+use crate::opener::AttributeOpener;
+use crate::origins::{Lineage, Origins};
 use crate::row_codec::Column;
 use crate::rows;
 use crate::suppressed::Suppressed;
@@ -37,6 +38,7 @@ pub(crate) struct DesiredRows<'a> {
     forms: Option<RowProgram>,
     restraints: Restraints,
     snapshot: LakeTable,
+    origins: Origins,
     members: Option<Vec<ProfileId>>,
     /// Match columns first, then the mapped ones.
     pub(crate) fields: Vec<Field>,
@@ -109,7 +111,8 @@ impl<'a> DesiredRows<'a> {
         };
         let identifiers = outputs.iter().take(match_count).map(|output| output.identifier.clone()).collect();
         let restraints = Restraints { consent, suppressed: Suppressed::for_delivery(engine)?, identifiers };
-        Ok(Self { engine, outputs, forms, restraints, snapshot, members, fields, plaintext, match_count })
+        let origins = Origins::of(&snapshot.schema)?;
+        Ok(Self { engine, outputs, forms, restraints, snapshot, origins, members, fields, plaintext, match_count })
     }
 
     /// Visits the desired rows, each profile once, in the order of profile ids.
@@ -134,15 +137,17 @@ impl<'a> DesiredRows<'a> {
     }
 
     fn query(&self) -> Result<LakeQuery> {
-        let mut columns = vec!["\"profile\"".to_owned()];
+        let (mut columns, mut origins) = (vec!["\"profile\"".to_owned()], BTreeSet::new());
         for (place, output) in self.outputs.iter().enumerate() {
             match &output.source {
                 OutputSource::Clear(sql) => columns.push(format!("({sql}) AS \"c{place}\"")),
                 OutputSource::Sealed { attribute, .. } => {
-                    columns.push(format!("\"{attribute}\" AS \"c{place}\", \"{attribute}__from\" AS \"f{place}\""));
+                    columns.push(format!("\"{attribute}\" AS \"c{place}\""));
+                    origins.insert(format!("\"{}\"", self.origins.column(attribute)));
                 }
             }
         }
+        columns.extend(origins);
         let columns = columns.join(", ");
         let mut memory = Vec::new();
         let mut sql = match &self.members {
@@ -173,8 +178,10 @@ impl<'a> DesiredRows<'a> {
             let array = rows::column(batch, &format!("c{place}"))?;
             let column = match &output.source {
                 OutputSource::Clear(_) => rows::cast_to(array, &field.kind.to_arrow())?,
-                OutputSource::Sealed { kind, .. } => {
-                    open_column(array, Lineage::of(rows::column(batch, &format!("f{place}"))?)?, *kind, opener)?
+                OutputSource::Sealed { attribute, kind } => {
+                    let lineage = self.origins.lineage(batch, attribute)?;
+                    let lineage = lineage.ok_or_else(|| Error::bug(format!("`{attribute}` is an attribute of the snapshot")))?;
+                    open_column(array, lineage, *kind, opener)?
                 }
             };
             columns.push(match &output.identifier {

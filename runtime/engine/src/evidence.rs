@@ -18,7 +18,8 @@ use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use chrono::DateTime;
 
 use crate::engine::Engine;
-use crate::opener::{AttributeOpener, Lineage};
+use crate::opener::AttributeOpener;
+use crate::origins::Lineage;
 use crate::person::shown;
 use crate::rows;
 use crate::tables::profile_tables;

@@ -15,7 +15,8 @@ use crate::compute::current_snapshot;
 use crate::consent_rows::ConsentRow;
 use crate::engine::Engine;
 use crate::lineage::Deciding;
-use crate::opener::{AttributeOpener, Lineage};
+use crate::opener::AttributeOpener;
+use crate::origins::{Lineage, Origins, is_origin};
 use crate::refusals::{Refused, refused_edges};
 use crate::tables::profile_tables;
 use crate::unify::kind_names;
@@ -122,12 +123,13 @@ impl Engine {
     /// `E0807` without profiles; what the stores report.
     pub async fn profile(&self, id: ProfileId, reveal: bool) -> Result<ProfileView> {
         let (_, table) = current_snapshot(self)?;
+        let origins = Origins::of(&table.schema)?;
         let query = LakeQuery::new(format!("SELECT * FROM \"profiles\" WHERE \"profile\" = '{id}'"), vec![table], self.now_us());
         let mut view = ProfileView { profile: id.to_string(), ..ProfileView::default() };
         for batch in self.lake.query(query).await? {
             if batch.num_rows() > 0 {
                 let sources = profile_tables(self).await?.into_iter().map(|one| one.source).collect();
-                view.values = self.values(&batch, &Deciding::of(self, sources)?, reveal)?;
+                view.values = self.values((&batch, &origins), &Deciding::of(self, sources)?, reveal)?;
             }
         }
         if reveal {
@@ -186,18 +188,17 @@ impl Engine {
         Ok(counts)
     }
 
-    fn values(&self, batch: &RecordBatch, deciding: &Deciding, reveal: bool) -> Result<Vec<ProfileValue>> {
+    fn values(&self, (batch, origins): (&RecordBatch, &Origins), deciding: &Deciding, reveal: bool) -> Result<Vec<ProfileValue>> {
         let mut opener = AttributeOpener::new(self, Purpose::ProfileShow);
         let schema = batch.schema();
         let mut values = Vec::new();
         for (field, array) in schema.fields().iter().zip(batch.columns()) {
-            if field.name() == "profile" || field.name().ends_with("__from") || array.is_null(0) {
+            if field.name() == "profile" || is_origin(field.name()) || array.is_null(0) {
                 continue;
             }
-            let from = batch.column_by_name(&format!("{}__from", field.name()));
+            let lineage = origins.lineage(batch, field.name())?;
             let sealed =
-                from.is_some() && matches!(array.data_type(), DataType::Binary | DataType::BinaryView | DataType::LargeBinary);
-            let lineage = from.map(Lineage::of).transpose()?;
+                lineage.is_some() && matches!(array.data_type(), DataType::Binary | DataType::BinaryView | DataType::LargeBinary);
             let source = lineage.as_ref().map_or_else(String::new, |lineage| lineage.table(0).to_owned());
             let node = lineage.as_ref().and_then(|lineage| lineage.node(0));
             let rule = node.map(|node| deciding.rule(field.name(), &source, node)).unwrap_or_default();

@@ -33,6 +33,7 @@ mod key_set;
 mod lineage;
 mod mapping;
 mod opener;
+mod origins;
 mod pass_through;
 mod person;
 mod preview;

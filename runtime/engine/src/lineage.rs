@@ -4,19 +4,20 @@
 use std::collections::BTreeMap;
 
 use affluent_lake::LakeQuery;
+use affluent_model::Result;
 use affluent_model::identity::{NodeId, ProfileId};
 use affluent_model::schema::FieldType;
-use affluent_model::{Error, Result};
 use affluent_profiles::lineage::lineage_sql;
 use affluent_profiles::lineage::rule::{AttributeRule, attribute_rules};
 use affluent_profiles::source::TableSource;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, FieldRef, Int64Type, TimestampMicrosecondType};
 use serde::Serialize;
 
 use crate::compute::current_snapshot;
 use crate::decisions::pins::Pins;
 use crate::engine::Engine;
+use crate::origins::Origins;
 use crate::refusals::Refused;
 use crate::rows;
 use crate::tables::{ProfileTable, profile_tables};
@@ -69,11 +70,12 @@ impl Engine {
     /// `E0807` without profiles; what the stores report.
     pub async fn lineage(&self, id: ProfileId) -> Result<ProfileWhy> {
         let (snapshot, table) = current_snapshot(self)?;
+        let origins = Origins::of(&table.schema)?;
         let sql = format!("SELECT * FROM \"profiles\" WHERE \"profile\" = '{id}'");
         let query = LakeQuery::new(sql, vec![table], self.now_us());
         let mut winners = Vec::new();
         for batch in self.lake.query(query).await?.iter().filter(|batch| batch.num_rows() > 0) {
-            winners.extend(winners_of(batch)?);
+            winners.extend(winners_of(batch, &origins)?);
         }
         let nodes: Vec<NodeId> = self.ledger.nodes_of(id)?.iter().map(|row| row.node).collect();
         let tables = profile_tables(self).await?;
@@ -170,20 +172,16 @@ fn newest_first(candidates: &[&Candidate]) -> Vec<ValueSource> {
     sources
 }
 
-/// The lineage columns of the one row of a batch.
-fn winners_of(batch: &RecordBatch) -> Result<Vec<Candidate>> {
+/// Where the attributes of the one row of a batch come from.
+fn winners_of(batch: &RecordBatch, origins: &Origins) -> Result<Vec<Candidate>> {
     let mut winners = Vec::new();
-    for field in batch.schema().fields() {
-        let Some(attribute) = field.name().strip_suffix("__from") else { continue };
-        let column = rows::column(batch, field.name())?;
-        if column.is_null(0) {
-            continue;
-        }
-        let from = column.as_struct_opt().ok_or_else(|| Error::bug("a lineage column is not a struct"))?;
-        let part = |name: &str| from.column_by_name(name).ok_or_else(|| Error::bug(format!("a lineage column lacks `{name}`")));
-        let table = rows::as_text(part("table")?)?;
-        let part = Part::new(part("record")?, part("node")?, part("at")?)?;
-        winners.push(part.candidate(attribute, table.as_string::<i32>().value(0), 0));
+    let schema = batch.schema();
+    let has_value = |(_, values): &(&FieldRef, &ArrayRef)| values.is_valid(0);
+    for (field, _) in schema.fields().iter().zip(batch.columns()).filter(has_value) {
+        let Some(lineage) = origins.lineage(batch, field.name())? else { continue };
+        let (Some(node), Some(at_us)) = (lineage.node(0), lineage.at_us(0)) else { continue };
+        let source = ValueSource { at_us, table: lineage.table(0).to_owned(), node: node.0 };
+        winners.push(Candidate { attribute: field.name().clone(), record: lineage.record(0).to_owned(), source });
     }
     Ok(winners)
 }

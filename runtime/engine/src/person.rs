@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use crate::consent_rows::{ConsentRow, SEALED, consent_rows};
 use crate::engine::Engine;
-use crate::opener::{AttributeOpener, Lineage};
+use crate::opener::AttributeOpener;
+use crate::origins::Lineage;
 use crate::rows;
 use crate::tables::{ProfileTable, column_of, profile_tables};
 
@@ -52,8 +53,9 @@ pub(crate) async fn records_of(engine: &Engine, nodes: &[NodeId], purpose: Optio
     for table in profile_tables(engine).await? {
         let mut newest: BTreeMap<String, (i64, Option<HeldRecord>)> = BTreeMap::new();
         for part in nodes.chunks(NODES_PER_QUERY) {
-            let query = query(engine, &table, part, purpose.is_some());
-            let mut take = |batch: RecordBatch| take_records(&table.source, &batch, &mut opener, &mut newest);
+            let query = query(engine, &table, part);
+            let mut take =
+                |batch: RecordBatch| take_records(&table, &batch, purpose.is_some().then_some(&mut opener), &mut newest);
             engine.lake.stream(query, &mut take).await?;
         }
         found.extend(newest.into_values().filter_map(|(_, record)| record));
@@ -61,19 +63,9 @@ pub(crate) async fn records_of(engine: &Engine, nodes: &[NodeId], purpose: Optio
     Ok(found)
 }
 
-fn query(engine: &Engine, table: &ProfileTable, nodes: &[NodeId], opens: bool) -> LakeQuery {
-    let lineages: String = sealed_columns(&table.table)
-        .filter(|_| opens)
-        .map(|(place, name)| {
-            format!(
-                ", named_struct('table', '{}', 'record', \"_pk\", 'node', \"_node\", 'field', '{}', 'at', \"_at\") AS \"_from_{place}\"",
-                table.table.name.replace('\'', "''"),
-                name.replace('\'', "''")
-            )
-        })
-        .collect();
+fn query(engine: &Engine, table: &ProfileTable, nodes: &[NodeId]) -> LakeQuery {
     let nodes: Vec<String> = nodes.iter().map(|node| node.0.to_string()).collect();
-    let sql = format!("SELECT *{lineages} FROM \"{}\" WHERE \"_node\" IN ({})", table.table.name, nodes.join(", "));
+    let sql = format!("SELECT * FROM \"{}\" WHERE \"_node\" IN ({})", table.table.name, nodes.join(", "));
     LakeQuery::new(sql, vec![table.table.clone()], engine.now_us())
 }
 
@@ -84,18 +76,18 @@ fn sealed_columns(table: &LakeTable) -> impl Iterator<Item = (usize, &String)> {
 }
 
 fn take_records(
-    source: &TableSource,
+    table: &ProfileTable,
     batch: &RecordBatch,
-    opener: &mut AttributeOpener<'_>,
+    mut opener: Option<&mut AttributeOpener<'_>>,
     newest: &mut BTreeMap<String, (i64, Option<HeldRecord>)>,
 ) -> Result<()> {
     let mut lineages: BTreeMap<usize, [Lineage; 1]> = BTreeMap::new();
-    for place in 0..batch.num_columns() {
-        if let Some(from) = batch.column_by_name(&format!("_from_{place}")) {
-            let lineage = [Lineage::of(from)?];
-            opener.prepare(&lineage)?;
-            lineages.insert(place, lineage);
-        }
+    for (place, name) in sealed_columns(&table.table) {
+        let Some(opener) = &mut opener else { break };
+        let (records, nodes) = (rows::column(batch, "_pk")?, rows::column(batch, "_node")?);
+        let lineage = [Lineage::of_records(&table.table.name, name, records, nodes)?];
+        opener.prepare(&lineage)?;
+        lineages.insert(place, lineage);
     }
     let keys = rows::as_text(rows::column(batch, "_pk")?)?;
     let times = rows::as_text(rows::column(batch, "_at")?)?;
@@ -110,17 +102,17 @@ fn take_records(
         let mut values: BTreeMap<String, String> = BTreeMap::new();
         for (place, field) in batch.schema().fields().iter().enumerate() {
             let Some(array) = batch.columns().get(place).filter(|array| array.is_valid(row)) else { continue };
-            let value = match lineages.get(&place) {
-                Some([lineage]) => opened(opener, array, lineage, row)?,
-                None if field.name().starts_with("_id_") => Some(SEALED.to_owned()),
-                None if matches!(array.data_type(), DataType::Binary | DataType::Struct(_)) => None,
-                None => Some(rows::as_text(&array.slice(row, 1))?.as_string::<i32>().value(0).to_owned()),
+            let value = match (lineages.get(&place), &mut opener) {
+                (Some([lineage]), Some(opener)) => opened(opener, array, lineage, row)?,
+                _ if field.name().starts_with("_id_") => Some(SEALED.to_owned()),
+                _ if *array.data_type() == DataType::Binary => None,
+                _ => Some(rows::as_text(&array.slice(row, 1))?.as_string::<i32>().value(0).to_owned()),
             };
             values.extend(value.map(|value| (field.name().clone(), value)));
         }
         let is_deleted = deleted.is_valid(row) && deleted.value(row);
         let at = times.as_string::<i32>().value(row).to_owned();
-        let record = (!is_deleted).then(|| held(source, key.clone(), at, values));
+        let record = (!is_deleted).then(|| held(&table.source, key.clone(), at, values));
         newest.insert(key, (sequence, record));
     }
     Ok(())

@@ -22,6 +22,7 @@ use crate::answers::answers;
 use crate::compute::current_snapshot;
 use crate::engine::{Engine, Event};
 use crate::inputs::{Inputs, People};
+use crate::origins::is_origin;
 use crate::rows;
 use crate::run::PROFILES_LEASE;
 use crate::tables::profile_tables;
@@ -279,7 +280,7 @@ impl Engine {
             streams.insert(source.stream.clone(), Some(Schema::new(fields.collect::<Vec<_>>())));
         }
         let is_clear = |field: &&arrow::datatypes::FieldRef| {
-            !matches!(field.data_type(), DataType::Binary | DataType::Struct(_)) && field.name() != "profile"
+            *field.data_type() != DataType::Binary && !is_origin(field.name()) && field.name() != "profile"
         };
         let columns = Schema::new(snapshot.schema.fields().iter().filter(is_clear).cloned().collect::<Vec<_>>());
         let segments: Vec<&str> = self.plan.segments.iter().map(|segment| segment.name.as_str()).collect();

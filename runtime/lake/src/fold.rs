@@ -3,6 +3,7 @@
 
 mod combine;
 mod folding;
+mod given;
 mod pick;
 mod ranges;
 mod weigh;
@@ -24,6 +25,7 @@ use futures::stream::try_unfold;
 
 use crate::canonical::{canonical_batch, canonical_schema};
 use folding::Folding;
+use given::Giving;
 use pick::Picking;
 use ranges::Ranges;
 
@@ -92,6 +94,7 @@ struct Layout {
     latest_by: Vec<usize>,
     names: Names,
     picks: Vec<Picking>,
+    givers: Option<Giving>,
 }
 
 impl Layout {
@@ -103,8 +106,10 @@ impl Layout {
         for (column, name) in fold.picks.iter().flat_map(|pick| &pick.take) {
             fields.push(input.field_with_name(column)?.clone().with_name(name).with_nullable(true));
         }
+        let givers = fold.givers.as_ref().map(|givers| Giving::new(input, givers, picks.len())).transpose()?;
+        fields.extend(givers.as_ref().map(|givers| givers.list.clone()));
         fields.extend(names.beside.iter().map(|(field, _)| field.clone()));
-        Ok(Self { input: Arc::clone(input), output: Arc::new(Schema::new(fields)), key, latest_by, names, picks })
+        Ok(Self { input: Arc::clone(input), output: Arc::new(Schema::new(fields)), key, latest_by, names, picks, givers })
     }
 }
 

@@ -21,6 +21,22 @@ pub struct Fold {
     pub latest_by: Vec<String>,
     pub names: KeyNames,
     pub picks: Vec<Pick>,
+    /// Set where it is to be told which rows gave what.
+    pub givers: Option<Givers>,
+}
+
+/// The rows of each key that picks took something of, as a column of lists of structs: most picks of a key take of one row, which
+/// is told once then. Stands in the table after what was picked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Givers {
+    /// Its name.
+    pub column: String,
+    /// Column of the rows → field of the structs.
+    pub take: Vec<(String, String)>,
+    /// The last field of the structs, Binary: which picks the row gave, a bit for each in their order, the first the lowest of the first byte.
+    pub gives: String,
+    /// Arrow metadata of the column.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// The names of keys, and what is known of them beside the rows. Every name has a row in the table, whether the query has rows

@@ -10,7 +10,6 @@ use affluent_model::{Error, Result};
 
 use crate::computed_traits::types_differ;
 use crate::lineage::rule::{AttributeRule, pin_function};
-use crate::snapshot::lineage_name;
 use crate::source::{AttributeSource, TableSource};
 use crate::sql::{cast, common_kind, literal, null, quoted};
 
@@ -234,14 +233,10 @@ impl Attribute<'_> {
         self.ranks_records().then(|| format!("{} AS {}", cast(&preferred, FieldType::Integer), quoted(&rank_column(place))))
     }
 
-    /// What is taken of the record that gives the attribute: value, record, node, time and, where several tables give it,
-    /// source.
+    /// The value is taken of the record that gives the attribute.
     pub(crate) fn pick(&self, place: usize, sources: &[TableSource]) -> Pick {
         let value = value_column(place);
-        let mut take = vec![(value.clone(), value.clone())];
-        let lineage = [("_pk", "record"), ("_node", "node"), ("_at", "at"), ("_source", "source")];
-        let told = if self.given.len() > 1 { lineage.len() } else { lineage.len() - 1 };
-        take.extend(lineage.iter().take(told).map(|(column, name)| ((*column).to_owned(), format!("{value}_{name}"))));
+        let take = vec![(value.clone(), value.clone())];
         let when = if self.counts_empty { When::Equals(counting_column(place), 1) } else { When::NotNull(value) };
         Pick { when, choose: choose(self.strategy, self.kind), ranks: self.ranks(place, sources), take }
     }
@@ -275,29 +270,8 @@ impl Attribute<'_> {
         (ranks.len() > 1).then(|| Ranks { column: "_source".to_owned(), rank_of: rank_of.clone() })
     }
 
-    /// The value under its name, and its lineage.
-    pub(crate) fn columns(&self, place: usize, sources: &[TableSource]) -> String {
-        let table =
-            self.by_source(place, |number, _| sources.get(number).map_or_else(String::new, |source| source.table.clone()));
-        let field = self.by_source(place, |_, given| given.column.clone());
-        format!(
-            "\"_{place}\" AS {}, CASE WHEN \"_{place}\" IS NOT NULL THEN named_struct('table', {table}, 'record', \"_{place}_record\", \
-             'node', \"_{place}_node\", 'field', {field}, 'at', \"_{place}_at\") END AS {}",
-            quoted(self.name),
-            quoted(&lineage_name(self.name))
-        )
-    }
-
-    /// A text that depends on the table the value comes from.
-    fn by_source(&self, place: usize, text: impl Fn(usize, &AttributeSource) -> String) -> String {
-        let texts: Vec<(usize, String)> =
-            self.given.iter().map(|(number, given)| (*number, literal(&text(*number, given)))).collect();
-        match texts.as_slice() {
-            [(_, only)] => only.clone(),
-            _ => {
-                let cases: String = texts.iter().map(|(number, text)| format!(" WHEN {number} THEN {text}")).collect();
-                format!("CASE \"_{place}_source\"{cases} END")
-            }
-        }
+    /// The value under its name.
+    pub(crate) fn column(&self, place: usize) -> String {
+        format!("{} AS {}", quoted(&value_column(place)), quoted(self.name))
     }
 }

@@ -1,5 +1,6 @@
 //! SQL of lineage: which current records of a profile give a value of an attribute, the one that survived or not.
 
+pub mod givers;
 pub mod rule;
 
 use affluent_model::identity::NodeId;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use affluent_model::fold::{Fold, KeyNames, Pick};
+use affluent_model::fold::{self, Fold, KeyNames, Pick};
 use affluent_model::schema::FieldType;
 use affluent_model::survivorship::Survivorship;
 use affluent_model::{Error, Result};
@@ -10,6 +10,7 @@ use affluent_model::{Error, Result};
 use crate::attributes::{Attribute, attributes_of, filled, value_column};
 pub use crate::computed_traits::{PassRows, TraitPass, trait_column};
 use crate::computed_traits::{columns_of_stream, trait_passes};
+use crate::lineage::givers::{FROM, GIVERS_KEY, GIVES, Givers, GivingTable};
 use crate::source::{TableColumn, TableSource, of_profiles};
 use crate::sql::{cast, null, quoted, union_all};
 
@@ -61,8 +62,8 @@ pub struct SnapshotQuery {
 /// kinds of tables in memory whose row n is about profile n: [`PROFILE_IDS`] with the id of each in the order of ids, those of
 /// the passes, and, where a trait is [`PreparedMeasure::Given`], [`GIVEN`].
 ///
-/// Columns: `profile`, then per attribute (by name) its value and `<name>__from`, a struct of `table`, `record`, `node`,
-/// `field`, `at` (null with the value), then the traits in their order. One row per profile id.
+/// Columns: `profile`, then the attributes by name and, where there are any, [`FROM`] (which records give them), then the traits in their
+/// order. One row per profile id.
 ///
 /// `pins` says of attributes how many pins stand: the query is given [`crate::lineage::rule::pin_function`] of each.
 ///
@@ -90,6 +91,7 @@ pub fn snapshot_query(
         latest_by: vec!["_at".to_owned(), "_seq".to_owned()],
         names,
         picks: parts.picks(),
+        givers: (!parts.attributes.is_empty()).then(|| parts.givers()).transpose()?,
     };
     let sql = format!("SELECT \"_profile\" AS \"profile\"{}{}", parts.columns(), from_survivors());
     Ok(SnapshotQuery { passes, sql, survivors })
@@ -122,14 +124,9 @@ pub const GIVEN: &str = "_given";
 /// The table of what survives.
 const SURVIVORS: &str = "survivors";
 
-/// Name of the lineage column of an attribute.
-pub(crate) fn lineage_name(attribute: &str) -> String {
-    format!("{attribute}__from")
-}
-
 fn check_names(attributes: &[Attribute<'_>], traits: &[PreparedTrait]) -> Result<()> {
-    let of_attributes = attributes.iter().flat_map(|attribute| [attribute.name.to_owned(), lineage_name(attribute.name)]);
-    let mut known = BTreeSet::from(["profile".to_owned()]);
+    let of_attributes = attributes.iter().map(|attribute| attribute.name.to_owned());
+    let mut known = BTreeSet::from(["profile".to_owned(), FROM.to_owned()]);
     for name in of_attributes.chain(traits.iter().map(|one| one.name.clone())) {
         if known.contains(&name) {
             return Err(Error::configuration("E0764", format!("two columns of a profile would be named `{name}`"))
@@ -167,8 +164,9 @@ impl Parts<'_> {
         });
         let records = records.collect::<Result<Vec<String>>>()?;
         if records.is_empty() {
-            let columns = [("_profile", FieldType::Integer), ("_at", FieldType::Timestamp), ("_seq", FieldType::Integer)];
-            let columns = columns.map(|(name, kind)| format!("{} AS {}", null(kind), quoted(name)));
+            let integers = ["_profile", "_source", "_node", "_seq"].map(|name| (name, FieldType::Integer));
+            let columns = integers.into_iter().chain([("_pk", FieldType::Text), ("_at", FieldType::Timestamp)]);
+            let columns: Vec<String> = columns.map(|(name, kind)| format!("{} AS {}", null(kind), quoted(name))).collect();
             return Ok(format!("SELECT {} WHERE false", columns.join(", ")));
         }
         Ok(of_profiles(&union_all(&records), "_node"))
@@ -179,9 +177,27 @@ impl Parts<'_> {
         self.attributes.iter().enumerate().map(|(place, attribute)| attribute.pick(place, self.sources)).collect()
     }
 
+    /// The records that give attributes, told once for all that one gives.
+    fn givers(&self) -> Result<fold::Givers> {
+        let table = |source: &TableSource| GivingTable {
+            table: source.table.clone(),
+            columns: source.attributes.iter().map(|given| (given.name.clone(), given.column.clone())).collect(),
+        };
+        let attributes = self.attributes.iter().map(|attribute| attribute.name.to_owned()).collect();
+        let givers = Givers { attributes, tables: self.sources.iter().map(table).collect() };
+        let take = [("_source", "source"), ("_pk", "record"), ("_node", "node"), ("_at", "at")];
+        Ok(fold::Givers {
+            column: FROM.to_owned(),
+            take: take.map(|(column, name)| (column.to_owned(), name.to_owned())).to_vec(),
+            gives: GIVES.to_owned(),
+            metadata: BTreeMap::from([(GIVERS_KEY.to_owned(), givers.to_text()?)]),
+        })
+    }
+
     /// The columns of the snapshot after `profile`.
     fn columns(&self) -> String {
-        let attributes = self.attributes.iter().enumerate().map(|(place, attribute)| attribute.columns(place, self.sources));
+        let attributes = self.attributes.iter().enumerate().map(|(place, attribute)| attribute.column(place));
+        let attributes = attributes.chain((!self.attributes.is_empty()).then(|| quoted(FROM)));
         let traits = self.traits.iter().enumerate().map(|(place, one)| {
             let is_count = matches!(one.measure, PreparedMeasure::Aggregate { is_count: true, .. });
             let value = quoted(&trait_column(place));

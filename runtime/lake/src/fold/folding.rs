@@ -12,6 +12,7 @@ use datafusion::common::{Result, internal_err};
 
 use super::Layout;
 use super::combine::{self, Combined};
+use super::given::Given;
 use super::pick::{Chosen, Open, missing_column};
 use super::ranges::Ranges;
 use crate::limits::QUERY_BATCH_ROWS;
@@ -158,6 +159,7 @@ impl AtHand {
         let mut open: Vec<Open> = std::iter::repeat_with(Open::default).take(picks).collect();
         let mut chosen: Vec<Vec<Option<Chosen>>> = vec![Vec::new(); picks];
         let mut combined: Vec<Vec<Option<Combined>>> = vec![Vec::new(); picks];
+        let mut given = layout.givers.as_ref().map(|giving| (giving, Given::default()));
         for key in keys.clone() {
             for (batch, row) in self.rows.of_key(key) {
                 let place = (usize::try_from(*batch).unwrap_or(usize::MAX), usize::try_from(*row).unwrap_or(usize::MAX));
@@ -172,6 +174,9 @@ impl AtHand {
                 chosen.push(row);
                 combined.extend(pick.combines().then_some(made));
             }
+            if let Some((giving, given)) = &mut given {
+                given.add(giving, chosen.iter().map(|chosen| chosen.last().copied().flatten()));
+            }
         }
         let mut columns: Vec<ArrayRef> = vec![Arc::new(layout.names.texts.slice(keys.start, keys.len()))];
         for ((pick, chosen), combined) in layout.picks.iter().zip(&chosen).zip(&combined) {
@@ -181,6 +186,9 @@ impl AtHand {
                     false => self.gathered(layout, *place, chosen)?,
                 });
             }
+        }
+        if let Some((giving, given)) = given {
+            columns.push(given.finish(giving, |place, rows| self.gathered(layout, place, rows))?);
         }
         columns.extend(layout.names.beside.iter().map(|(_, values)| values.slice(keys.start, keys.len())));
         let options = RecordBatchOptions::new().with_row_count(Some(keys.len()));

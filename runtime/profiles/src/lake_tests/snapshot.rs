@@ -109,8 +109,8 @@ fn lineage_names_the_record_that_a_value_comes_from() {
     let cases = [table("shop.customers", shop).with_attributes(&["mail"]), crm, assignments("1=A 2=A 3=B")];
     let snapshot = snapshot_query(&sources(&cases[..2]), &[], &BTreeMap::new(), &BTreeMap::new()).unwrap();
 
-    let lineage = "{table: shop.customers, record: a, node: 1, field: mail, at: 006}";
-    assert_eq!(run_snapshot("*", snapshot, &cases), [format!("A|736563726574|{lineage}"), "B|-|-".to_owned()]);
+    let lineage = "[{source: 0, record: a, node: 1, at: 006, gives: 01}]";
+    assert_eq!(run_snapshot("*", snapshot, &cases), [format!("A|736563726574|{lineage}"), "B|-|[]".to_owned()]);
 }
 
 #[test]
