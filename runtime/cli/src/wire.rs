@@ -31,9 +31,9 @@ include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
 /// Memory of lake queries: what does not fit is spilled. A query that needs more all the same is given half of what the
 /// machine has free.
-const LAKE_MEMORY_BYTES: usize = 192 << 20;
+const LAKE_MEMORY_BYTES: usize = 320 << 20;
 /// Of it, what one partition of a query needs to be worth its copies: few of them on a small memory, whatever the cores.
-const LAKE_PARTITION_BYTES: usize = 128 << 20;
+const LAKE_PARTITION_BYTES: usize = 192 << 20;
 /// Lake files younger than this may belong to a transaction that is still to come.
 const SWEEP_AGE_US: i64 = 3_600_000_000;
 

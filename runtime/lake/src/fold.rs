@@ -74,7 +74,7 @@ type State = (Option<SendableRecordBatchStream>, Folding);
 async fn next_folded((rows, mut folding): State) -> Result<Option<(RecordBatch, State)>> {
     if let Some(mut rows) = rows {
         while let Some(batch) = rows.next().await {
-            folding.take(&canonical_batch(batch?, &folding.layout().input)?)?;
+            folding.take(canonical_batch(batch?, &folding.layout().input)?)?;
         }
     }
     Ok(folding.next().await?.map(|batch| (batch, (None, folding))))

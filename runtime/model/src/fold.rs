@@ -62,7 +62,7 @@ pub struct Pick {
     pub take: Vec<(String, String)>,
 }
 
-/// Which of the rows of the best rank; anything but the first needs [`When::NotNull`], whose column is weighed.
+/// Which of the rows of the best rank; anything but the first needs [`When::NotNull`] or [`When::NotEmpty`], whose column is weighed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Choose {
     #[default]
@@ -113,6 +113,8 @@ pub fn elements_of(document: &str) -> Vec<String> {
 pub enum When {
     /// This column has a value.
     NotNull(String),
+    /// This text column has a value that is not empty.
+    NotEmpty(String),
     /// This integer column has this value.
     Equals(String, i64),
 }

@@ -184,8 +184,8 @@ impl Attribute<'_> {
     /// What a source (by number) gives, as an expression over its record `n`.
     pub(crate) fn value(&self, number: usize) -> String {
         let Some(given) = self.given_by(number) else { return self.null() };
-        // No word that may be a no is passed over.
-        let hears_empty = self.counts_empty || self.strategy.hears_all();
+        // No word that may be a no is passed over; empty texts are, when a record is picked.
+        let hears_empty = self.counts_empty || self.strategy.hears_all() || given.kind == FieldType::Text;
         let value = if hears_empty { format!("n.{}", quoted(&given.column)) } else { said(given, "n") };
         let value = if given.sealed || given.kind == self.stored { value } else { cast(&value, self.stored) };
         self.while_young(&value)
@@ -237,7 +237,11 @@ impl Attribute<'_> {
     pub(crate) fn pick(&self, place: usize, sources: &[TableSource]) -> Pick {
         let value = value_column(place);
         let take = vec![(value.clone(), value.clone())];
-        let when = if self.counts_empty { When::Equals(counting_column(place), 1) } else { When::NotNull(value) };
+        let when = match self.stored {
+            _ if self.counts_empty => When::Equals(counting_column(place), 1),
+            FieldType::Text if !self.strategy.hears_all() => When::NotEmpty(value),
+            _ => When::NotNull(value),
+        };
         Pick { when, choose: choose(self.strategy, self.kind), ranks: self.ranks(place, sources), take }
     }
 

@@ -46,7 +46,7 @@ impl Folding {
     ///
     /// # Errors
     /// As [`Ranges::take`].
-    pub(super) fn take(&mut self, rows: &RecordBatch) -> Result<()> {
+    pub(super) fn take(&mut self, rows: RecordBatch) -> Result<()> {
         self.ranges.take(rows)
     }
 
@@ -87,11 +87,11 @@ impl InOrder {
             };
             columns.push(keys);
         }
-        let place_of = |key: i64| usize::try_from(key).ok().and_then(|key| key.checked_sub(keys.start));
         let mut starts = vec![0_usize; keys.len() + 1];
-        for key in columns.iter().flat_map(|keys| keys.values()) {
-            if let Some(count) = place_of(*key).and_then(|place| starts.get_mut(place + 1)) {
-                *count += 1;
+        for key in columns.iter().flat_map(|column| column.iter().flatten()) {
+            match place_of(key, &keys).and_then(|place| starts.get_mut(place + 1)) {
+                Some(count) => *count += 1,
+                None => return internal_err!("a key is a number that has a name"),
             }
         }
         let mut before = 0;
@@ -102,8 +102,8 @@ impl InOrder {
         let mut rows = vec![(0, 0); before];
         let mut next = starts.clone();
         for (batch, column) in (0..).zip(&columns) {
-            for (row, key) in (0..).zip(column.values()) {
-                let Some(next) = place_of(*key).and_then(|place| next.get_mut(place)) else { continue };
+            for (row, key) in (0..).zip(column.iter()) {
+                let Some(next) = key.and_then(|key| next.get_mut(place_of(key, &keys)?)) else { continue };
                 if let Some(slot) = rows.get_mut(*next) {
                     *slot = (batch, row);
                 }
@@ -138,6 +138,11 @@ impl InOrder {
             key.checked_sub(self.first_key).and_then(|place| Some((*self.starts.get(place)?, *self.starts.get(place + 1)?)));
         bounds.and_then(|(start, end)| self.rows.get(start..end)).unwrap_or_default()
     }
+}
+
+/// The place of a key among these.
+fn place_of(key: i64, keys: &Range<usize>) -> Option<usize> {
+    usize::try_from(key).ok()?.checked_sub(keys.start).filter(|place| *place < keys.len())
 }
 
 /// Integers or times as they are compared.
@@ -181,9 +186,10 @@ impl AtHand {
         let mut columns: Vec<ArrayRef> = vec![Arc::new(layout.names.texts.slice(keys.start, keys.len()))];
         for ((pick, chosen), combined) in layout.picks.iter().zip(&chosen).zip(&combined) {
             for place in &pick.take {
-                columns.push(match pick.combines_column(*place) {
-                    true => combine::column(combined, column_type(layout, *place)?)?,
-                    false => self.gathered(layout, *place, chosen)?,
+                columns.push(if pick.combines_column(*place) {
+                    combine::column(combined, column_type(layout, *place)?)?
+                } else {
+                    self.gathered(layout, *place, chosen)?
                 });
             }
         }

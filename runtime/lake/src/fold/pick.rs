@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use affluent_model::fold::{Choose, Pick, Ranks, When};
 use arrow::array::{Array as _, ArrayRef, AsArray as _};
-use arrow::datatypes::{Int64Type, Schema};
+use arrow::datatypes::{DataType, Int64Type, Schema};
 use datafusion::common::{DataFusionError, Result, plan_err};
 
 use super::combine::Combined;
-use super::integer;
 use super::weigh::{Weighed, Weighing};
+use super::{integer, typed};
 
 /// A pick over columns by their places.
 pub(super) struct Picking {
@@ -22,6 +22,7 @@ pub(super) struct Picking {
 
 enum Qualifies {
     NotNull(usize),
+    NotEmpty(usize),
     Equals(usize, i64),
 }
 
@@ -46,6 +47,7 @@ impl Picking {
     pub(super) fn new(input: &Schema, pick: &Pick) -> Result<Self> {
         let when = match &pick.when {
             When::NotNull(name) => Qualifies::NotNull(input.index_of(name)?),
+            When::NotEmpty(name) => Qualifies::NotEmpty(typed(input, name, |kind| *kind == DataType::Utf8)?),
             When::Equals(name, value) => Qualifies::Equals(integer(input, name)?, *value),
         };
         let ranks = match &pick.ranks {
@@ -54,7 +56,9 @@ impl Picking {
         };
         let weighing = match (pick.choose, &when) {
             (Choose::First, _) => None,
-            (choose, Qualifies::NotNull(place)) => Some(Weighing::new(choose, *place, input.field(*place).data_type())?),
+            (choose, Qualifies::NotNull(place) | Qualifies::NotEmpty(place)) => {
+                Some(Weighing::new(choose, *place, input.field(*place).data_type())?)
+            }
             (choose, Qualifies::Equals(..)) => return plan_err!("a pick by {choose:?} weighs the column that is not null"),
         };
         let take = pick.take.iter().map(|(column, _)| Ok(input.index_of(column)?)).collect::<Result<_>>()?;
@@ -94,6 +98,7 @@ impl Picking {
     fn qualified(&self, columns: &[ArrayRef], batch: usize, row: usize) -> Result<Option<Chosen>> {
         let qualifies = match &self.when {
             Qualifies::NotNull(column) => columns.get(*column).map(|values| values.is_valid(row)),
+            Qualifies::NotEmpty(column) => text_at(columns, *column, row).map(|text| text.is_some_and(|text| !text.is_empty())),
             Qualifies::Equals(column, wanted) => integer_at(columns, *column, row).map(|value| value == Some(*wanted)),
         };
         if !qualifies.ok_or_else(missing_column)? {
@@ -120,6 +125,11 @@ impl Open {
 
 fn integer_at(columns: &[ArrayRef], column: usize, row: usize) -> Option<Option<i64>> {
     let values = columns.get(column)?.as_primitive_opt::<Int64Type>()?;
+    Some(values.is_valid(row).then(|| values.value(row)))
+}
+
+fn text_at(columns: &[ArrayRef], column: usize, row: usize) -> Option<Option<&str>> {
+    let values = columns.get(column)?.as_string_opt::<i32>()?;
     Some(values.is_valid(row).then(|| values.value(row)))
 }
 

@@ -1,4 +1,4 @@
-//! Rows put by ranges of keys, whose rows lie close together then: in memory as far as there is some, the rest on disk.
+//! The rows of a fold: as they came where all fit into memory, else put by ranges of keys, the largest of which go to disk.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use arrow::ipc::writer::StreamWriter;
 use arrow::record_batch::RecordBatch;
+use datafusion::common::utils::memory::{RecordBatchMemoryCounter, get_record_batch_memory_size};
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -17,8 +18,8 @@ use futures::StreamExt as _;
 
 use super::Layout;
 
-/// Keys of one range: so few that their rows fit into a processor's cache.
-const RANGE_KEYS: usize = 32 << 10;
+/// Keys of one range, at least: their rows have to fit into memory at once, and of fewer rows come in crumbs.
+const RANGE_KEYS: usize = 1 << 10;
 /// Beyond, ranges have more keys: each may have a file open.
 const RANGES_MAX: usize = 128;
 /// Batches that are written to disk as one.
@@ -32,6 +33,11 @@ pub(super) struct Ranges {
     keys: usize,
     keys_of_range: usize,
     schema: SchemaRef,
+    /// Rows of any keys, while all fit into memory.
+    whole: Range,
+    /// Of the whole rows, which may share memory.
+    counted: RecordBatchMemoryCounter,
+    is_split: bool,
     ranges: Vec<Range>,
     memory: MemoryReservation,
     runtime: Arc<RuntimeEnv>,
@@ -51,6 +57,11 @@ struct Range {
 }
 
 impl Range {
+    fn hold(&mut self, rows: RecordBatch, bytes: usize) {
+        self.held.push(rows);
+        self.bytes += bytes;
+    }
+
     /// Writes what is held to disk; returns how many bytes it was.
     fn spill(&mut self, runtime: &RuntimeEnv, schema: &SchemaRef) -> Result<usize> {
         let (_, writer) = match &mut self.spilled {
@@ -78,6 +89,9 @@ impl Ranges {
             keys,
             keys_of_range,
             schema: Arc::clone(&layout.input),
+            whole: Range::default(),
+            counted: RecordBatchMemoryCounter::new(),
+            is_split: false,
             ranges: std::iter::repeat_with(Range::default).take(keys.div_ceil(keys_of_range)).collect(),
             memory: MemoryConsumer::new("fold").with_can_spill(true).register(context.memory_pool()),
             runtime: context.runtime_env(),
@@ -90,17 +104,39 @@ impl Ranges {
     ///
     /// # Errors
     /// For a key without a name, when the disk refuses, and when neither memory nor disk has room.
-    pub(super) fn take(&mut self, rows: &RecordBatch) -> Result<()> {
+    pub(super) fn take(&mut self, rows: RecordBatch) -> Result<()> {
+        if !self.is_split {
+            let bytes = self.counted.count_batch(&rows);
+            if self.memory.try_grow(bytes).is_ok() {
+                self.whole.hold(rows, bytes);
+                return Ok(());
+            }
+            self.split_whole()?;
+        }
+        self.split(&rows)
+    }
+
+    fn split_whole(&mut self) -> Result<()> {
+        self.is_split = true;
+        self.counted = RecordBatchMemoryCounter::new();
+        let Range { held, mut bytes, .. } = std::mem::take(&mut self.whole);
+        for rows in held {
+            let freed = get_record_batch_memory_size(&rows).min(bytes);
+            self.memory.shrink(freed);
+            bytes -= freed;
+            self.split(&rows)?;
+        }
+        self.memory.shrink(bytes);
+        Ok(())
+    }
+
+    fn split(&mut self, rows: &RecordBatch) -> Result<()> {
         for (range, places) in self.places(rows)?.into_iter().enumerate().filter(|(_, places)| !places.is_empty()) {
-            let part = match places.len() == rows.num_rows() {
-                true => rows.clone(),
-                false => take_record_batch(rows, &UInt32Array::from(places))?,
-            };
-            let bytes = part.get_array_memory_size();
+            let part = take_record_batch(rows, &UInt32Array::from(places))?;
+            let bytes = get_record_batch_memory_size(&part);
             self.reserve(bytes)?;
             if let Some(range) = self.ranges.get_mut(range) {
-                range.bytes += bytes;
-                range.held.push(part);
+                range.hold(part, bytes);
             }
         }
         Ok(())
@@ -136,12 +172,20 @@ impl Ranges {
         Ok(())
     }
 
-    /// The keys of the next range and its rows, in the order they came; `None` after the last. The range before is let go.
+    /// The keys of the next range and its rows, in the order they came, of which some may be of nobody; `None` after the last. The
+    /// range before is let go.
     ///
     /// # Errors
     /// When the disk refuses, and when the range does not fit into memory.
     pub(super) async fn next(&mut self) -> Result<Option<(std::ops::Range<usize>, Vec<RecordBatch>)>> {
         self.memory.shrink(std::mem::take(&mut self.open_bytes));
+        if !self.is_split {
+            self.next = self.ranges.len();
+            self.is_split = true;
+            let whole = std::mem::take(&mut self.whole);
+            self.open_bytes = whole.bytes;
+            return Ok((self.keys > 0).then_some((0..self.keys, whole.held)));
+        }
         let Some(range) = self.ranges.get_mut(self.next).map(std::mem::take) else { return Ok(None) };
         let first = self.next * self.keys_of_range;
         self.next += 1;
@@ -153,7 +197,7 @@ impl Ranges {
             let spill = SpillManager::new(Arc::clone(&self.runtime), metrics, Arc::clone(&self.schema));
             let mut spilled = spill.read_spill_as_stream_unbuffered(file, None)?;
             while let Some(batch) = spilled.next().await.transpose()? {
-                let bytes = batch.get_array_memory_size();
+                let bytes = get_record_batch_memory_size(&batch);
                 self.reserve(bytes)?;
                 self.open_bytes += bytes;
                 rows.push(batch);

@@ -41,6 +41,7 @@ fn folded_as(
         latest_by: vec!["latest".to_owned()],
         names: key_names,
         picks,
+        givers: None,
     };
     let memory = std::iter::once(("names".to_owned(), schema, vec![names])).chain(beside).collect();
     LakeQuery { fold: Some(fold), memory, ..select(sql, Vec::new()) }
@@ -105,7 +106,7 @@ async fn every_key_is_one_row_wherever_its_rows_are_and_however_little_memory_th
 
 #[tokio::test]
 async fn what_fits_into_memory_in_no_way_is_refused() {
-    let (query, options, _dir) = count_rows(1 << 20);
+    let (query, options, _dir) = count_rows(256 << 10);
 
     let error = EmbeddedLake::open(options).unwrap().query(query).await.unwrap_err();
 
