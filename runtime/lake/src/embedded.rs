@@ -28,7 +28,6 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::object_store::local::LocalFileSystem;
 use datafusion::physical_plan::streaming::PartitionStream as _;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
@@ -39,6 +38,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::canonical::{canonical_batch, canonical_schema};
 use crate::failures;
+use crate::files::ReadFiles;
 use crate::fold::{FoldedRows, Names};
 use crate::lake::{Lake, LakeFile, LakeOptions, LakeQuery, LakeTable, LakeWriter};
 use crate::limits::SPILL_BYTES_MAX;
@@ -74,8 +74,8 @@ impl EmbeddedLake {
             .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
             .build_arc()
             .map_err(|error| failures::running(&error))?;
-        let files = LocalFileSystem::new_with_prefix(&dir)
-            .map_err(|error| failures::running(&DataFusionError::ObjectStore(Box::new(error))))?;
+        let files =
+            ReadFiles::new(dir.clone()).map_err(|error| failures::running(&DataFusionError::ObjectStore(Box::new(error))))?;
         let url = ObjectStoreUrl::parse(STORE).map_err(|error| failures::running(&error))?;
         runtime.register_object_store(url.as_ref(), Arc::new(files));
         let memory_bytes_max = options.memory_bytes_max.max(options.memory_bytes);

@@ -8,6 +8,7 @@ mod conditions;
 mod embedded;
 mod expressions;
 mod failures;
+mod files;
 mod fold;
 mod functions;
 mod lake;

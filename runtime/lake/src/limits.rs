@@ -11,6 +11,8 @@ pub const ROW_GROUP_BYTES_MAX: usize = 32 << 20;
 pub const DICTIONARY_BYTES_MAX: usize = 64 << 10;
 /// Rows per batch that a query works on.
 pub const QUERY_BATCH_ROWS: usize = 8 << 10;
+/// Bytes of memory that is kept for reading files, of all queries: the columns of some row groups.
+pub const READ_MEMORY_KEPT_BYTES_MAX: usize = 48 << 20;
 /// Bytes of one expression: longer ones belong into a WASM transform.
 pub const EXPRESSION_BYTES_MAX: usize = 16 << 10;
 /// Words and signs of one expression, so that no chain of operators grows deeper than a stack.
