@@ -178,7 +178,7 @@ async fn rows_where(
     (condition, is_selective): (&str, bool),
     lookups: Vec<Lookup>,
 ) -> Result<Vec<RecordBatch>> {
-    let (schema, asked) = (with_nulls(&one.table.schema), asked_columns(engine, tables, one));
+    let (schema, asked) = (with_nulls(&one.table.schema), asked_columns(engine, tables, one)?);
     let columns: Vec<String> = asked.iter().map(|name| quoted(name)).collect();
     let sql = format!("SELECT {} FROM {} WHERE {condition}", columns.join(", "), quoted(&one.table.name));
     let query = LakeQuery { lookups, is_selective, ..LakeQuery::new(sql, vec![one.table.clone()], engine.now_us()) };
@@ -200,7 +200,7 @@ fn with_nulls(schema: &SchemaRef) -> SchemaRef {
 }
 
 /// The columns of a table that queries may ask for.
-fn asked_columns(engine: &Engine, tables: &[ProfileTable], one: &ProfileTable) -> Vec<String> {
+fn asked_columns(engine: &Engine, tables: &[ProfileTable], one: &ProfileTable) -> Result<Vec<String>> {
     let traits = engine.plan.traits.iter().filter_map(|one| match &one.measure {
         Measure::Sql(expression) | Measure::MostFrequent(expression) | Measure::Recommend(expression) => Some(&expression.text),
         Measure::Rfm { .. } | Measure::Predict(_) => None,
@@ -208,8 +208,10 @@ fn asked_columns(engine: &Engine, tables: &[ProfileTable], one: &ProfileTable) -
     let texts = traits.chain(engine.plan.segments.iter().map(|segment| &segment.condition.text));
     let texts = texts.map(|text| text.to_lowercase()).collect::<Vec<_>>();
     let said: HashSet<&str> = texts.iter().flat_map(|text| words(text)).collect();
+    let asks_consent = PreparedSegments::of_plan(engine)?.asks_consent();
     let names = one.table.schema.fields().iter().map(|field| field.name().clone());
-    names.filter(|name| is_asked(tables, one, &said, name)).collect()
+    let is_of_consent = |name: &str| ["_id_", "_consent"].iter().any(|start| name.starts_with(start));
+    Ok(names.filter(|name| (asks_consent || !is_of_consent(name)) && is_asked(tables, one, &said, name)).collect())
 }
 
 /// The words of an expression or of a name.
@@ -223,7 +225,7 @@ fn is_named(said: &HashSet<&str>, name: &str) -> bool {
 
 /// Of the stream's columns those whose name stands anywhere in what expressions say, which give an attribute, lead to the parent, are
 /// the time by which windows go, or are usual for revenue, which an order has by itself; of those of the system all but what tells
-/// records apart, or dates them, where nothing does.
+/// records apart, or dates them, where nothing does. Identifiers and what is said of them are asked for by consent alone.
 fn is_asked(tables: &[ProfileTable], one: &ProfileTable, said: &HashSet<&str>, name: &str) -> bool {
     let source = &one.source;
     let is_parent = tables.iter().any(|other| other.source.parent.as_ref().is_some_and(|link| link.table == source.table));
