@@ -32,8 +32,7 @@ pub(crate) async fn changed_profiles(engine: &Engine, before: &LakeTable, now: &
 
 /// Clear columns that both snapshots have with one type: a ciphertext differs each time it is made.
 fn comparable(before: &SchemaRef, now: &SchemaRef) -> BTreeSet<String> {
-    let is_comparable =
-        |field: &Field| *field.data_type() != DataType::Binary && !is_origin(field.name()) && field.name() != "profile";
+    let is_comparable = |field: &Field| *field.data_type() != DataType::Binary && !is_origin(field) && field.name() != "profile";
     let fields = now.fields().iter().filter(|field| is_comparable(field));
     let same =
         fields.filter(|field| before.field_with_name(field.name()).is_ok_and(|other| other.data_type() == field.data_type()));

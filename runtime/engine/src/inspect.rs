@@ -193,7 +193,7 @@ impl Engine {
         let schema = batch.schema();
         let mut values = Vec::new();
         for (field, array) in schema.fields().iter().zip(batch.columns()) {
-            if field.name() == "profile" || is_origin(field.name()) || array.is_null(0) {
+            if field.name() == "profile" || is_origin(field) || array.is_null(0) {
                 continue;
             }
             let lineage = origins.lineage(batch, field.name())?;

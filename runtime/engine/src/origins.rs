@@ -9,7 +9,7 @@ use affluent_model::{Error, Result};
 use affluent_profiles::lineage::givers::{FROM, GIVERS_KEY, GIVES, Givers};
 use arrow::array::{Array, ArrayRef, AsArray, StringArray, StructArray, UInt32Array};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Int64Type, Schema, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 
 use crate::rows;
@@ -61,9 +61,10 @@ impl Origins {
 /// What the name of a column ends with that tells it of one attribute.
 const COLUMN_OF_ATTRIBUTE: &str = "__from";
 
-/// True for a column that tells of others.
-pub(crate) fn is_origin(name: &str) -> bool {
-    name == FROM || name.ends_with(COLUMN_OF_ATTRIBUTE)
+/// True for a column that tells of others; a value may have such a name too.
+pub(crate) fn is_origin(column: &Field) -> bool {
+    let is_of_attribute = || matches!(column.data_type(), DataType::Struct(_)) && column.name().ends_with(COLUMN_OF_ATTRIBUTE);
+    column.name() == FROM || is_of_attribute()
 }
 
 fn other_shape() -> Error {
@@ -188,7 +189,6 @@ mod tests {
     use affluent_profiles::lineage::givers::GivingTable;
     use arrow::array::{BinaryArray, Int64Array, ListArray, TimestampMicrosecondArray};
     use arrow::buffer::OffsetBuffer;
-    use arrow::datatypes::Field;
 
     use super::*;
 
@@ -244,6 +244,19 @@ mod tests {
         assert_eq!(told_of(&schema, &rows, "a8"), ["shop.customers _attr_a8 x 7 70", "nobody", "shop.customers _attr_a8 z 9 90"]);
         assert_eq!(told_of(&schema, &rows.slice(2, 1), "a0"), ["crm.people first y 8 80"]);
         assert!(Origins::of(&schema).unwrap().lineage(&rows, "a trait").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_value_may_be_named_as_what_tells_of_others() {
+        let cases = [
+            (FROM, DataType::Utf8, true),
+            ("sent__from", DataType::Utf8, false),
+            ("sent__from", DataType::Struct(Vec::<Field>::new().into()), true),
+            ("sent", DataType::Utf8, false),
+        ];
+        for (name, kind, expected) in cases {
+            assert_eq!(is_origin(&Field::new(name, kind.clone(), true)), expected, "{name}: {kind}");
+        }
     }
 
     #[test]

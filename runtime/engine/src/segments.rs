@@ -280,7 +280,7 @@ impl Engine {
             streams.insert(source.stream.clone(), Some(Schema::new(fields.collect::<Vec<_>>())));
         }
         let is_clear = |field: &&arrow::datatypes::FieldRef| {
-            *field.data_type() != DataType::Binary && !is_origin(field.name()) && field.name() != "profile"
+            *field.data_type() != DataType::Binary && !is_origin(field) && field.name() != "profile"
         };
         let columns = Schema::new(snapshot.schema.fields().iter().filter(is_clear).cloned().collect::<Vec<_>>());
         let segments: Vec<&str> = self.plan.segments.iter().map(|segment| segment.name.as_str()).collect();

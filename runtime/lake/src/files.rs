@@ -1,5 +1,5 @@
-//! The files as queries read them: only ranges of them, into memory that was read into before. Memory that is new to a process is cleared
-//! and mapped page by page, which costs more than to copy a column into it.
+//! The files as queries read them: only ranges of them, into memory that was read into before. Memory that is new to a process
+//! is cleared and mapped page by page, which costs more than to copy a column into it.
 
 use std::fmt;
 use std::fs::File;

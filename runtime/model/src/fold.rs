@@ -33,7 +33,8 @@ pub struct Givers {
     pub column: String,
     /// Column of the rows → field of the structs.
     pub take: Vec<(String, String)>,
-    /// The last field of the structs, Binary: which picks the row gave, a bit for each in their order, the first the lowest of the first byte.
+    /// The last field of the structs, Binary: which picks the row gave, a bit for each in their order, the first the lowest of the
+    /// first byte.
     pub gives: String,
     /// Arrow metadata of the column.
     pub metadata: BTreeMap<String, String>,
@@ -62,7 +63,8 @@ pub struct Pick {
     pub take: Vec<(String, String)>,
 }
 
-/// Which of the rows of the best rank; anything but the first needs [`When::NotNull`] or [`When::NotEmpty`], whose column is weighed.
+/// Which of the rows of the best rank; anything but the first needs [`When::NotNull`] or [`When::NotEmpty`], whose column is
+/// weighed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Choose {
     #[default]
