@@ -1,6 +1,6 @@
-//! ActiveCampaign as a destination and a source: contacts by bulk import, who carries a tag, the erasure of people; who unsubscribed
-//! or could not be reached. What is here is the configuration, the manifest, the check and how to ask; `contact` makes the vendor's
-//! form of a row, `writer` writes, `reader` reads. No list is ever subscribed to or left: that is consent. Audiences are tags.
+//! ActiveCampaign as a destination and a source: contacts by bulk import or one by one, who carries a tag, the erasure of people; who
+//! unsubscribed or could not be reached. What is here is the configuration, the manifest, the check and how to ask; `contact` makes the
+//! vendor's form of a row, `writer` writes, `reader` reads. No list is ever subscribed to or left: that is consent. Audiences are tags.
 //! Facts: the vendor's description of v3 (2026-08-22); for limits, words of an import and tags of a contact the pages "Bulk import
 //! contacts", "Bulk import status info" and "Contact Tags" of developers.activecampaign.com, read 2026-11-28.
 

@@ -52,6 +52,9 @@ fn stands(status: Value, refused: &[&str]) -> (&'static str, u16, Value) {
     ("GET /import/info?batchId=b1", 200, json!({ "status": status, "success": ["1"], "failure": refused }))
 }
 
+/// A field that only an import takes: rows with it go by one, however few they are.
+const JOB_ALONE: &str = "customer_acct_name";
+
 fn target(mode: WriteMode, fields: &[Field], list: Option<&str>) -> Target {
     let list = list.map(|name| TargetList { name: name.to_owned() });
     let match_fields = vec!["email".to_owned()];
@@ -131,26 +134,27 @@ fn a_row_becomes_a_contact_with_the_tag_and_no_subscription() {
         Field::new("first_name", FieldType::Text),
         Field::new("orders_count", FieldType::Integer),
         Field::new("last_order", FieldType::Date),
+        Field::new(JOB_ALONE, FieldType::Text),
     ];
     let rows: [&[Option<&str>]; 3] = [
-        &[Some("a@x.test"), Some("Ada"), Some("3"), Some("2026-01-31")],
-        &[Some("b@x.test"), None, None, None],
-        &[None, Some("Nobody"), None, None],
+        &[Some("a@x.test"), Some("Ada"), Some("3"), Some("2026-01-31"), Some("Acme")],
+        &[Some("b@x.test"), None, None, None, None],
+        &[None, Some("Nobody"), None, None, None],
     ];
 
     token(writer(WriteMode::Mirror, &fields, Some("VIP & co")).write(batch(RowOp::Upsert, &fields, &rows)).unwrap());
 
-    let first = json!({ "email": "a@x.test", "first_name": "Ada", "tags": ["VIP & co"],
+    let first = json!({ "email": "a@x.test", "first_name": "Ada", "customer_acct_name": "Acme", "tags": ["VIP & co"],
         "fields": [{ "id": 8, "value": "2026-01-31" }, { "id": 7, "value": "3" }] });
-    let second = json!({ "email": "b@x.test", "first_name": "", "tags": ["VIP & co"],
+    let second = json!({ "email": "b@x.test", "first_name": "", "customer_acct_name": "", "tags": ["VIP & co"],
         "fields": [{ "id": 8, "value": "" }, { "id": 7, "value": "" }] });
     assert_eq!(sent.borrow().last().unwrap().1, json!({ "contacts": [first, second] }));
 }
 
 #[test]
 fn who_an_import_refused_is_found_by_address() {
-    let fields = texts(&["email"]);
-    let rows: [&[Option<&str>]; 3] = [&[Some("a@x.test")], &[Some("b@x.test")], &[None]];
+    let fields = texts(&["email", JOB_ALONE]);
+    let rows: [&[Option<&str>]; 3] = [&[Some("a@x.test"), None], &[Some("b@x.test"), None], &[None, None]];
     let polled = |answer| {
         serve(&[told(), queued(), answer]);
         let mut writer = writer(WriteMode::Upsert, &fields, None);
@@ -169,6 +173,57 @@ fn who_an_import_refused_is_found_by_address() {
     assert_eq!(polled(stands(json!("completed"), &["c@x.test"])).unwrap_err().kind, ErrorKind::InvalidData);
     for lost in ["failed", "interrupted"] {
         assert_eq!(done(polled(stands(json!(lost), &[])).unwrap()).retryable.len(), 2);
+    }
+}
+
+#[test]
+fn a_few_rows_go_one_by_one_and_each_tells_what_became_of_it() {
+    let contact = |id: &str| json!({ "contact": { "id": id }, "fieldValues": [] });
+    let refused = json!({ "errors": [{ "title": "Email address is invalid." }] });
+    let sent = serve(&[
+        told(),
+        ("GET /tags", 200, json!({ "tags": [{ "id": "4", "tag": "VIP", "tagType": "contact" }] })),
+        ("POST /contact/sync", 201, contact("17")),
+        ("POST /contactTags", 201, json!({})),
+    ]);
+    let fields = [
+        Field::new("email", FieldType::Text),
+        Field::new("first_name", FieldType::Text),
+        Field::new("orders_count", FieldType::Integer),
+    ];
+    let rows: [&[Option<&str>]; 3] =
+        [&[Some("A@x.test"), Some("Ada"), Some("2")], &[None, None, None], &[Some("a@x.test"), None, Some("3")]];
+
+    let report = done(writer(WriteMode::Mirror, &fields, Some("VIP")).write(batch(RowOp::Upsert, &fields, &rows)).unwrap());
+
+    assert_eq!((report.accepted, report.failed.len()), (2, 1));
+    assert_eq!(report.remote_ids, [(2, "17".to_owned()), (0, "17".to_owned())]);
+    let written: Vec<(String, Value)> = sent.borrow().iter().filter(|(what, _)| what.starts_with("POST")).cloned().collect();
+    let synced = json!({ "contact": { "email": "a@x.test", "firstName": "", "fieldValues": [{ "field": "7", "value": "3" }] } });
+    let tagged = json!({ "contactTag": { "contact": 17, "tag": 4 } });
+    assert_eq!(written, [("POST /contact/sync".to_owned(), synced), ("POST /contactTags".to_owned(), tagged)]);
+
+    serve(&[told(), ("POST /contact/sync", 422, refused)]);
+    let rows: [&[Option<&str>]; 2] = [&[Some("b@x.test"), None, None], &[Some("c@x.test"), None, None]];
+    let report = done(writer(WriteMode::Upsert, &fields, None).write(batch(RowOp::Upsert, &fields, &rows)).unwrap());
+    assert_eq!((report.accepted, report.failed.len(), report.retryable.len()), (0, 2, 0));
+}
+
+#[test]
+fn ten_rows_are_an_import() {
+    let fields = texts(&["email"]);
+    let emails: Vec<String> = (0..10).map(|place| format!("p{place}@x.test")).collect();
+    let rows: Vec<[Option<&str>; 1]> = emails.iter().map(|email| [Some(email.as_str())]).collect();
+    let rows: Vec<&[Option<&str>]> = rows.iter().map(|row| &row[..]).collect();
+    for (count, path) in [(9, "POST /contact/sync"), (10, "POST /import/bulk_import")] {
+        let sent = serve(&[told(), queued(), ("POST /contact/sync", 201, json!({ "contact": { "id": "1" } }))]);
+
+        writer(WriteMode::Upsert, &fields, None).write(batch(RowOp::Upsert, &fields, &rows[..count])).unwrap();
+
+        let mut posts: Vec<String> =
+            sent.borrow().iter().map(|(what, _)| what.clone()).filter(|what| what.starts_with("POST")).collect();
+        posts.dedup();
+        assert_eq!(posts, [path]);
     }
 }
 
@@ -230,9 +285,9 @@ fn a_refusal_makes_the_host_do_the_right_thing() {
         (503, json!({}), ErrorKind::Transient, None),
     ] {
         serve(&[told(), ("POST /import", status, body)]);
-        let fields = texts(&["email"]);
+        let fields = texts(&["email", JOB_ALONE]);
 
-        let error = writer(WriteMode::Upsert, &fields, None).write(batch(RowOp::Upsert, &fields, &[&[Some("a@x.test")]]));
+        let error = writer(WriteMode::Upsert, &fields, None).write(batch(RowOp::Upsert, &fields, &[&[Some("a@x.test"), None]]));
 
         let error = error.unwrap_err();
         assert_eq!((error.kind, error.retry_after_ms), (kind, wait_ms), "{status}");

@@ -1,19 +1,21 @@
-//! The writing: contacts as bulk imports, what became of them, who carries a tag, and who is erased. A contact that leaves a segment
+//! The writing: contacts as bulk imports, a few one by one, what became of them, who carries a tag, and who is erased. A contact that leaves a segment
 //! loses the tag; the contact itself and its subscriptions stay as they are.
 
+use affluent_sdk::ErrorKind::NotFound;
 use affluent_sdk::identity::Identifiers;
 use affluent_sdk::imports::{Imports, JobSize};
-use affluent_sdk::json::{list, required_text, text};
+use affluent_sdk::json::{id, list, required_text, text};
 use affluent_sdk::json_columns::JsonRows;
 use affluent_sdk::manifest::{TargetSchema, ValueForm};
 use affluent_sdk::outcomes::{JobStatus, Ticket, Unfit};
+use affluent_sdk::paging::Paging;
 use affluent_sdk::{Error, Field, Report, Result};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{Api, contact};
 
-/// Records of a page ("Pagination", developers.activecampaign.com, 2026-11-28).
-const PAGE_RECORDS: usize = 100;
+/// "Pagination", developers.activecampaign.com, 2026-11-28.
+const PAGES: Paging = Paging::OffsetUntilShort { parameter: "offset", records: 100 };
 
 impl Imports for Api {
     /// 250 contacts; the help center's "Use the Bulk Contact Importer API" says 400 kB.
@@ -23,6 +25,8 @@ impl Imports for Api {
     const FOUND_MAX: usize = 1;
     const FORMS: &'static [(&'static str, ValueForm)] = &[("email", ValueForm::Email)];
     const IS_KEYED: bool = true;
+    /// "The suggested minimum number of contacts is 10. If less than that, then contact/sync api request should be used": description.
+    const SINGLE_BELOW: usize = 10;
     /// In the first second it may stand nowhere.
     const STATUS: JobStatus = JobStatus {
         pointer: "/status",
@@ -60,6 +64,30 @@ impl Imports for Api {
     fn start(&self, body: String) -> Result<String> {
         let request = self.service.post("/import/bulk_import", body).retry_safe(true);
         required_text(&self.service.ask(request)?, "/batchId")
+    }
+
+    /// Other names for the same, and none for the account's.
+    fn single(&self, record: &str) -> Option<String> {
+        let mut contact: Map<String, Value> = serde_json::from_str(record).ok()?;
+        for (name, single) in [("first_name", "firstName"), ("last_name", "lastName")] {
+            contact.remove(name).and_then(|value| contact.insert(single.to_owned(), value));
+        }
+        if let Some(fields) = contact.remove("fields") {
+            let value = |field: &Value| json!({ "field": id(field, "/id"), "value": field["value"] });
+            contact.insert("fieldValues".to_owned(), list(&fields, "").iter().map(value).collect());
+        }
+        (!contact.contains_key("customer_acct_name")).then(|| json!({ "contact": contact }).to_string())
+    }
+
+    fn put(&self, single: String) -> Result<String> {
+        required_text(&self.service.ask(self.service.post("/contact/sync", single).retry_safe(true))?, "/contact/id")
+    }
+
+    fn join_list(&self, list: &str, id: &str) -> Result<()> {
+        let number = |id: &str| id.parse::<u64>().unwrap_or_default();
+        let tag = number(list.split(':').next().unwrap_or_default());
+        let body = json!({ "contactTag": { "contact": number(id), "tag": tag } }).to_string();
+        self.service.ask(self.service.post("/contactTags", body).retry_safe(true)).map(drop)
     }
 
     fn job(&self, id: &str) -> Result<Value> {
@@ -102,18 +130,19 @@ impl Imports for Api {
         tag_of(made.get("tag").unwrap_or(&Value::Null), name)
     }
 
-    /// A tag that is not there is made by the import.
-    fn has_list(&self, _list: &str) -> Result<bool> {
-        Ok(true)
+    fn has_list(&self, list: &str) -> Result<bool> {
+        Ok(self.find_list(name_of(list))?.as_deref() == Some(list))
     }
 
     fn leave_list(&self, list: &str, ids: &[String]) -> Result<()> {
         let tag = list.split(':').next();
         for id in ids {
-            for one in self.all(&format!("/contacts/{id}/contactTags"), "/contactTags")? {
-                if Some(text(&one, "/tag")) == tag {
-                    self.service.ask_if_there(self.service.delete_at(&format!("/contactTags/{}", text(&one, "/id"))), "")?;
-                }
+            let tags = match self.all(&format!("/contacts/{id}/contactTags"), "/contactTags") {
+                Err(error) if error.kind == NotFound => continue,
+                tags => tags?,
+            };
+            for one in tags.iter().filter(|one| Some(text(one, "/tag")) == tag) {
+                self.service.ask_if_there(self.service.delete_at(&format!("/contactTags/{}", text(one, "/id"))), "")?;
             }
         }
         Ok(())
@@ -121,18 +150,8 @@ impl Imports for Api {
 }
 
 impl Api {
-    /// All records of a list: a page that is not full is the last one.
     fn all(&self, path: &str, records: &str) -> Result<Vec<Value>> {
-        let mut all = Vec::new();
-        loop {
-            let request =
-                self.service.get(path).query("limit", &PAGE_RECORDS.to_string()).query("offset", &all.len().to_string());
-            let answer = self.service.ask_if_there(request, "")?.unwrap_or_default();
-            all.extend(list(&answer, records).iter().cloned());
-            if list(&answer, records).len() < PAGE_RECORDS {
-                return Ok(all);
-            }
-        }
+        self.service.ask_all(self.service.get(path).query("limit", "100"), PAGES, records)
     }
 }
 

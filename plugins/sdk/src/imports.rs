@@ -39,6 +39,8 @@ pub trait Imports: Account {
     const FORMS: &'static [(&'static str, ValueForm)];
     /// Whether a job names whom it refused, so that the ticket keeps whom the rows are about: [`Ticket::with_refused_keys`].
     const IS_KEYED: bool = false;
+    /// Fewer records than this go one by one, each by [`Imports::put`], which tells at once what became of it; 0 for never.
+    const SINGLE_BELOW: usize = 0;
     /// Where an answer of [`Imports::job`] says how far the job is.
     const STATUS: JobStatus;
     /// Why rows are not sent.
@@ -72,6 +74,27 @@ pub trait Imports: Account {
     /// # Errors
     /// Any kind; see [`Destination::write`].
     fn start(&self, body: String) -> Result<String>;
+
+    /// The body of a request that writes a record by itself; `None` for one that only a job takes.
+    fn single(&self, _record: &str) -> Option<String> {
+        None
+    }
+
+    /// Writes a record by itself; its id at the service. Twice is the same as once.
+    ///
+    /// # Errors
+    /// Any kind; `unsupported` unless there are [`Imports::single`] records.
+    fn put(&self, _single: String) -> Result<String> {
+        Err(Error::unsupported("this destination writes records in jobs alone"))
+    }
+
+    /// Puts a record that was written by itself on a list. Twice is the same as once.
+    ///
+    /// # Errors
+    /// Any kind; `unsupported` unless there are [`Imports::single`] records.
+    fn join_list(&self, _list: &str, _id: &str) -> Result<()> {
+        Err(Error::unsupported("this destination puts records on lists in jobs alone"))
+    }
 
     /// What is known about a job.
     ///
@@ -112,7 +135,7 @@ pub trait Imports: Account {
     /// Any kind.
     fn make_list(&self, name: &str) -> Result<String>;
 
-    /// Whether there still is a list of this id; asked when a job that names it is refused.
+    /// Whether there still is a list of this id; asked when a request that names it is refused.
     ///
     /// # Errors
     /// Any kind.
@@ -213,12 +236,29 @@ impl<S: Imports> ImportDestination<S> {
         let records: Vec<&str> =
             sent.iter().zip(&records).filter(|(row, _)| is_sent(row)).map(|(_, record)| record.as_str()).collect();
         let list = self.list.as_deref().map(|name| self.list_id(name, true)).transpose()?.flatten();
+        let singles = || records.iter().map(|record| self.service.single(record)).collect::<Option<Vec<String>>>();
+        if let Some(singles) = (records.len() < S::SINGLE_BELOW).then(singles).flatten() {
+            return self.put_each(&singles, list.as_deref(), &ticket, &fold);
+        }
         let body = self.service.body(&records, list.as_deref());
         let body = outcomes::body_within(body, S::SIZE.bytes, &format!("{}.too_large", S::STATUS.prefix))?;
         let job = self.service.start(body).map_err(|error| self.without_list(list.as_deref(), error))?;
         let keys = if S::IS_KEYED { sent.as_slice() } else { &[] };
         let keys = keys.iter().map(|row| S::IDENTIFIERS.key_of_row(&self.by, rows, *row)).collect::<Result<_>>()?;
         ticket.keys(keys).pending(&job)
+    }
+
+    /// Writes records one by one.
+    fn put_each(&self, singles: &[String], list: Option<&str>, ticket: &Ticket, fold: &Fold) -> Result<Outcome> {
+        let rows: Vec<(u32, &String)> = fold.rows().iter().copied().zip(singles).collect();
+        let put = |single: &&String| {
+            let id = self.service.put((*single).clone())?;
+            let joined = list.map_or(Ok(()), |list| self.service.join_list(list, &id));
+            joined.map_err(|error| self.without_list(list, error)).map(|()| Some(id))
+        };
+        let mut report = outcomes::of_rows(ticket.begin(S::UNFIT).0, &rows, put)?;
+        fold.share(&mut report);
+        Ok(report.counted(ticket.rows()).into())
     }
 
     /// A list that was deleted at the service is looked for, and made, at the next try.

@@ -70,21 +70,31 @@ pub fn body_within(body: String, bytes_max: usize, code: &str) -> Result<String>
 /// # Errors
 /// That of the first row, unless it is about the row alone.
 pub fn by_row(rows: u32, mut act: impl FnMut(u32) -> Result<Option<String>>) -> Result<Report> {
-    let mut report = Report::accepted(0);
-    for row in 0..rows {
-        match act(row) {
-            Ok(id) => report.remote_ids.extend(id.map(|id| (row, id))),
+    let all: Vec<(u32, u32)> = (0..rows).map(|row| (row, row)).collect();
+    Ok(of_rows(Report::accepted(0), &all, |row| act(*row))?.counted(rows))
+}
+
+/// As [`by_row`], of some rows, each with what is sent of it; rows that are accepted are not counted.
+pub(crate) fn of_rows<T>(
+    mut report: Report,
+    rows: &[(u32, T)],
+    mut act: impl FnMut(&T) -> Result<Option<String>>,
+) -> Result<Report> {
+    for (place, (row, what)) in rows.iter().enumerate() {
+        match act(what) {
+            Ok(id) => report.remote_ids.extend(id.map(|id| (*row, id))),
             Err(error) if matches!(error.kind, ErrorKind::InvalidData | ErrorKind::NotFound) => {
-                report.failed.push(error.at_row(row, None));
+                report.failed.push(error.at_row(*row, None));
             }
-            Err(error) if row == 0 => return Err(error),
+            Err(error) if place == 0 => return Err(error),
             Err(error) => {
-                report.retryable.extend((row..rows).map(|row| error.clone().at_row(row, None)));
+                let left = rows.iter().skip(place).map(|(row, _)| error.clone().at_row(*row, None));
+                report.retryable.extend(left);
                 break;
             }
         }
     }
-    Ok(report.counted(rows))
+    Ok(report)
 }
 
 /// The outcome of a batch that the service works on: `job` is all that a later process needs to ask after it, and nothing

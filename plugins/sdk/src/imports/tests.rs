@@ -72,6 +72,26 @@ impl Imports for Mail {
         if body.starts_with("old ") { Err(Error::invalid_data("refused")) } else { Ok("job7".to_owned()) }
     }
 
+    const SINGLE_BELOW: usize = 3;
+
+    fn single(&self, record: &str) -> Option<String> {
+        record.contains("alone").then(|| record.to_owned())
+    }
+
+    fn put(&self, single: String) -> Result<String> {
+        note(format!("put {single}"));
+        match single {
+            busy if busy.contains("busy") => Err(Error::transient("busy")),
+            bad if bad.contains("bad") => Err(Error::invalid_data("bad")),
+            good => Ok(format!("id{}", good.len())),
+        }
+    }
+
+    fn join_list(&self, list: &str, id: &str) -> Result<()> {
+        note(format!("join {list} {id}"));
+        if list == "old" { Err(Error::not_found("no such list")) } else { Ok(()) }
+    }
+
     fn job(&self, _: &str) -> Result<Value> {
         Ok(json!({ "is": "over", "refused": 1 }))
     }
@@ -160,6 +180,37 @@ fn each_record_is_sent_once_and_a_refusal_without_a_name_halves_the_batch() {
     assert_eq!((report.failed.len(), done().len()), (1, 0));
     let long = "l".repeat(500);
     assert_eq!(writer.write(batch(RowOp::Upsert, &[[Some(&long), None]])).unwrap_err().code, "mail.import.too_large");
+}
+
+#[test]
+fn few_records_that_need_no_job_go_one_by_one_and_tell_at_once_what_became_of_them() {
+    let mut one_by_one = writer(None);
+    let [good, bad, busy] = [Some("a@x"), Some("bad@x"), Some("busy@x")].map(|email| [email, Some("alone")]);
+    let mut write = |rows: &[[Option<&str>; 2]]| match one_by_one.write(batch(RowOp::Upsert, rows)).unwrap() {
+        Outcome::Done(report) => (report, done()),
+        Outcome::Pending(_) => (Report::accepted(0), done()),
+    };
+
+    let (report, sent) = write(&[good, bad, [None, None]]);
+    assert_eq!(sent, [r#"put {"code":"alone","email":"a@x"}"#, r#"put {"code":"alone","email":"bad@x"}"#]);
+    assert_eq!((report.accepted, report.remote_ids.len()), (1, 1));
+    assert_eq!(report.failed.iter().map(|error| error.row).collect::<Vec<_>>(), [2, 1]);
+    let (report, _) = write(&[good, busy]);
+    assert_eq!((report.accepted, report.retryable.len()), (1, 1));
+
+    let needs_job = [Some("b@x"), Some("7")];
+    for rows in [&[good, needs_job][..], &[good, needs_job, [Some("c@x"), Some("alone")]]] {
+        assert!(write(rows).1.iter().all(|what| what.starts_with("import")), "{rows:?}");
+    }
+    let mut kept = writer(Some("VIP"));
+    kept.write(batch(RowOp::Upsert, &[good])).unwrap();
+    assert_eq!(done(), ["list VIP", r#"put {"code":"alone","email":"a@x"}"#, "join 7 id30"]);
+    let mut gone = writer(Some("gone"));
+    assert_eq!(gone.write(batch(RowOp::Upsert, &[good])).unwrap_err().code, "list.gone");
+    // A record that is refused says nothing of the list.
+    let Outcome::Done(report) = gone.write(batch(RowOp::Upsert, &[bad])).unwrap() else { panic!("done") };
+    assert_eq!((report.failed.len(), report.failed[0].code.as_str()), (1, "invalid_data"));
+    done();
 }
 
 #[test]
