@@ -41,8 +41,9 @@ fn echo() -> (String, Arc<Mutex<Vec<String>>>) {
                 "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nx-echo: ada3@example.org\r\nconnection: close\r\n\r\n",
                 answer.len()
             );
-            drop(stream.write_all([head, answer].concat().as_bytes()));
+            // Before it is answered: who has the answer looks at once.
             kept.lock().unwrap().push(request);
+            drop(stream.write_all([head, answer].concat().as_bytes()));
         }
     });
     (address, got)
