@@ -113,12 +113,17 @@ fn closed_by_answers() -> Result<(), Failed> {
     refused(&["requests", "close", "2", "--erasure", "1"], "there is no erasure 1")?;
     refused(&["requests", "close", "9", "--because", "nothing-held"], "E0830")?;
 
-    project.affluent(&["profile", "export", "shop_customer:191168"]).expect(0)?;
+    let (bo, of_another) = ("shop_customer:191168", "is not known to be of 191167, whom request");
+    project.affluent(&["profile", "export", bo]).expect(0)?;
     refused(&["requests", "close", "1", "--export", ann], "was not exported since the request")?;
+    refused(&["requests", "close", "1", "--export", bo], of_another)?;
     project.affluent(&["profile", "export", ann]).expect(0)?;
     project.affluent(&["requests", "close", "1", "--export", ann, "--by", "cy"]).expect(0)?;
+    project.affluent(&["profile", "erase", bo, "--yes", "--quiet"]).expect(0)?;
+    refused(&["requests", "close", "2", "--erasure", "1"], of_another)?;
     project.affluent(&["profile", "erase", ann, "--yes", "--quiet"]).expect(0)?;
-    project.affluent(&["requests", "close", "2", "--erasure", "1", "--by", "cy"]).expect(0)?;
+    refused(&["requests", "close", "3", "--erasure", "2"], "is about nobody in particular")?;
+    project.affluent(&["requests", "close", "2", "--erasure", "2", "--by", "cy"]).expect(0)?;
     same("open", listed(&project, &["requests", "list"])?.0, vec!["3 shop/redact null".to_owned()])?;
     project.affluent(&["requests", "close", "3", "--because", "done-elsewhere", "--by", "cy"]).expect(0)?;
     refused(&["requests", "close", "3", "--because", "done-elsewhere"], "there is no open request 3")?;
@@ -126,7 +131,7 @@ fn closed_by_answers() -> Result<(), Failed> {
 
     let (all, requests) = listed(&project, &["requests", "list", "--all"])?;
     same("all", all.len(), 3)?;
-    for (place, answer) in [(0, "done elsewhere"), (1, "erasure 1 of profile "), (2, "exported at ")] {
+    for (place, answer) in [(0, "done elsewhere"), (1, "erasure 2 of profile "), (2, "exported at ")] {
         let closed = &requests[place];
         holds(closed["answer"].as_str().is_some_and(|text| text.contains(answer)), format!("{closed} lacks `{answer}`"))?;
         same("closed by", closed["closed_by"].as_str(), Some("cy"))?;

@@ -356,7 +356,7 @@ fn nobody() -> Error {
         .help("give a profile id, an identifier as `email:ann@x.test`, or a record as `shop/1234`")
 }
 
-fn view_of(row: ErasureRow) -> ErasureView {
+pub(crate) fn view_of(row: ErasureRow) -> ErasureView {
     let receipts = row.receipts.into_iter().map(|receipt| ReceiptView {
         pipeline: receipt.pipeline,
         destination: receipt.destination,

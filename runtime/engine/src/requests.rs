@@ -1,13 +1,14 @@
 //! What services ask of a person by webhooks: to tell what is held of somebody, to erase somebody. Each stays open until a
 //! person closes it and says with what; the audit has both. Nothing is done by the request itself.
 
-use affluent_ledger::{NewRequest, RequestEnd, RequestRow};
+use affluent_ledger::{ErasureRow, NewRequest, RequestEnd, RequestRow};
+use affluent_model::identity::ProfileId;
 use affluent_model::webhook::{Asked, Webhook};
 use affluent_model::{Error, Result};
 use serde::Serialize;
 
 use crate::engine::Engine;
-use crate::erase::{EXPORTED, instant};
+use crate::erase::{EXPORTED, instant, view_of};
 
 /// Of those that are closed, how many are shown.
 const CLOSED_SHOWN_MAX: usize = 1_000;
@@ -99,9 +100,13 @@ impl Engine {
     /// What is said of an answer, where it is one.
     fn told(&self, row: &RequestRow, answer: &RequestAnswer) -> Result<String> {
         match answer {
-            RequestAnswer::Erasure(number) => self.erasure_told(*number),
+            RequestAnswer::Erasure(number) => self.erasure_told(row, *number),
             RequestAnswer::Export(reference) => {
-                let exported = format!("profile {}", self.find_profile(reference)?);
+                let profile = self.find_profile(reference)?;
+                let exported = format!("profile {profile}");
+                if !self.is_profile_of(profile, row, about(row)?)? {
+                    return Err(of_another(row, &exported));
+                }
                 let exports = self.ledger.audit_rows_of(EXPORTED, row.asked_at_us, EXPORTS_MAX)?;
                 let export = exports.into_iter().find(|export| export.detail == exported);
                 let export = export.ok_or_else(|| {
@@ -116,10 +121,39 @@ impl Engine {
         }
     }
 
-    fn erasure_told(&self, number: i64) -> Result<String> {
-        let erasure = self.erasures()?.into_iter().find(|erasure| erasure.erasure == number).ok_or_else(|| {
+    /// Whom a request is about is known as a record of the connection, or by an identifier of any kind.
+    fn is_profile_of(&self, profile: ProfileId, row: &RequestRow, about: &str) -> Result<bool> {
+        let kinds = self.plan.identity.identifiers.iter().map(|rule| format!("{}:{about}", rule.name));
+        for reference in kinds.chain([format!("{}/{about}", row.connection)]) {
+            for carrier in self.find_nodes(&reference)?.iter().filter_map(|node| node.profile) {
+                if self.ledger.resolve_alias(carrier)? == profile {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// The same of an erasure: its records stay as marks, and its identifiers as what keeps the person out.
+    fn is_erasure_of(&self, erasure: &ErasureRow, row: &RequestRow, about: &str) -> Result<bool> {
+        let key = self.vault.blind_indexer(&format!("subject/{}", row.connection))?.index(about.as_bytes());
+        let mut records = self.ledger.find_nodes(&[key])?.into_iter().flatten();
+        if records.any(|record| erasure.nodes.contains(&record.node)) {
+            return Ok(true);
+        }
+        let kinds = self.plan.identity.identifiers.iter().map(|rule| (rule.name.clone(), about.to_owned()));
+        let kept_out = self.ledger.suppressed_by(erasure.erasure)?;
+        Ok(self.suppression_hashes(kinds.collect())?.iter().any(|hash| kept_out.contains(hash)))
+    }
+
+    fn erasure_told(&self, row: &RequestRow, number: i64) -> Result<String> {
+        let known = self.ledger.erasures(false)?.into_iter().find(|erasure| erasure.erasure == number).ok_or_else(|| {
             Error::configuration("E0830", format!("there is no erasure {number}")).help("`affluent profile erasures` lists them")
         })?;
+        if !self.is_erasure_of(&known, row, about(row)?)? {
+            return Err(of_another(row, &format!("erasure {number}")));
+        }
+        let erasure = view_of(known);
         let Some(forgotten_at) = erasure.forgotten_at else {
             return Err(Error::configuration("E0830", format!("erasure {number} has begun and not ended"))
                 .help("`affluent profile erase --resume` goes on with it"));
@@ -132,6 +166,23 @@ impl Engine {
 fn asked(connection: &str, topic: &str, about: Option<&str>) -> String {
     let about = about.map_or(String::new(), |id| format!(" about {id}"));
     format!("connection {connection}: {topic}{about}")
+}
+
+/// The id of whom a request is about.
+fn about(row: &RequestRow) -> Result<&str> {
+    row.about.as_deref().ok_or_else(|| {
+        Error::configuration("E0830", format!("request {} is about nobody in particular", row.request))
+            .help("`--because` says how it was answered")
+    })
+}
+
+fn of_another(row: &RequestRow, what: &str) -> Error {
+    let RequestRow { request, connection, .. } = row;
+    let about = row.about.as_deref().unwrap_or_default();
+    Error::configuration("E0830", format!("{what} is not known to be of {about}, whom request {request} is about")).help(format!(
+        "it has no record `{connection}/{about}`, and no identifier of that value: name that of this person, or say \
+         `--because done-elsewhere` where you know it by something else"
+    ))
 }
 
 fn not_open(request: i64) -> Error {

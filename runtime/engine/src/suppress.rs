@@ -78,7 +78,11 @@ impl Engine {
         Ok((Some(id.to_string()), SuppressedPerson { nodes, identifiers }, held_by.into_iter().collect()))
     }
 
-    fn suppression_hashes(
+    /// The hashes by which values of identifiers are kept out, in all forms; of kinds that the project has.
+    ///
+    /// # Errors
+    /// What the vault reports.
+    pub(crate) fn suppression_hashes(
         &self,
         values: BTreeSet<(String, String)>,
     ) -> Result<Vec<(String, affluent_model::identity::BlindIndex)>> {

@@ -147,6 +147,12 @@ pub trait Erasures {
     /// Those of the store.
     fn suppressed(&self) -> Result<Vec<(String, BlindIndex)>>;
 
+    /// What of that list an erasure put there: nothing of what an earlier one had.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn suppressed_by(&self, erasure: i64) -> Result<Vec<(String, BlindIndex)>>;
+
     /// What destinations hold of a profile, under its id or one that was merged into it, by pipeline.
     ///
     /// # Errors

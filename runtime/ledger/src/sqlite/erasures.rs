@@ -131,6 +131,15 @@ impl Erasures for SqliteLedger {
         })
     }
 
+    fn suppressed_by(&self, erasure: i64) -> Result<Vec<(String, BlindIndex)>> {
+        self.read(|connection| {
+            let sql = "SELECT kind, hash FROM suppression
+                WHERE added_at_us = (SELECT requested_at_us FROM erasure WHERE erasure = ?1) ORDER BY kind, hash";
+            let mut statement = connection.prepare_cached(sql)?;
+            collect(statement.query_map([erasure], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        })
+    }
+
     fn sent_of(&self, profile: ProfileId) -> Result<Vec<SentRow>> {
         self.read(|connection| {
             let sql = "SELECT w.text, i.remote_id, i.acknowledged_at_us FROM image i JOIN word w ON w.word = i.sync

@@ -190,6 +190,20 @@ fn a_suppressed_person_is_found_by_identifier_and_by_profile_until_let_go() {
 }
 
 #[test]
+fn an_erasure_is_known_by_what_it_put_on_the_list() {
+    let (store, lease) = two_persons();
+    let erased = |now_us: i64, values: &[u8]| {
+        let suppressed = values.iter().map(|number| ("email".to_owned(), value(*number))).collect();
+        store.begin_erasure(&lease, &NewErasure { suppressed, now_us, ..asked() }).unwrap()
+    };
+
+    let (first, second) = (erased(5, &[8, 9]), erased(6, &[9, 7]));
+
+    let of = |erasure| store.suppressed_by(erasure).unwrap().into_iter().map(|(_, hash)| hash).collect::<Vec<_>>();
+    assert_eq!((of(first), of(second), of(99)), (vec![value(8), value(9)], vec![value(7)], Vec::new()));
+}
+
+#[test]
 fn a_dead_letter_whose_payload_was_taken_keeps_its_reason() {
     let (store, lease) = Store::with_nodes(1);
     let letter = |payload: &[u8]| NewDeadLetter {
