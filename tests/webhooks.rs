@@ -13,7 +13,7 @@ use libtest_mimic::{Failed, Trial};
 use sha2::Sha256;
 
 use crate::requests::shops;
-use crate::support::{Project, Relay, Serving, Step, ask, holds, rule, same, shared};
+use crate::support::{Project, Relay, Serving, Step, ask, holds, json_answer, rule, same, shared};
 use crate::vendors::Judge;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -25,6 +25,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         rule("webhooks: news while another process runs the pipeline are read when it has ended", news_while_run_elsewhere)
             .with_ignored_flag(is_absent),
         rule("webhooks: one that was answered is read after the process was killed or stopped", news_outlive_the_process)
+            .with_ignored_flag(is_absent),
+        rule("webhooks: news whose run failed are read by another, without one more webhook", news_outlive_a_failure)
             .with_ignored_flag(is_absent),
         rule("webhooks: signed news of a shop are read; a forged or repeated one starts nothing", news_of_a_shop_are_read)
             .with_ignored_flag(is_absent),
@@ -277,6 +279,26 @@ fn news_outlive_the_process() -> Result<(), Failed> {
         same(&format!("{when}: runs after the one that read them"), serving.runs_of("crm_out")?.0, runs)?;
     }
     Ok(())
+}
+
+fn news_outlive_a_failure() -> Result<(), Failed> {
+    let judge = Judge::start("hubspot", &["--contacts", "60"])?;
+    let is_refused = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&is_refused);
+    let step = move |_: usize, _: &str| {
+        if seen.load(Ordering::Relaxed) { json_answer(401, r#"{"status":"error"}"#) } else { Step::Forward(Duration::ZERO) }
+    };
+    let project = two_connections(&judge, Relay::start(judge.port, step)?.port);
+    let serving = serve(&project)?;
+    is_refused.store(true, Ordering::Relaxed);
+    same("signed", signed(&serving, "crm", now_ms())?, 200)?;
+    ended(&serving, "crm_out", 1)?;
+    same("contacts read with a refused credential", project.lines_below("crm").len(), 0)?;
+    is_refused.store(false, Ordering::Relaxed);
+    ended(&serving, "crm_out", 2)?;
+    same("contacts", project.lines_below("crm").len(), 60)?;
+    tick(&serving, 1)?;
+    same("runs", serving.runs_of("crm_out")?, (2, true))
 }
 
 /// A webhook to a connection as Shopify signs it: its body alone.

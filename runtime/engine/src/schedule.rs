@@ -24,8 +24,10 @@ const MISSED_SLOTS_MAX: usize = 1_000;
 /// Starts of a schedule among which the shortest interval is looked for.
 const STARTS_COMPARED: usize = 25;
 
-/// Microseconds after which a pipeline with news is tried again that another process runs.
+/// Microseconds after which a pipeline with news is tried again that another process runs, or whose run failed; four times as long
+/// after each failure that follows, up to the longest.
 const NEWS_AGAIN_US: i64 = 5_000_000;
+const NEWS_AGAIN_MAX_US: i64 = 900_000_000;
 /// The ledger's word for that.
 const RUN_ELSEWHERE: &str = "E0705";
 
@@ -47,8 +49,11 @@ pub struct Scheduler {
     /// The number of the newest news for which each was made due, until a run has read them: however often it was told, one more
     /// run reads it all.
     begun_for: BTreeMap<String, i64>,
-    /// With news, and run by another process, which may have read past them: when to look again, microseconds UTC.
+    /// With news that the last run did not read, since it failed or another process has it, which may have read past them: when to
+    /// look again, microseconds UTC.
     news_again_us: BTreeMap<String, i64>,
+    /// Runs in a row that failed, of pipelines with news.
+    failures: BTreeMap<String, u32>,
     /// Paused by a remote's limit: when each goes on, microseconds UTC.
     resumes_at_us: BTreeMap<String, i64>,
     /// The slot looked at last, per pipeline.
@@ -70,6 +75,7 @@ impl Scheduler {
             queued: BTreeMap::new(),
             begun_for: BTreeMap::new(),
             news_again_us: BTreeMap::new(),
+            failures: BTreeMap::new(),
             resumes_at_us: BTreeMap::new(),
             looked_at_us: BTreeMap::new(),
             finished_for: BTreeMap::new(),
@@ -127,8 +133,8 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Makes pipelines due for which news was told since they were made due last, by this process or before it began. A run that
-    /// fails leaves the news to the next one.
+    /// Makes pipelines due for which news was told since they were made due last, by this process or before it began. After a run that
+    /// failed they are due again a while later, ever longer.
     fn begin_for_news(&mut self, now_us: i64) -> Result<()> {
         for news in self.engine.ledger.news()? {
             let has_schedule = self.engine.plan.pipelines.get(&news.pipeline).is_some_and(|one| one.schedule.is_some());
@@ -221,8 +227,17 @@ impl Scheduler {
             let wait_us = i64::try_from(wait_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
             self.resumes_at_us.insert(name.to_owned(), self.engine.now_us().saturating_add(wait_us));
         }
+        let is_paused = self.resumes_at_us.contains_key(name);
         let is_good = ended.is_ok_and(|(report, _)| matches!(report.outcome, RunOutcome::Succeeded | RunOutcome::Partial));
-        if is_good && !self.queued.contains_key(name) {
+        if is_good {
+            self.failures.remove(name);
+            self.news_again_us.remove(name);
+        } else if !is_paused && self.begun_for.contains_key(name) {
+            let failures = self.failures.entry(name.to_owned()).or_default();
+            self.news_again_us.insert(name.to_owned(), self.engine.now_us().saturating_add(after_failure_us(*failures)));
+            *failures = failures.saturating_add(1);
+        }
+        if !is_paused && !self.queued.contains_key(name) {
             self.begun_for.remove(name);
         }
         if !is_good || self.engine.is_cancelled() {
@@ -241,6 +256,11 @@ impl Scheduler {
             }
         }
     }
+}
+
+/// How long news wait after a run that failed, and so many in a row before it.
+fn after_failure_us(failures: u32) -> i64 {
+    NEWS_AGAIN_US.saturating_mul(4_i64.saturating_pow(failures)).min(NEWS_AGAIN_MAX_US)
 }
 
 /// Milliseconds between two starts of a pipeline, the shortest of the next ones; `None` without a schedule of its own.
@@ -289,6 +309,13 @@ mod tests {
     fn a_slot_of_this_process_stands_for_the_missed_ones_before_it() {
         assert_eq!(kept(vec![1, 2, 11], 10, CatchUp::Last), [11]);
         assert_eq!(kept(vec![11, 12], 10, CatchUp::None), [11, 12]);
+    }
+
+    #[test]
+    fn news_wait_ever_longer_after_runs_that_failed() {
+        let waits: Vec<i64> = (0..6).map(|failures| after_failure_us(failures) / 1_000_000).collect();
+        assert_eq!(waits, [5, 20, 80, 320, 900, 900]);
+        assert_eq!(after_failure_us(u32::MAX), NEWS_AGAIN_MAX_US);
     }
 
     #[test]
