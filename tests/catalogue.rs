@@ -1,9 +1,10 @@
 //! `plugins/CATALOGUE.md` and the generated part of each plugin's README are what plugins say of themselves, what the accounts at
-//! the vendors' stand-ins offer, and what 1,000 rows cost there. `AFFLUENT_WRITE_CATALOGUE=1` writes them.
+//! the vendors' stand-ins offer, and what rows cost there. `AFFLUENT_WRITE_CATALOGUE=1` writes them.
 
 mod accounts;
 mod offers;
 mod page;
+mod project;
 
 use std::fs;
 
@@ -17,7 +18,7 @@ use page::Described;
 pub(crate) fn trials() -> Vec<Trial> {
     let is_absent = shared().is_none();
     let measured = ACCOUNTS.iter().map(|account| {
-        let name = format!("catalogue: what {} offers and 1,000 rows cost is what it says", account.plugin);
+        let name = format!("catalogue: what {} offers and rows cost is what it says", account.plugin);
         rule(&name, || offers::measure(account, is_written())).with_ignored_flag(is_absent)
     });
     let pages = vec![

@@ -1,15 +1,19 @@
-//! What an account at a vendor's stand-in offers, and what 1,000 rows cost there: kept in `plugins/NAME/offers.json`.
+//! What an account at a vendor's stand-in offers, and what rows cost there: kept in `plugins/NAME/offers.json`.
 
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use libtest_mimic::Failed;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::accounts::{Account, Writes};
-use crate::support::{Ended, Project, holds, root, same};
+use super::accounts::{Account, Found, Pages};
+use super::project::{keep_a_list, project, run, told, whose_city_is};
+use crate::support::{Project, Relay, Step, holds, json_answer, root, same};
 use crate::vendors::Judge;
 
 /// Rows that are counted.
@@ -19,21 +23,24 @@ const REQUESTS_TOLERANCE: u64 = 3;
 /// How far what `affluent plan` forecasts may be from what is measured, beside a fifth of it: requests, and milliseconds.
 const FORECAST_REQUESTS: u64 = 2;
 const FORECAST_MS: u64 = 200;
+/// Answers of a stand-in that no run uses up.
+const ALWAYS: u32 = 1_000_000;
 
 /// What a plugin offers, by its stand-in.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Offers {
     pub(super) streams: Vec<Value>,
     pub(super) objects: Vec<Value>,
-    pub(super) read: Option<Cost>,
-    pub(super) written: Option<Cost>,
+    pub(super) costs: Vec<Cost>,
 }
 
-/// What 1,000 rows cost.
+/// What rows cost.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Cost {
+    pub(super) act: Act,
     /// Stream or object.
     pub(super) of: String,
+    pub(super) rows: u64,
     pub(super) requests: u64,
     /// Requests that `affluent plan` forecasts.
     pub(super) forecast: u64,
@@ -41,6 +48,18 @@ pub(super) struct Cost {
     pub(super) limits_ms: u64,
     /// Processor time of the whole run in an unoptimised build, in milliseconds; told, not compared.
     pub(super) cpu_ms: u64,
+}
+
+/// What is done with rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Act {
+    Read,
+    Written,
+    /// Written, and put on a list.
+    Listed,
+    /// Taken off it.
+    Removed,
 }
 
 pub(super) fn file_of(plugin: &str) -> PathBuf {
@@ -53,19 +72,10 @@ pub(super) fn kept(plugin: &str) -> Option<Offers> {
 
 /// Compares what an account offers and costs with what is kept, or keeps it.
 pub(super) fn measure(account: &Account, is_written: bool) -> Result<(), Failed> {
-    let judge = Judge::start_with(account.plugin, account.flags, account.variables)?;
-    for (request, body) in account.answers {
-        let answer = json!({ "match": request, "status": 200, "times": 1_000_000, "body": serde_json::from_str::<Value>(body)? });
-        judge.request_with("POST", "/__judge/fault", &answer.to_string())?;
-    }
-    let project = project(account, &judge);
-    let offered = offered(account, &project)?;
-    let limits = limits(account, &project)?;
-    let read = account.reads.map(|stream| cost(account, &judge, (&project, "read", stream), &limits)).transpose()?;
-    let write = account.writes.as_ref().map(|writes| writes.object);
-    let written = write.map(|object| cost(account, &judge, (&project, "write", object), &limits)).transpose()?;
+    let bench = Bench::of(account)?;
+    let offered = told(account, &bench.project, &["connection", "discover", "account"])?;
     let list = |name: &str| offered[name].as_array().cloned().unwrap_or_default();
-    let found = Offers { streams: list("streams"), objects: list("objects"), read, written };
+    let found = Offers { streams: list("streams"), objects: list("objects"), costs: bench.costs()? };
     if is_written {
         fs::write(file_of(account.plugin), format!("{}\n", serde_json::to_string_pretty(&found)?))?;
         return Ok(());
@@ -73,140 +83,186 @@ pub(super) fn measure(account: &Account, is_written: bool) -> Result<(), Failed>
     let kept = kept(account.plugin).ok_or("there is no offers.json")?;
     same("streams", &found.streams, &kept.streams)?;
     same("objects", &found.objects, &kept.objects)?;
-    same_cost(found.read.as_ref(), kept.read.as_ref())?;
-    same_cost(found.written.as_ref(), kept.written.as_ref())
-}
-
-fn same_cost(found: Option<&Cost>, kept: Option<&Cost>) -> Result<(), Failed> {
-    let (Some(found), Some(kept)) = (found, kept) else { return same("costs", found.is_some(), kept.is_some()) };
-    same("of", &found.of, &kept.of)?;
-    let is_near = found.requests.abs_diff(kept.requests) <= REQUESTS_TOLERANCE;
-    holds(is_near, format!("{}: {} requests for {ROWS} rows, {} are kept", found.of, found.requests, kept.requests))
-}
-
-fn project(account: &Account, judge: &Judge) -> Project {
-    let project = Project::new();
-    let (port, Account { plugin, path, config, .. }) = (judge.port, account);
-    let secrets: Vec<String> = account.secrets.iter().map(|(name, _)| format!("{name}: {{ env: {} }}", variable(name))).collect();
-    let connection = format!(
-        "version: 1
-connection: account
-plugin: {plugin}
-config: {{ base_url: \"http://127.0.0.1:{port}{path}\"{config} }}
-secrets: {{ {} }}
-egress: {{ private: [\"127.0.0.1:{port}\"], http: true }}
-",
-        secrets.join(", ")
-    );
-    project.write("affluent.yaml", "version: 1\nproject: costs\n").write("connections/account.yaml", &connection);
-    if let Some(stream) = account.reads {
-        project.write("pipelines/read.yaml", &reading(stream));
+    same("costs", found.costs.len(), kept.costs.len())?;
+    for (found, kept) in found.costs.iter().zip(&kept.costs) {
+        same("of", (found.act, &found.of, found.rows), (kept.act, &kept.of, kept.rows))?;
+        let is_near = found.requests.abs_diff(kept.requests) <= REQUESTS_TOLERANCE;
+        holds(is_near, format!("{found:?}: {} requests are kept", kept.requests))?;
     }
-    if let Some(writes) = &account.writes {
-        project.write("pipelines/write.yaml", &writing(writes));
-        let person = |place: u64| json!({ "id": format!("p{place}"), "email": format!("person{place}@people.example"), "name": format!("Person {place}") });
-        let lines: String = (0..ROWS).map(|place| format!("{}\n", person(place))).collect();
-        project.write("in/people.jsonl", &lines);
+    Ok(())
+}
+
+/// An account, its stand-in, and a project. Where the account's people are to be found, a relay stands between that answers for the
+/// stand-in.
+struct Bench<'a> {
+    account: &'a Account,
+    judge: Judge,
+    project: Project,
+    manifest: Value,
+    /// What the relay answered, as `METHOD /path`.
+    answered: Arc<Mutex<Vec<String>>>,
+    /// Requests in the log of the stand-in that were counted already.
+    counted: Cell<usize>,
+}
+
+impl<'a> Bench<'a> {
+    fn of(account: &'a Account) -> Result<Self, Failed> {
+        let judge = Judge::start_with(account.plugin, account.flags, account.variables)?;
+        let (answered, found) = (Arc::<Mutex<Vec<String>>>::default(), account.found);
+        let seen = Arc::clone(&answered);
+        let step = move |_: usize, asked: &str, body: &str| {
+            let answer = found.iter().find(|found| asked.starts_with(found.request));
+            let Some(found) = answer else { return Step::Forward(Duration::ZERO) };
+            seen.lock().unwrap_or_else(PoisonError::into_inner).push(asked.to_owned());
+            json_answer(200, &told_of(found, asked, body))
+        };
+        let port = if found.is_empty() { judge.port } else { Relay::start_reading(judge.port, step)?.port };
+        let project = project(account, port);
+        let inspected = told(account, &project, &["plugin", "inspect", account.plugin])?;
+        let manifest = inspected["manifest"].clone();
+        let bench = Self { account, judge, project, manifest, answered, counted: Cell::default() };
+        bench.play(None)?;
+        Ok(bench)
     }
-    project
+
+    /// Tells the stand-in what to answer, from now on.
+    fn play(&self, pages: Option<&Pages>) -> Result<(), Failed> {
+        let fault = |request: &str, times: u32, body: &str| {
+            let answer = json!({ "match": request, "status": 200, "times": times, "body": serde_json::from_str::<Value>(body)? });
+            self.judge.request_with("POST", "/__judge/fault", &answer.to_string()).map(drop)
+        };
+        self.judge.request("POST", "/__judge/reset")?;
+        if let Some(Pages { request, rows, records, page, last, record }) = pages {
+            let starts: Vec<u64> = (0..*rows).step_by(usize::try_from(*records)?).collect();
+            for start in &starts {
+                let numbers = *start..(start + records).min(*rows);
+                let form = if Some(start) == starts.last() { last } else { page };
+                fault(request, 1, &with_records(&form.replace('#', &start.to_string()), record, numbers))?;
+            }
+            fault(request, ALWAYS, &with_records(last, record, 0..0))?;
+        }
+        self.account.answers.iter().try_for_each(|(request, body)| fault(request, ALWAYS, body))
+    }
+
+    fn costs(&self) -> Result<Vec<Cost>, Failed> {
+        self.are_all_measured()?;
+        let mut costs = Vec::new();
+        for reads in self.account.reads {
+            self.play(reads.pages.as_ref())?;
+            costs.push(self.cost(Act::Read, reads.stream, reads.stream)?);
+        }
+        let Some(writes) = &self.account.writes else { return Ok(costs) };
+        self.play(None)?;
+        costs.push(self.cost(Act::Written, "write", writes.object)?);
+        for lists in self.account.lists {
+            self.play(lists.pages.as_ref())?;
+            let pipeline = keep_a_list(&self.project, writes, lists.rows);
+            for act in lists.acts {
+                whose_city_is(&self.project, if *act == Act::Listed { "Paris" } else { "Rome" });
+                run(self.account, &self.project, &["run", "people", "--quiet"])?;
+                let cost = self.cost(*act, &pipeline, writes.object)?;
+                same("rows", cost.rows, lists.rows)?;
+                costs.push(cost);
+            }
+        }
+        Ok(costs)
+    }
+
+    /// Each figure of `costs.json` is measured: every stream that is named, and one of all others.
+    fn are_all_measured(&self) -> Result<(), Failed> {
+        let costs = &self.manifest["costs"];
+        let said = |side: &str| costs[side].as_object().cloned().unwrap_or_default();
+        let streams: BTreeSet<&str> = self.account.reads.iter().map(|reads| reads.stream).collect();
+        let named: BTreeSet<String> = said("read").into_iter().map(|(name, _)| name).collect();
+        let has_other = streams.iter().any(|stream| !named.contains(*stream));
+        for name in &named {
+            let is_measured = if name == "*" { has_other } else { streams.contains(name.as_str()) };
+            holds(is_measured, format!("costs.json has a figure for reading `{name}`, and nothing measures it"))?;
+        }
+        let of_lists = said("write").values().any(|costs| costs.to_string().contains("\"of\""));
+        let has_writes = self.account.writes.is_some() == !said("write").is_empty();
+        holds(has_writes && self.account.lists.is_empty() != of_lists, "costs.json has figures for writing that nothing measures")
+    }
+
+    /// Runs a pipeline and compares what it took with what `affluent plan` said before.
+    fn cost(&self, act: Act, pipeline: &str, of: &str) -> Result<Cost, Failed> {
+        let planned = self.planned(act, pipeline)?;
+        self.requests()?;
+        let (ended, cpu_ms) = run(self.account, &self.project, &["run", pipeline, "--output", "json"])?;
+        let requests = self.requests()?;
+        let reports: Value = serde_json::from_str(&ended.stdout)?;
+        let report = &reports[0];
+        let done = match act {
+            Act::Read | Act::Written => &report["streams"][0]["read"],
+            Act::Listed => &report["activation"]["accepted"],
+            Act::Removed => &report["activation"]["removed"],
+        };
+        let [rows, told, least_ms] = ["rows", "requests", "least_ms"].map(|name| planned[name].as_u64().unwrap_or(u64::MAX));
+        let done = done.as_u64().unwrap_or(0);
+        holds(done >= rows, format!("{act:?} {of}: fewer rows than {rows}: {reports}"))?;
+        refuses_nothing(&self.judge)?;
+        let limits = self.manifest["rate_limits"].as_array().cloned().unwrap_or_default();
+        let limits_ms = limits.iter().map(|limit| limit_ms(limit, &requests)).max().unwrap_or(0);
+        let of_rows = |figure: u64| (figure * rows).div_ceil(done);
+        let (count, limits_ms, cpu_ms) = (of_rows(requests.len() as u64), of_rows(limits_ms), of_rows(cpu_ms));
+        let is_near = |planned: u64, measured: u64, few: u64| planned.abs_diff(measured) <= few.max(measured / 5);
+        let measured = format!(
+            "{act:?} {of}: {count} requests in {limits_ms} ms for {rows} rows, `plan` says {planned}: {:?}",
+            kinds(&requests)
+        );
+        holds(is_near(told, count, FORECAST_REQUESTS) && is_near(least_ms, limits_ms, FORECAST_MS), measured)?;
+        if matches!(act, Act::Read | Act::Written) {
+            let again = self.planned(act, pipeline)?;
+            holds(again["is_assumed"] == false && again["rows"] == done, format!("{done} rows are known: {again}"))?;
+        }
+        Ok(Cost { act, of: of.to_owned(), rows, requests: count, forecast: told, limits_ms, cpu_ms })
+    }
+
+    /// What `affluent plan` forecasts for the side of a pipeline that is measured.
+    fn planned(&self, act: Act, pipeline: &str) -> Result<Value, Failed> {
+        let mut plans = told(self.account, &self.project, &["plan", pipeline])?;
+        let side = if act == Act::Read { "/0/reads/0/forecast" } else { "/0/writes" };
+        Ok(plans.pointer_mut(side).map(Value::take).unwrap_or_default())
+    }
+
+    /// The requests since they were asked for last; most stand-ins leave out what their `base_url` begins with.
+    fn requests(&self) -> Result<Vec<String>, Failed> {
+        let log = self.judge.get("/__judge/log")?.as_array().cloned().unwrap_or_default();
+        let key = |entry: &Value| {
+            let (method, path) = entry["key"].as_str().and_then(|key| key.split_once(' ')).unwrap_or_default();
+            let before = if path.starts_with(self.account.path) { "" } else { self.account.path };
+            format!("{method} {before}{path}")
+        };
+        let seen = log.iter().skip(self.counted.replace(log.len())).map(key);
+        let answered = std::mem::take(&mut *self.answered.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(seen.chain(answered).collect())
+    }
 }
 
-fn reading(stream: &str) -> String {
-    format!(
-        "version: 1
-pipeline: read
-source: {{ connection: account, streams: {{ {stream}: {{ sync: full_refresh }} }} }}
-destination:
-  connection: {{ plugin: jsonl, files: {{ write: [out] }}, config: {{ path: \"out/{{run}}.jsonl\" }} }}
-  object: file
-  mode: append
-  map: {{ id: id }}
-"
-    )
+fn with_records(body: &str, record: &str, numbers: impl Iterator<Item = u64>) -> String {
+    let at = |number: u64| format!("{:02}:{:02}:{:02}", number / 3_600, number / 60 % 60, number % 60);
+    let records: Vec<String> =
+        numbers.map(|number| record.replace('#', &number.to_string()).replace("HH:MM:SS", &at(number))).collect();
+    body.replace('$', &records.join(","))
 }
 
-fn writing(writes: &Writes) -> String {
-    let Writes { object, match_field, email_field, name_field } = writes;
-    let key = if email_field.is_some() { "id" } else { "email" };
-    let email = email_field.map_or(String::new(), |field| format!(", {field}: email"));
-    format!(
-        "version: 1
-pipeline: write
-source:
-  connection: {{ plugin: jsonl, files: {{ read: [\"in/*.jsonl\"] }}, config: {{ streams: {{ people: {{ files: \"in/*.jsonl\" }} }} }} }}
-  streams: {{ people: {{ sync: full_refresh, pii: {{ email: email, name: name }} }} }}
-destination:
-  connection: account
-  object: {object}
-  match: {{ {match_field}: {key} }}
-  mode: upsert
-  map: {{ {name_field}: name{email} }}
-  grants: [email, name]
-"
-    )
+/// What is found of the people whom a request names.
+fn told_of(found: &Found, asked: &str, body: &str) -> String {
+    let text = format!("{asked}{body}").replace("%40", "@");
+    let number = |rest: &str| rest.split_once("@people.example").and_then(|(number, _)| number.parse().ok());
+    let numbers: BTreeSet<u64> = text.split("person").skip(1).filter_map(number).collect();
+    with_records(found.body, found.record, numbers.into_iter())
 }
 
-fn variable(secret: &str) -> String {
-    format!("SECRET_OF_THE_CATALOGUE_{}", secret.to_uppercase())
-}
-
-/// The binary on a project, with the account's secrets; its processor time in milliseconds.
-fn run(account: &Account, project: &Project, arguments: &[&str]) -> Result<(Ended, u64), Failed> {
-    let command = project.command(arguments);
-    let mut timed = Command::new("bash");
-    timed.args(["-c", "TIMEFORMAT='%U %S'; time \"$@\"", "time"]).arg(command.get_program()).args(command.get_args());
-    timed.current_dir(project.path()).env("NO_COLOR", "1").env("LC_ALL", "C");
-    timed.envs(account.secrets.iter().map(|(name, value)| (variable(name), *value)));
-    let ended = Ended::of(timed.output()?).expect(0)?;
-    let seconds = ended.stderr.lines().last().unwrap_or_default().split(' ').filter_map(|part| part.parse::<f64>().ok());
-    let cpu_ms = (seconds.sum::<f64>() * 1_000.0).round();
-    Ok((ended, format!("{cpu_ms}").parse().unwrap_or(0)))
-}
-
-fn offered(account: &Account, project: &Project) -> Result<Value, Failed> {
-    let arguments = ["connection", "discover", "account", "--output", "json", "--quiet"];
-    Ok(serde_json::from_str(&run(account, project, &arguments)?.0.stdout)?)
-}
-
-fn limits(account: &Account, project: &Project) -> Result<Vec<Value>, Failed> {
-    let arguments = ["plugin", "inspect", account.plugin, "--output", "json", "--quiet"];
-    let inspected: Value = serde_json::from_str(&run(account, project, &arguments)?.0.stdout)?;
-    Ok(inspected["manifest"]["rate_limits"].as_array().cloned().unwrap_or_default())
-}
-
-fn cost(
-    account: &Account,
-    judge: &Judge,
-    (project, pipeline, of): (&Project, &str, &str),
-    limits: &[Value],
-) -> Result<Cost, Failed> {
-    let planned = planned(account, project, pipeline)?;
-    let before = requests(account, judge)?.len();
-    let (ended, cpu_ms) = run(account, project, &["run", pipeline, "--output", "json"])?;
-    let reports: Value = serde_json::from_str(&ended.stdout)?;
-    let rows = reports[0]["streams"][0]["read"].as_u64().unwrap_or(0);
-    holds(rows >= ROWS, format!("fewer rows than {ROWS}: {reports}"))?;
-    let requests = requests(account, judge)?.split_off(before);
-    refuses_nothing(judge)?;
-    let limits_ms = limits.iter().map(|limit| least_ms(limit, &requests)).max().unwrap_or(0);
-    let of_rows = |figure: u64| (figure * ROWS).div_ceil(rows);
-    let (requests, limits_ms, cpu_ms) = (of_rows(requests.len() as u64), of_rows(limits_ms), of_rows(cpu_ms));
-    let is_near = |planned: u64, measured: u64, few: u64| planned.abs_diff(measured) <= few.max(measured / 5);
-    let [told, least_ms, of_how_many] = ["requests", "least_ms", "rows"].map(|name| planned[name].as_u64().unwrap_or(u64::MAX));
-    let measured = format!("{requests} requests in {limits_ms} ms for {ROWS} rows were measured, `plan` says: {planned}");
-    holds(of_how_many == ROWS && planned["is_assumed"] == true, &measured)?;
-    holds(is_near(told, requests, FORECAST_REQUESTS) && is_near(least_ms, limits_ms, FORECAST_MS), measured)?;
-    let again = self::planned(account, project, pipeline)?;
-    holds(again["is_assumed"] == false && again["rows"] == rows, format!("{rows} rows are known: {again}"))?;
-    Ok(Cost { of: of.to_owned(), requests, forecast: told, limits_ms, cpu_ms })
-}
-
-/// What `affluent plan` forecasts for the side of a pipeline that is measured.
-fn planned(account: &Account, project: &Project, pipeline: &str) -> Result<Value, Failed> {
-    let (ended, _) = run(account, project, &["plan", pipeline, "--output", "json", "--quiet"])?;
-    let mut plans: Value = serde_json::from_str(&ended.stdout)?;
-    let side = if pipeline == "read" { "/0/reads/0/forecast" } else { "/0/writes" };
-    Ok(plans.pointer_mut(side).map(Value::take).unwrap_or_default())
+/// How many requests there are of each kind: what they ask for, without numbers and parameters.
+fn kinds(requests: &[String]) -> BTreeMap<String, usize> {
+    let mut kinds = BTreeMap::new();
+    for request in requests {
+        let path = request.split('?').next().unwrap_or_default();
+        let kind: String = path.chars().map(|letter| if letter.is_ascii_digit() { '0' } else { letter }).collect();
+        *kinds.entry(kind).or_default() += 1;
+    }
+    kinds
 }
 
 /// No request had another form than the service's; what is asked for and not there is no fault.
@@ -218,18 +274,8 @@ fn refuses_nothing(judge: &Judge) -> Result<(), Failed> {
     holds(refused.is_empty(), format!("refused for shape: {}", refused.join(", ")))
 }
 
-/// The requests of a stand-in so far, as `METHOD /path`; it leaves out what its `base_url` begins with.
-fn requests(account: &Account, judge: &Judge) -> Result<Vec<String>, Failed> {
-    let log = judge.get("/__judge/log")?;
-    let key = |entry: &Value| {
-        let (method, path) = entry["key"].as_str().and_then(|key| key.split_once(' ')).unwrap_or_default();
-        format!("{method} {}{path}", account.path)
-    };
-    Ok(log.as_array().into_iter().flatten().map(key).collect())
-}
-
 /// The time in which a limit lets these requests go; 0 for limits that count points.
-fn least_ms(limit: &Value, requests: &[String]) -> u64 {
+fn limit_ms(limit: &Value, requests: &[String]) -> u64 {
     let prefix = limit["matches"].as_str().unwrap_or_default();
     let (a_window, per_ms) = (limit["requests"].as_u64().unwrap_or(1).max(1), limit["per_ms"].as_u64().unwrap_or(0));
     if !limit["cost"].is_null() {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::offers::{Cost, Offers, ROWS};
+use super::offers::{Act, Cost, Offers};
 use crate::support::root;
 
 /// One plugin.
@@ -45,8 +45,8 @@ pub(super) fn catalogue(plugins: &[Described], kept: &str) -> String {
     );
     let objects = plugins.iter().flat_map(objects);
     table(&mut text, "Objects", "| plugin | object | modes | match by | lists | erases people | personal |", objects);
-    let head = "| plugin | what | requests | by `plan` | at least, by the limits it keeps | processor |";
-    table(&mut text, "What 1,000 rows cost", head, plugins.iter().flat_map(costs));
+    let head = "| plugin | what | rows | requests | by `plan` | at least, by the limits it keeps | processor |";
+    table(&mut text, "What rows cost", head, plugins.iter().flat_map(costs));
     text.push_str("\nWhat `affluent plan` forecasts is compared with what is measured: two requests, 0.2 s or a fifth apart, no more. Processor time is that\nof the whole run, start and sealing included, in an unoptimised build.\n");
     table(
         &mut text,
@@ -74,8 +74,8 @@ pub(super) fn with_offers(page: &str, plugin: &Described) -> String {
     text.push_str(&format!("\nLimits that it keeps: {}.\n", if limits.is_empty() { "none" } else { &limits }));
     for row in costs(plugin) {
         let cells: Vec<&str> = row.split(" | ").skip(1).collect();
-        let [what, requests, _, at_least, _] = cells.as_slice() else { continue };
-        text.push_str(&format!("{ROWS} rows, {what}: {requests} requests, at least {at_least} by these limits.\n"));
+        let [what, rows, requests, _, at_least, _] = cells.as_slice() else { continue };
+        text.push_str(&format!("\n{rows} rows {what}: {requests} requests, at least {at_least} by these limits.\n"));
     }
     text.push_str(&format!("{END}\n"));
     text
@@ -146,14 +146,19 @@ fn objects(plugin: &Described) -> Vec<String> {
     plugin.offers.iter().flat_map(|offers| &offers.objects).map(row).collect()
 }
 
+/// What is done with rows, and how many there are; then what it costs.
 fn costs(plugin: &Described) -> Vec<String> {
-    let row = |act: &str, Cost { of, requests, forecast, limits_ms, cpu_ms }: &Cost| {
+    let row = |Cost { act, of, rows, requests, forecast, limits_ms, cpu_ms }: &Cost| {
+        let what = match act {
+            Act::Read => format!("read `{of}`"),
+            Act::Written => format!("written `{of}`"),
+            Act::Listed => format!("written `{of}`, on a list"),
+            Act::Removed => format!("`{of}` taken off it"),
+        };
         let (limit_s, cpu_s) = (seconds(*limits_ms), seconds(*cpu_ms));
-        format!("{} | {act} `{of}` | {requests} | {forecast} | {limit_s} s | {cpu_s} s", plugin.name)
+        format!("{} | {what} | {rows} | {requests} | {forecast} | {limit_s} s | {cpu_s} s", plugin.name)
     };
-    let offers = plugin.offers.as_ref();
-    let read = offers.and_then(|offers| offers.read.as_ref()).map(|cost| row("read", cost));
-    read.into_iter().chain(offers.and_then(|offers| offers.written.as_ref()).map(|cost| row("written", cost))).collect()
+    plugin.offers.iter().flat_map(|offers| &offers.costs).map(row).collect()
 }
 
 fn asks(plugin: &Described) -> String {

@@ -65,8 +65,10 @@ impl Work {
         (Self { written: rows.unwrap_or(ROWS_ASSUMED), removed: 0, batch_rows, has_list }, rows.is_none())
     }
 
-    fn rows(&self, of: CostOf) -> u64 {
-        match of {
+    /// The rows that cost these requests. What a run costs once it costs whatever becomes of its rows.
+    fn rows(&self, cost: &RequestCost) -> u64 {
+        match cost.of {
+            CostOf::Rows if cost.per_rows.is_none() => self.written + self.removed,
             CostOf::Rows => self.written,
             CostOf::Listed if self.has_list => self.written,
             CostOf::Listed => 0,
@@ -83,7 +85,7 @@ pub(crate) fn forecast(
     own: &ConnectionLimits,
 ) -> Forecast {
     let asked: Vec<(&str, u64)> =
-        costs.iter().map(|cost| (cost.request.as_str(), cost.requests_for(work.rows(cost.of), work.batch_rows))).collect();
+        costs.iter().map(|cost| (cost.request.as_str(), cost.requests_for(work.rows(cost), work.batch_rows))).collect();
     let requests = asked.iter().map(|(_, requests)| requests).sum();
     let limits = manifest.limits_on(own).into_iter();
     let slowest = limits.map(|limit| (least_ms(&limit, &asked), limit)).max_by_key(|(ms, _)| *ms).filter(|(ms, _)| *ms > 0);
@@ -160,7 +162,7 @@ mod tests {
         for (work, rate, requests, least_ms, by) in [
             (work(1_000, 0, false), None, 22, 0, None),
             (work(1_000, 0, true), None, 1_022, 99_500, Some(10)),
-            (work(0, 202, false), None, 202, 1_020, Some(100)),
+            (work(0, 202, false), None, 204, 1_040, Some(100)),
             (work(1_000, 0, false), Some((1, 60_000)), 22, 21 * 60_000, Some(1)),
             (work(0, 0, true), None, 0, 0, None),
         ] {

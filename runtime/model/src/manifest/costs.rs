@@ -38,6 +38,12 @@ pub struct RequestCost {
     /// For each so many rows of a batch or a page, begun ones counted; once a run when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_rows: Option<NonZeroU32>,
+    /// Only for batches of so many rows or more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_rows: Option<NonZeroU32>,
+    /// Only for batches of fewer rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below_rows: Option<NonZeroU32>,
     /// Which rows cost them.
     #[serde(default, skip_serializing_if = "is_handled")]
     pub of: CostOf,
@@ -83,16 +89,23 @@ impl Costs {
 impl RequestCost {
     /// One request for each batch: what is assumed of a destination that does not say.
     fn a_batch(of: CostOf) -> Self {
-        Self { request: String::new(), requests: NonZeroU32::MIN, per_rows: Some(NonZeroU32::MAX), of }
+        let per_rows = Some(NonZeroU32::MAX);
+        Self { request: String::new(), requests: NonZeroU32::MIN, per_rows, from_rows: None, below_rows: None, of }
     }
 
     /// Requests for so many rows in batches of `batch_rows`; none for no rows.
     #[must_use]
     pub fn requests_for(&self, rows: u64, batch_rows: u64) -> u64 {
         let batch_rows = batch_rows.max(1);
+        let bound = |rows: Option<NonZeroU32>, none: u64| rows.map_or(none, |rows| u64::from(rows.get()));
+        let costing = bound(self.from_rows, 1)..bound(self.below_rows, u64::MAX);
         let times = match self.per_rows.map(|each| u64::from(each.get())) {
             None => u64::from(rows > 0),
-            Some(each) => rows / batch_rows * batch_rows.div_ceil(each) + (rows % batch_rows).div_ceil(each),
+            Some(each) => [(batch_rows, rows / batch_rows), (rows % batch_rows, 1)]
+                .into_iter()
+                .filter(|(batch, _)| costing.contains(batch))
+                .map(|(batch, batches)| batches * batch.div_ceil(each))
+                .sum(),
         };
         times.saturating_mul(u64::from(self.requests.get()))
     }
@@ -112,6 +125,9 @@ impl Manifest {
                 found.push(format!("costs.{side}: the plugin is no {}, and {does} nothing: remove it", kind.as_str()));
             }
             for (name, cost) in costs.iter().flat_map(|(name, costs)| costs.iter().map(move |cost| (name, cost))) {
+                if cost.per_rows.is_none() && (cost.from_rows.is_some() || cost.below_rows.is_some()) {
+                    found.push(format!("costs.{side}.{name}: `from_rows` and `below_rows` are for batches: add `per_rows`"));
+                }
                 let is_request = cost.request.split_once(" /").is_some_and(|(method, _)| METHODS.contains(&method));
                 if side == "read" && cost.of != CostOf::Rows {
                     found.push(format!("costs.{side}.{name}: `of` is for rows that are written: remove it"));
@@ -169,6 +185,19 @@ mod tests {
     }
 
     #[test]
+    fn small_batches_may_cost_something_else() {
+        let one_by_one: RequestCost =
+            serde_json::from_value(json!({ "request": "POST /a", "per_rows": 1, "below_rows": 10 })).unwrap();
+        let jobs: RequestCost =
+            serde_json::from_value(json!({ "request": "POST /b", "per_rows": 250, "from_rows": 10 })).unwrap();
+
+        let of = |rows| (one_by_one.requests_for(rows, 250), jobs.requests_for(rows, 250));
+
+        assert_eq!([0, 9, 10, 250, 259].map(of), [(0, 0), (9, 0), (0, 1), (0, 1), (9, 1)]);
+        assert_eq!(one_by_one.requests_for(20, 5), 20);
+    }
+
+    #[test]
     fn what_is_not_named_costs_what_the_others_do_and_unsaid_rows_a_request_a_batch() {
         let costs: Costs = serde_json::from_value(json!({
             "read": { "people": [{ "request": "GET /people", "per_rows": 100 }], "*": [{ "request": "GET /all" }] },
@@ -202,6 +231,7 @@ mod tests {
             ("source", json!({ "read": of("/people") }), 1),
             ("source", json!({ "read": of("get /people") }), 1),
             ("source", json!({ "read": { "people": [{ "request": "GET /people", "of": "removed" }] } }), 1),
+            ("source", json!({ "read": { "people": [{ "request": "GET /people", "below_rows": 10 }] } }), 1),
             ("transform", json!({ "read": of("GET people"), "write": of("POST /people") }), 3),
         ] {
             assert_eq!(mistakes(kind, &costs).len(), expected, "{kind} {costs}");
