@@ -14,10 +14,12 @@ use affluent_model::schema::{FieldType, StreamSchema};
 use affluent_model::{Error, Result};
 use affluent_vault::{BlindIndexer, Vault};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, StringArray, StringBuilder,
+    TimestampMicrosecondArray,
 };
-use arrow::compute::filter_record_batch;
+use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
+use arrow::error::ArrowError;
 
 use crate::epoch::{Epoch, Subjects};
 use crate::mapping::{self, CompiledMapping};
@@ -27,6 +29,9 @@ use crate::suppressed::Suppressed;
 
 pub(crate) use stored::PARENT_KEY;
 use stored::{Action, ColumnPlan, Sealing, is_sealed, output_schema, plan_column, seal_columns, without_empty};
+
+/// Bytes of a record key, for sizing buffers.
+const KEY_BYTES: usize = 16;
 
 /// The parents in this page, for the child rows that come with them.
 #[derive(Default)]
@@ -44,6 +49,12 @@ impl Parents {
     pub(crate) fn of_page(have_children: bool) -> Self {
         Self { have_children, ..Self::default() }
     }
+
+    /// Rows with these keys that are not kept are not in this page.
+    fn drop_others(&mut self, keys: &StringArray, keep: &BooleanArray) {
+        let others = keys.iter().flatten().zip(keep.values()).filter(|(_, kept)| !kept);
+        self.dropped.extend(others.map(|(key, _)| key.to_owned()));
+    }
 }
 
 /// Who a row belongs to.
@@ -51,8 +62,8 @@ impl Parents {
 pub(crate) struct Person {
     /// `None` = nobody: neither a subject nor an identifier.
     node: Option<NodeId>,
-    /// For [`Epoch::key`].
-    key: usize,
+    /// For [`Epoch::subject`].
+    place: usize,
 }
 
 /// Admits the batches of one stream.
@@ -172,56 +183,55 @@ impl Admitter {
     }
 
     /// The record key of each row; rows without one are refused.
-    fn with_keys(&self, batch: &RecordBatch, epoch: &Epoch) -> Result<(RecordBatch, Vec<String>, Vec<Rejected>)> {
+    fn with_keys(&self, batch: &RecordBatch, epoch: &Epoch) -> Result<(RecordBatch, StringArray, Vec<Rejected>)> {
         if self.stream.primary_key.is_empty() {
-            let keys = (0..batch.num_rows()).map(|row| format!("{}-{}-{row}", epoch.sequence, epoch.rows_so_far())).collect();
-            return Ok((batch.clone(), keys, Vec::new()));
+            let keys = (0..batch.num_rows()).map(|row| format!("{}-{}-{row}", epoch.sequence, epoch.rows_so_far()));
+            return Ok((batch.clone(), StringArray::from_iter_values(keys), Vec::new()));
         }
         let mut columns = Vec::new();
         for name in &self.stream.primary_key {
             columns.push(rows::as_text(rows::column(batch, name)?)?);
         }
         let mut keep = vec![true; batch.num_rows()];
-        let mut keys = Vec::with_capacity(batch.num_rows());
+        let mut keys = StringBuilder::with_capacity(batch.num_rows(), batch.num_rows() * KEY_BYTES);
         let mut rejected = Vec::new();
+        let mut key = String::new();
         for (row, kept) in keep.iter_mut().enumerate() {
-            match key_of(&columns, row) {
-                Some(key) => keys.push(match &self.key_indexer {
-                    Some(indexer) => hex(&indexer.index(key.as_bytes())),
-                    None => key,
-                }),
-                None => {
-                    *kept = false;
-                    rejected.push(self.without_key(batch, row));
-                }
+            *kept = read_key(&columns, row, &mut key);
+            match &self.key_indexer {
+                _ if !*kept => rejected.push(self.without_key(batch, row)),
+                Some(indexer) => keys.append_value(hex(&indexer.index(key.as_bytes()))),
+                None => keys.append_value(&key),
             }
         }
+        let keys = keys.finish();
         if rejected.is_empty() {
             return Ok((batch.clone(), keys, rejected));
         }
-        let kept = filter_record_batch(batch, &BooleanArray::from(keep)).map_err(|error| Error::bug(error.to_string()))?;
-        Ok((kept, keys, rejected))
+        Ok((filter_record_batch(batch, &keep.into()).map_err(unfit)?, keys, rejected))
     }
 
     /// The rows with the mapping's columns, and their keys; rows that cannot be mapped are refused.
     fn mapped(
         &self,
         batch: RecordBatch,
-        mut keys: Vec<String>,
+        keys: StringArray,
         now_us: i64,
         rejected: &mut Vec<Rejected>,
-    ) -> Result<(RecordBatch, Vec<String>)> {
+    ) -> Result<(RecordBatch, StringArray)> {
         let Some(mapping) = &self.mapping else { return Ok((batch, keys)) };
         let applied = mapping.apply(&batch, now_us)?;
+        if applied.refused.is_empty() {
+            return Ok((applied.records, keys));
+        }
         rejected.extend(applied.refused.iter().map(|row| rows::not_computed(&self.stream.name, &batch, row)));
-        let mut refused = applied.refused.iter().map(|row| row.row).peekable();
-        let mut row = 0;
-        keys.retain(|_| {
-            let is_refused = refused.next_if_eq(&row).is_some();
-            row += 1;
-            !is_refused
-        });
-        Ok((applied.records, keys))
+        let mut keep = vec![true; keys.len()];
+        for refused in &applied.refused {
+            if let Some(kept) = keep.get_mut(refused.row) {
+                *kept = false;
+            }
+        }
+        Ok((applied.records, kept_keys(&keys, &keep.into())?))
     }
 
     fn without_key(&self, batch: &RecordBatch, row: usize) -> Rejected {
@@ -254,10 +264,10 @@ impl Admitter {
     fn without_suppressed(
         &self,
         mapped: RecordBatch,
-        keys: Vec<String>,
+        keys: StringArray,
         doors: &Doors<'_>,
         parents: &mut Parents,
-    ) -> Result<(RecordBatch, Vec<String>)> {
+    ) -> Result<(RecordBatch, StringArray)> {
         let mut keep = vec![true; keys.len()];
         if let Some(parent) = self.stream.parent.as_ref().filter(|_| !parents.dropped.is_empty()) {
             let owners = rows::as_text(rows::column(&mapped, &parent.field)?)?;
@@ -275,10 +285,9 @@ impl Admitter {
         if keep.iter().all(|kept| *kept) {
             return Ok((mapped, keys));
         }
-        parents.dropped.extend(keys.iter().zip(&keep).filter(|(_, kept)| !**kept).map(|(key, _)| key.clone()));
-        let keys = keys.into_iter().zip(&keep).filter_map(|(key, kept)| kept.then_some(key)).collect();
-        let kept = filter_record_batch(&mapped, &BooleanArray::from(keep)).map_err(|error| Error::bug(error.to_string()))?;
-        Ok((kept, keys))
+        let keep = BooleanArray::from(keep);
+        parents.drop_others(&keys, &keep);
+        Ok((filter_record_batch(&mapped, &keep).map_err(unfit)?, kept_keys(&keys, &keep)?))
     }
 
     /// Whose each row is; `None` for an erased person.
@@ -286,7 +295,7 @@ impl Admitter {
     fn people(
         &self,
         mapped: &RecordBatch,
-        keys: &[String],
+        keys: &StringArray,
         indexes: &[ArrayRef],
         epoch: &mut Epoch,
         doors: &Doors<'_>,
@@ -307,28 +316,22 @@ impl Admitter {
         let named = |row: usize| {
             subject.filter(|array| array.is_valid(row) && !array.value(row).is_empty()).map(|array| array.value(row))
         };
-        let node_keys: Vec<NodeKey> = keys
-            .iter()
-            .enumerate()
-            .map(|(row, key)| match named(row) {
+        let node_keys: Vec<NodeKey> = (0..keys.len())
+            .map(|row| match named(row) {
                 Some(subject) => self.subject_indexer.index(subject.as_bytes()),
-                None => self.record_indexer.index(key.as_bytes()),
+                None => self.record_indexer.index(keys.value(row).as_bytes()),
             })
             .collect();
         let subjects = Subjects { ledger: doors.ledger, vault: doors.vault, source: &self.connection, now_us: doors.now_us };
-        let entries = epoch.subjects(&subjects, &node_keys)?;
+        let places = epoch.subjects(&subjects, &node_keys)?;
         let mut people = Vec::with_capacity(keys.len());
-        for (row, key) in entries.into_iter().enumerate() {
-            let Some(key) = key else {
-                people.push(None);
-                continue;
-            };
-            let is_somebody = named(row).is_some() || indexes.iter().any(|index| index.is_valid(row));
-            let node = if is_somebody { Some(epoch.key(key)?.0) } else { None };
-            people.push(Some(Person { node, key }));
+        for (row, place) in places.into_iter().enumerate() {
+            let is_somebody = || named(row).is_some() || indexes.iter().any(|index| index.is_valid(row));
+            let subject = epoch.subject(place)?.as_ref();
+            people.push(subject.map(|(node, _)| Person { node: is_somebody().then_some(*node), place }));
         }
         if self.stream.parent.is_none() && parents.have_children {
-            let known = keys.iter().zip(&people).filter_map(|(key, person)| Some((key.clone(), (*person)?)));
+            let known = keys.iter().flatten().zip(&people).filter_map(|(key, person)| Some((key.to_owned(), (*person)?)));
             parents.people.extend(known);
         }
         Ok(people)
@@ -338,7 +341,7 @@ impl Admitter {
     fn system_columns(
         &self,
         mapped: &RecordBatch,
-        keys: Vec<String>,
+        keys: StringArray,
         people: &[Person],
         deleted: bool,
         epoch: &mut Epoch,
@@ -349,7 +352,7 @@ impl Admitter {
         let sequences = (0..rows).map(|_| epoch.next_sequence()).collect::<Result<Vec<i64>>>()?;
         arrays.push(Arc::new(Int64Array::from(sequences)));
         arrays.push(Arc::new(Int64Array::from(vec![epoch.sequence; rows])));
-        arrays.push(Arc::new(StringArray::from(keys)));
+        arrays.push(Arc::new(keys));
         arrays.push(Arc::new(BooleanArray::from(vec![deleted; rows])));
         arrays.push(Arc::new(people.iter().map(|person| person.node.map(|node| node.0)).collect::<Int64Array>()));
         arrays.push(self.observed_at(mapped, rows, now_us)?);
@@ -373,12 +376,12 @@ impl Admitter {
     }
 }
 
-type WithPeople = (RecordBatch, Vec<String>, Vec<ArrayRef>, Vec<Person>);
+type WithPeople = (RecordBatch, StringArray, Vec<ArrayRef>, Vec<Person>);
 
 /// Leaves out rows whose person was erased.
 fn without_erased(
     mapped: RecordBatch,
-    keys: Vec<String>,
+    keys: StringArray,
     indexes: Vec<ArrayRef>,
     people: Vec<Option<Person>>,
     parents: &mut Parents,
@@ -388,33 +391,33 @@ fn without_erased(
     if left.len() == keys.len() {
         return Ok((mapped, keys, indexes, left));
     }
-    let unfit = |error: arrow::error::ArrowError| Error::bug(error.to_string());
     let kept = filter_record_batch(&mapped, &keep).map_err(unfit)?;
-    let indexes = indexes.iter().map(|index| arrow::compute::filter(index, &keep).map_err(unfit)).collect::<Result<_>>()?;
-    let mut kept_keys = Vec::with_capacity(left.len());
-    for (key, person) in keys.into_iter().zip(&people) {
-        if person.is_some() {
-            kept_keys.push(key);
-        } else {
-            parents.dropped.insert(key);
-        }
-    }
-    Ok((kept, kept_keys, indexes, left))
+    let indexes = indexes.iter().map(|index| filter(index, &keep).map_err(unfit)).collect::<Result<_>>()?;
+    parents.drop_others(&keys, &keep);
+    Ok((kept, kept_keys(&keys, &keep)?, indexes, left))
 }
 
-/// The values of a key joined; `None` when one is absent.
-fn key_of(columns: &[ArrayRef], row: usize) -> Option<String> {
-    let mut key = String::new();
+fn kept_keys(keys: &StringArray, keep: &BooleanArray) -> Result<StringArray> {
+    Ok(filter(keys, keep).map_err(unfit)?.as_string::<i32>().clone())
+}
+
+fn unfit(error: ArrowError) -> Error {
+    Error::bug(error.to_string())
+}
+
+/// Puts the values of a key, joined, in place of what `key` held; false when one is absent.
+fn read_key(columns: &[ArrayRef], row: usize, key: &mut String) -> bool {
+    key.clear();
     for (place, column) in columns.iter().enumerate() {
         if column.is_null(row) {
-            return None;
+            return false;
         }
         if place > 0 {
             key.push('\u{1f}');
         }
         key.push_str(column.as_string::<i32>().value(row));
     }
-    (!key.is_empty()).then_some(key)
+    !key.is_empty()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -217,7 +217,6 @@ impl<'a> StreamIngest<'a> {
 
     async fn take_page(&mut self, page: Page, open: &mut Open) -> Result<()> {
         open.is_safe = page.state.is_some();
-        open.epoch.begin_page();
         if page.state.is_some() {
             open.state.clone_from(&page.state);
         }

@@ -8,14 +8,16 @@ use std::time::Instant;
 
 use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit};
 use affluent_model::{Error, Result};
-use affluent_vault::{FieldContext, FieldValue, KeyRing, OsRandom, Padding, Purpose, Vault};
+use affluent_vault::{FieldContext, FieldValue, KeyRing, OsRandom, Padding, Purpose, RecordSealer, Scope, SealedColumn, Vault};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 const FIELD: &str = "anna.mustermann@example.com, 32B";
 const RECORD: &str = "gid://shopify/Customer/1234567890";
-const RUNS: u64 = 200_000;
-const FIELDS_PER_SUBJECT: u64 = 3;
+const RUNS: usize = 200_000;
+const FIELDS_PER_SUBJECT: usize = 3;
+/// As many as records come in a page.
+const KEYS_TOGETHER: u64 = 2_000;
 
 fn main() -> Result<()> {
     let key = |_: &str| Some(STANDARD.encode([7; 32]));
@@ -27,7 +29,7 @@ fn main() -> Result<()> {
     report("bare AES-GCM, fixed nonce, no context", bare, bare);
     report("one field sealed", seal_fields(&vault, &context, random)?, bare);
     report("one field opened", open_fields(&vault, &context, random)?, bare);
-    report("new subject key, wrapped, 3 fields sealed", new_subjects(&vault, &context, random)?, bare);
+    report("new subject key, wrapped, a record of 3 fields", new_subjects(&vault, &context, random)?, bare);
     report("stored subject key unwrapped, 3 fields opened", known_subjects(&vault, &context, random)?, bare);
     report("blind index of a kept kind", blind_indexes(&vault)?, bare);
     Ok(())
@@ -60,7 +62,7 @@ fn bare_aes_gcm() -> Result<f64> {
 }
 
 fn seal_fields(vault: &Vault, context: &FieldContext, random: &mut OsRandom) -> Result<f64> {
-    let (key, _) = vault.new_subject_key(1, random)?;
+    let (key, _) = vault.new_key(Scope::Subject, 1, random)?;
     let mut column = Vec::new();
     measure(|| {
         column.clear();
@@ -69,29 +71,32 @@ fn seal_fields(vault: &Vault, context: &FieldContext, random: &mut OsRandom) -> 
 }
 
 fn open_fields(vault: &Vault, context: &FieldContext, random: &mut OsRandom) -> Result<f64> {
-    let (key, _) = vault.new_subject_key(1, random)?;
+    let (key, _) = vault.new_key(Scope::Subject, 1, random)?;
     let mut sealed = Vec::new();
     key.seal_into(&mut sealed, FieldValue::Text(FIELD), context, RECORD, random)?;
     measure(|| key.open(black_box(&sealed), context, RECORD, Purpose::Diagnosis).map(|value| drop(black_box(value))))
 }
 
 fn new_subjects(vault: &Vault, context: &FieldContext, random: &mut OsRandom) -> Result<f64> {
-    let mut column = Vec::new();
-    let mut node_id = 0;
+    let mut columns = [(); FIELDS_PER_SUBJECT].map(|()| SealedColumn::with_capacity(context, 128 * RUNS));
+    let mut sealer = RecordSealer::default();
+    let (mut made, mut node_id) = (Vec::new().into_iter(), 0);
     measure(|| {
-        column.clear();
-        node_id += 1;
-        let (key, wrapped) = vault.new_subject_key(node_id, random)?;
+        let (key, wrapped) = match made.next() {
+            Some(next) => next,
+            None => {
+                made = vault.new_subject_keys(node_id..node_id + KEYS_TOGETHER, random)?.into_iter();
+                node_id += KEYS_TOGETHER;
+                made.next().ok_or_else(|| Error::bug("keys were just made"))?
+            }
+        };
         black_box(wrapped);
-        for _ in 0..FIELDS_PER_SUBJECT {
-            key.seal_into(&mut column, FieldValue::Text(black_box(FIELD)), context, RECORD, random)?;
-        }
-        Ok(())
+        sealer.seal(&key, RECORD, &mut columns, |_| Some(FieldValue::Text(black_box(FIELD))), random)
     })
 }
 
 fn known_subjects(vault: &Vault, context: &FieldContext, random: &mut OsRandom) -> Result<f64> {
-    let (key, wrapped) = vault.new_subject_key(1, random)?;
+    let (key, wrapped) = vault.new_key(Scope::Subject, 1, random)?;
     let mut sealed = Vec::new();
     key.seal_into(&mut sealed, FieldValue::Text(FIELD), context, RECORD, random)?;
     measure(|| {

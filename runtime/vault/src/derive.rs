@@ -8,7 +8,6 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::errors;
-use crate::gcm::Cipher;
 use crate::random::Random;
 
 pub(crate) const KEY_BYTES: usize = 32;
@@ -20,7 +19,7 @@ pub(crate) struct Secret(Box<Zeroizing<[u8; KEY_BYTES]>>);
 
 /// What a key can do: encrypt, and prove which key it is.
 pub(crate) struct Derived {
-    pub(crate) cipher: Cipher,
+    pub(crate) encryption_key: Secret,
     pub(crate) commitment: [u8; KEY_BYTES],
 }
 
@@ -45,12 +44,7 @@ impl Secret {
     }
 
     pub(crate) fn derive(&self) -> Result<Derived> {
-        let hkdf = from_key(self.bytes())?;
-        let mut encryption_key = Zeroizing::new([0; KEY_BYTES]);
-        expand_into(&hkdf, &[ENCRYPTION_LABEL], &mut *encryption_key)?;
-        let mut commitment = [0; KEY_BYTES];
-        expand_into(&hkdf, &[COMMITMENT_LABEL], &mut commitment)?;
-        Ok(Derived { cipher: Cipher::new(&encryption_key), commitment })
+        derive(self.bytes())
     }
 
     pub(crate) fn commitment(&self) -> Result<[u8; KEY_BYTES]> {
@@ -58,6 +52,15 @@ impl Secret {
         expand(self.bytes(), &[COMMITMENT_LABEL], &mut commitment)?;
         Ok(commitment)
     }
+}
+
+pub(crate) fn derive(key: &[u8; KEY_BYTES]) -> Result<Derived> {
+    let hkdf = from_key(key)?;
+    let mut encryption_key = Secret::blank();
+    expand_into(&hkdf, &[ENCRYPTION_LABEL], encryption_key.bytes_mut())?;
+    let mut commitment = [0; KEY_BYTES];
+    expand_into(&hkdf, &[COMMITMENT_LABEL], &mut commitment)?;
+    Ok(Derived { encryption_key, commitment })
 }
 
 /// HKDF-Expand-SHA256 (RFC 5869 §2.3) over the concatenated `info`; `key` is already uniform, so there is no extract step.

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::context::Padding;
 use crate::errors;
 use crate::gcm::{NONCE_BYTES, TAG_BYTES};
+use crate::value::FieldValue;
 
 /// The authenticated part in front of the nonce.
 pub(crate) const HEADER_BYTES: usize = 12;
@@ -132,6 +133,25 @@ impl SealedHeader {
         };
         Ok(Self { scope, key_id: u64::from_be_bytes(*key_id), padding })
     }
+}
+
+/// Appends the header, the nonce and the plaintext of a value, which is to be encrypted in place, and leaves room for
+/// `more_bytes`; gives the length of the plaintext. Reserved at once: a growing vector would leave the plaintext behind in
+/// freed memory.
+pub(crate) fn begin(
+    out: &mut Vec<u8>,
+    header: &[u8; HEADER_BYTES],
+    nonce: &[u8; NONCE_BYTES],
+    value: FieldValue<'_>,
+    padding: Padding,
+    more_bytes: usize,
+) -> usize {
+    let text_bytes = value.plaintext_bytes(padding);
+    out.reserve(HEADER_BYTES + NONCE_BYTES + text_bytes + more_bytes);
+    out.extend_from_slice(header);
+    out.extend_from_slice(nonce);
+    value.write_plaintext(padding, out);
+    text_bytes
 }
 
 /// The parts of a sealed value, borrowed.

@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 
 use crate::derive::{Derived, KEY_BYTES, Secret, push_name};
 use crate::errors;
-use crate::gcm::{Cipher, NONCE_BYTES, TAG_BYTES};
+use crate::gcm::{Batch, Cipher, NONCE_BYTES, TAG_BYTES};
 use crate::random::Random;
 
 /// Bytes of a wrapped key.
@@ -28,7 +28,15 @@ const DOMAIN: &[u8] = b"EWK1";
 /// A key that wraps others, with the version by which wrapped keys name it.
 pub(crate) struct WrappingKey {
     pub(crate) version: u32,
-    pub(crate) cipher: Cipher,
+    encryption_key: Secret,
+    cipher: Cipher,
+}
+
+/// A key to be wrapped, and the public commitment to it.
+pub(crate) struct ToWrap<'a> {
+    pub(crate) binding: Binding<'a>,
+    pub(crate) secret: &'a [u8; KEY_BYTES],
+    pub(crate) commitment: &'a [u8; KEY_BYTES],
 }
 
 /// What a wrapped key is bound to.
@@ -56,6 +64,13 @@ pub(crate) struct Wrapped<'a> {
     pub(crate) wrapping_version: u32,
 }
 
+impl WrappingKey {
+    pub(crate) fn new(version: u32, secret: &Secret) -> Result<Self> {
+        let encryption_key = secret.derive()?.encryption_key;
+        Ok(Self { version, cipher: Cipher::new(encryption_key.bytes()), encryption_key })
+    }
+}
+
 /// Wraps `secret`, of which `commitment` is the public commitment.
 pub(crate) fn wrap(
     wrapping: &WrappingKey,
@@ -64,20 +79,55 @@ pub(crate) fn wrap(
     commitment: &[u8; KEY_BYTES],
     random: &mut dyn Random,
 ) -> Result<[u8; WRAPPED_KEY_BYTES]> {
-    let header = header_bytes(binding.key_id, wrapping.version);
-    let associated_data = associated_data(&header, binding, commitment)?;
-    let mut wrapped = Vec::with_capacity(WRAPPED_KEY_BYTES);
-    let mut nonce = [0; NONCE_BYTES];
-    random.fill(&mut nonce)?;
-    wrapped.extend_from_slice(&header);
-    wrapped.extend_from_slice(&nonce);
-    let mut sealed = Secret::blank();
-    sealed.bytes_mut().copy_from_slice(secret.bytes());
-    let tag = wrapping.cipher.seal(&nonce, &associated_data, sealed.bytes_mut())?;
-    wrapped.extend_from_slice(sealed.bytes());
-    wrapped.extend_from_slice(&tag);
-    wrapped.extend_from_slice(commitment);
-    wrapped.try_into().map_err(|_| Error::bug("a wrapped key has parts of 108 bytes in all"))
+    let mut wrapped = [[0; WRAPPED_KEY_BYTES]];
+    let one = ToWrap { binding, secret: secret.bytes(), commitment };
+    wrap_all(wrapping, &[one], &mut wrapped, random)?;
+    let [wrapped] = wrapped;
+    Ok(wrapped)
+}
+
+/// Wraps keys into as many places.
+pub(crate) fn wrap_all(
+    wrapping: &WrappingKey,
+    keys: &[ToWrap<'_>],
+    wrapped: &mut [[u8; WRAPPED_KEY_BYTES]],
+    random: &mut dyn Random,
+) -> Result<()> {
+    let mut batch = Batch::default();
+    for (key, wrapped) in keys.iter().zip(&mut *wrapped) {
+        let parts = parts_mut(wrapped)?;
+        *parts.header = header_bytes(key.binding.key_id, wrapping.version);
+        random.fill(parts.nonce)?;
+        *parts.commitment = *key.commitment;
+        batch.add(parts.nonce, KEY_BYTES)?;
+    }
+    let mut running = batch.run(wrapping.encryption_key.bytes());
+    for (key, wrapped) in keys.iter().zip(wrapped) {
+        let parts = parts_mut(wrapped)?;
+        let associated_data = associated_data(parts.header, key.binding, key.commitment)?;
+        parts.key.copy_from_slice(key.secret);
+        *parts.tag = running.seal(&associated_data, parts.key)?;
+    }
+    Ok(())
+}
+
+/// The parts of a wrapped key that is written.
+struct PartsMut<'a> {
+    header: &'a mut [u8; HEADER_BYTES],
+    nonce: &'a mut [u8; NONCE_BYTES],
+    key: &'a mut [u8; KEY_BYTES],
+    tag: &'a mut [u8; TAG_BYTES],
+    commitment: &'a mut [u8; KEY_BYTES],
+}
+
+fn parts_mut(wrapped: &mut [u8; WRAPPED_KEY_BYTES]) -> Result<PartsMut<'_>> {
+    let parts = wrapped.split_first_chunk_mut().and_then(|(header, rest)| {
+        let (nonce, rest) = rest.split_first_chunk_mut()?;
+        let (key, rest) = rest.split_first_chunk_mut()?;
+        let (tag, rest) = rest.split_first_chunk_mut()?;
+        Some(PartsMut { header, nonce, key, tag, commitment: rest.try_into().ok()? })
+    });
+    parts.ok_or_else(|| Error::bug("a wrapped key has parts of 108 bytes in all"))
 }
 
 impl<'a> Wrapped<'a> {

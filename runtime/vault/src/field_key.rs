@@ -9,7 +9,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::audit::{AuditCounters, Purpose};
 use crate::context::FieldContext;
-use crate::ecf1::{HEADER_BYTES, Scope, Sealed, SealedHeader};
+use crate::derive::Secret;
+use crate::ecf1::{self, Scope, Sealed, SealedHeader};
 use crate::errors;
 use crate::gcm::{Cipher, NONCE_BYTES};
 use crate::random::Random;
@@ -34,8 +35,8 @@ pub struct FieldKey {
 }
 
 impl FieldKey {
-    pub(crate) fn new(cipher: Cipher, scope: Scope, key_id: u64, audit: Arc<AuditCounters>) -> Self {
-        Self { cipher, scope, key_id, sealed_count: AtomicU64::new(0), audit }
+    pub(crate) fn new(encryption_key: &Secret, scope: Scope, key_id: u64, audit: Arc<AuditCounters>) -> Self {
+        Self { cipher: Cipher::new(encryption_key.bytes()), scope, key_id, sealed_count: AtomicU64::new(0), audit }
     }
 
     #[must_use]
@@ -116,14 +117,9 @@ impl FieldKey {
         random.fill(&mut nonce)?;
         let padding = context.padding();
         let header = SealedHeader { scope: self.scope, key_id: self.key_id, padding }.to_bytes();
-        // Reserved at once: a growing vector would leave the plaintext behind in freed memory.
-        let body_bytes = value.plaintext_bytes(padding);
-        out.reserve(HEADER_BYTES + NONCE_BYTES + body_bytes + context.associated_data_bytes(record_id));
-        out.extend_from_slice(&header);
-        out.extend_from_slice(&nonce);
-        let body_start = out.len();
-        value.write_plaintext(padding, out);
+        let body_bytes = ecf1::begin(out, &header, &nonce, value, padding, context.associated_data_bytes(record_id));
         let body_end = out.len();
+        let body_start = body_end - body_bytes;
         context.write_associated_data(&header, record_id, out)?;
         let (written, associated_data) = out.split_at_mut(body_end);
         let Some(body) = written.get_mut(body_start..) else {

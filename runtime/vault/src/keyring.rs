@@ -138,7 +138,7 @@ fn variable(id: u32) -> String {
 
 impl ProviderKey {
     pub(crate) fn wrapping_key(&self) -> Result<WrappingKey> {
-        Ok(WrappingKey { version: self.id, cipher: self.secret.derive()?.cipher })
+        WrappingKey::new(self.id, &self.secret)
     }
 }
 

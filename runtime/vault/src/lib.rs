@@ -14,7 +14,7 @@
 //! ```
 //!
 //! ```
-//! use affluent_vault::{FieldValue, KeyRing, OsRandom, Padding, Purpose, Vault, create_key_file};
+//! use affluent_vault::{FieldValue, KeyRing, OsRandom, Padding, Purpose, Scope, Vault, create_key_file};
 //!
 //! let directory = tempfile::tempdir().unwrap();
 //! let (path, random) = (directory.path().join("keyring"), &mut OsRandom::new());
@@ -22,7 +22,7 @@
 //! let (vault, _rows_to_store) = Vault::create(&KeyRing::read_file(&path)?, "acme", 0, random)?;
 //!
 //! let email = vault.field_context("shopify.customers", "email", Padding::None)?;
-//! let (key, _wrapped_to_store) = vault.new_subject_key(7, random)?;
+//! let (key, _wrapped_to_store) = vault.new_key(Scope::Subject, 7, random)?;
 //! let mut column = Vec::new();
 //! key.seal_into(&mut column, FieldValue::Text("anna@example.com"), &email, "1001", random)?;
 //!
@@ -45,6 +45,7 @@ mod field_key;
 mod gcm;
 mod keyring;
 mod random;
+mod record_sealer;
 mod roots;
 mod value;
 mod vault;
@@ -60,6 +61,7 @@ pub use ewk1::WRAPPED_KEY_BYTES;
 pub use field_key::FieldKey;
 pub use keyring::{KeyRing, add_active_key, create_key_file};
 pub use random::{OsRandom, Random};
+pub use record_sealer::{RecordSealer, SealedColumn, SealingKey};
 pub use roots::StoredKey;
 pub use value::{FieldValue, OpenedValue};
 pub use vault::Vault;

@@ -2,6 +2,7 @@
 //! (`golden`) and to public ones (`standards`).
 
 mod golden;
+mod records;
 mod sealing;
 mod standards;
 mod vaults;
@@ -54,11 +55,11 @@ pub(crate) fn secret(first: u8) -> Secret {
 }
 
 pub(crate) fn wrapping_key(first: u8, version: u32) -> WrappingKey {
-    WrappingKey { version, cipher: secret(first).derive().unwrap().cipher }
+    WrappingKey::new(version, &secret(first)).unwrap()
 }
 
 pub(crate) fn field_key(scope: Scope, key_id: u64) -> FieldKey {
-    FieldKey::new(secret(0).derive().unwrap().cipher, scope, key_id, Arc::new(AuditCounters::default()))
+    FieldKey::new(&secret(0).derive().unwrap().encryption_key, scope, key_id, Arc::new(AuditCounters::default()))
 }
 
 pub(crate) fn context(padding: Padding) -> FieldContext {

@@ -8,9 +8,9 @@ use affluent_model::plan::Plan;
 use affluent_model::schema::{Field, FieldType, PII_KEY, ParentStream, SEALED_KEY};
 use affluent_model::survivorship::EMPTY_DOCUMENTS;
 use affluent_model::{Error, Result};
-use affluent_vault::{FieldContext, Padding, Vault};
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray};
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use affluent_vault::{FieldContext, Padding, RecordSealer, SealedColumn, Vault};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, StringArray};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::nullif;
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 
@@ -143,62 +143,39 @@ pub(super) struct Sealing<'a> {
     pub(super) context: &'a FieldContext,
 }
 
-/// Seals columns, each row under the key of its person. Row by row: a key is a kilobyte, and those of a page are more than a
-/// processor holds at hand.
+/// Seals columns, each row under the key of its person.
 pub(super) fn seal_columns(
     columns: &[Sealing<'_>],
-    keys: &[String],
+    keys: &StringArray,
     people: &[Person],
     epoch: &mut Epoch,
 ) -> Result<Vec<ArrayRef>> {
-    let mut open = columns.iter().map(OpenColumn::new).collect::<Result<Vec<_>>>()?;
-    for (row, (key, person)) in keys.iter().zip(people).enumerate() {
-        let (field_key, random) = epoch.key_and_random(person.key)?;
-        for column in &mut open {
-            if let Some(value) = rows::field_value(&column.array, column.kind, row) {
-                field_key.seal_into(&mut column.data, value, column.context, key, random)?;
-            }
-            column.end_value()?;
+    let values = columns.iter().map(|column| rows::sealable(&column.array, column.kind)).collect::<Result<Vec<_>>>()?;
+    let room = |array: &ArrayRef| array.get_buffer_memory_size() + array.len() * SEALED_OVERHEAD_BYTES;
+    let sealed = columns.iter().zip(&values).map(|(column, (array, _))| SealedColumn::with_capacity(column.context, room(array)));
+    let mut sealed: Vec<SealedColumn<'_>> = sealed.collect();
+    let mut ends: Vec<Vec<i32>> = columns.iter().map(|_| Vec::with_capacity(keys.len())).collect();
+    let mut sealer = RecordSealer::default();
+    for (row, person) in people.iter().enumerate() {
+        let (key, random) = epoch.key_and_random(person.place)?;
+        let value = |place: usize| values.get(place).and_then(|(array, kind)| rows::field_value(array, *kind, row));
+        sealer.seal(key, keys.value(row), &mut sealed, value, random)?;
+        for (ends, column) in ends.iter_mut().zip(&sealed) {
+            ends.push(i32::try_from(column.len()).map_err(|_| Error::bug("a sealed column of one page is over 2 GiB"))?);
         }
     }
-    open.into_iter().map(OpenColumn::finish).collect()
+    let arrays = sealed.into_iter().zip(ends).zip(&values);
+    arrays.map(|((column, ends), (array, _))| sealed_array(column, ends, array.nulls())).collect()
 }
 
-/// A column while it is sealed.
-struct OpenColumn<'a> {
-    array: ArrayRef,
-    kind: FieldType,
-    context: &'a FieldContext,
-    data: Vec<u8>,
-    offsets: Vec<i32>,
-}
-
-impl<'a> OpenColumn<'a> {
-    fn new(sealing: &Sealing<'a>) -> Result<Self> {
-        let (array, kind) = rows::sealable(&sealing.array, sealing.kind)?;
-        let data = Vec::with_capacity(array.get_buffer_memory_size() + array.len() * SEALED_OVERHEAD_BYTES);
-        let mut offsets = Vec::with_capacity(array.len() + 1);
-        offsets.push(0);
-        Ok(Self { array, kind, context: sealing.context, data, offsets })
-    }
-
-    fn end_value(&mut self) -> Result<()> {
-        let end = i32::try_from(self.data.len()).map_err(|_| Error::bug("a sealed column of one page is over 2 GiB"))?;
-        self.offsets.push(end);
-        Ok(())
-    }
-
-    fn finish(self) -> Result<ArrayRef> {
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
-        let sealed = BinaryArray::try_new(offsets, self.data.into(), self.array.nulls().cloned());
-        Ok(Arc::new(sealed.map_err(|error| Error::bug(format!("a sealed column is malformed: {error}")))?))
-    }
+fn sealed_array(column: SealedColumn<'_>, ends: Vec<i32>, nulls: Option<&NullBuffer>) -> Result<ArrayRef> {
+    let offsets = OffsetBuffer::new(std::iter::once(0).chain(ends).collect());
+    let sealed = BinaryArray::try_new(offsets, column.into_bytes().into(), nulls.cloned());
+    Ok(Arc::new(sealed.map_err(|error| Error::bug(format!("a sealed column is malformed: {error}")))?))
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::StringArray;
-
     use super::*;
 
     #[test]

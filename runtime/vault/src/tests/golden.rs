@@ -5,7 +5,7 @@
 use super::{Scripted, context, field_key, hex, rising, secret, unhex, wrapping_key};
 use crate::bix1::BlindIndexer;
 use crate::ewk1::{Binding, wrap};
-use crate::{FieldValue, Padding, Purpose, Scope};
+use crate::{FieldValue, Padding, Purpose, RecordSealer, Scope, SealedColumn, SealingKey};
 
 const KEY_ID: u64 = 0x0102_0304_0506_0708;
 const RECORD: &str = "gid://shopify/Customer/1";
@@ -56,6 +56,12 @@ fn a_sealed_value_has_the_bytes_of_the_format() {
         field_key(scope, KEY_ID).seal_into(&mut sealed, value, &context(padding), RECORD, nonce).unwrap();
 
         assert_eq!(hex(&sealed), expected, "{scope:?} {padding:?} {value:?}");
+        let (context, nonce) = (context(padding), &mut Scripted(rising::<12>(0xa0).to_vec()));
+        let mut column = [SealedColumn::with_capacity(&context, 0)];
+        let key = SealingKey::new(secret(0).derive().unwrap().encryption_key, scope, KEY_ID);
+        RecordSealer::default().seal(&key, RECORD, &mut column, |_| Some(value), nonce).unwrap();
+        let [column] = column;
+        assert_eq!(hex(&column.into_bytes()), expected, "in a record: {scope:?} {padding:?} {value:?}");
     }
 }
 

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::{Counting, Scripted, code, context, field_key, secret};
 use crate::ecf1::{SealedHeader, is_sealed_text};
+use crate::gcm::Cipher;
 use crate::{FieldContext, FieldKey, FieldValue, OsRandom, Padding, Purpose, Random, Scope, from_text, read_header, to_text};
 
 const RECORD: &str = "gid://shopify/Customer/1";
@@ -265,7 +266,8 @@ fn seal_raw(padding: Padding, mut plaintext: Vec<u8>) -> Vec<u8> {
     let header = SealedHeader { scope: Scope::Subject, key_id: 7, padding }.to_bytes();
     let mut associated_data = Vec::new();
     context(padding).write_associated_data(&header, RECORD, &mut associated_data).unwrap();
-    let tag = secret(0).derive().unwrap().cipher.seal(&[9; 12], &associated_data, &mut plaintext).unwrap();
+    let tag =
+        Cipher::new(secret(0).derive().unwrap().encryption_key.bytes()).seal(&[9; 12], &associated_data, &mut plaintext).unwrap();
     [&header[..], &[9; 12], &plaintext, &tag].concat()
 }
 

@@ -18,7 +18,7 @@ fn open_code(rows: &[StoredKey]) -> &'static str {
 
 /// Seals one value under a new subject key and gives its bytes and the wrapped key.
 fn sealed_in(vault: &Vault) -> (Vec<u8>, [u8; 108]) {
-    let (key, wrapped) = vault.new_subject_key(7, &mut Counting(1_000)).unwrap();
+    let (key, wrapped) = vault.new_key(Scope::Subject, 7, &mut Counting(1_000)).unwrap();
     let context = vault.field_context("customers", "email", Padding::None).unwrap();
     let mut sealed = Vec::new();
     key.seal_into(&mut sealed, FieldValue::Text("anna@example.com"), &context, RECORD, &mut Counting(2_000)).unwrap();
@@ -156,7 +156,7 @@ fn rows_of_other_keys_in_the_same_table_are_left_alone() {
 #[test]
 fn a_wrapped_key_opens_only_as_what_it_was_made() {
     let vault = vault();
-    let (_, wrapped) = vault.new_subject_key(7, &mut Counting(1)).unwrap();
+    let (_, wrapped) = vault.new_key(Scope::Subject, 7, &mut Counting(1)).unwrap();
     let other = Vault::create(&ring(&[(1, 0x60)]), "other", 0, &mut Counting(0)).unwrap().0;
 
     assert_eq!(code(vault.unwrap_key(Scope::Subject, 7, &wrapped)), "opened");
@@ -169,7 +169,7 @@ fn a_wrapped_key_opens_only_as_what_it_was_made() {
 #[test]
 fn any_flipped_bit_of_a_wrapped_subject_key_is_refused() {
     let vault = vault();
-    let (_, wrapped) = vault.new_subject_key(7, &mut Counting(1)).unwrap();
+    let (_, wrapped) = vault.new_key(Scope::Subject, 7, &mut Counting(1)).unwrap();
 
     for bit in 0..wrapped.len() * 8 {
         let mut changed = wrapped;
@@ -275,7 +275,7 @@ fn a_blind_index_differs_by_workspace_kind_value_and_list() {
 #[test]
 fn a_workspace_key_refuses_to_wrap_more_than_its_limit() {
     let vault = vault();
-    let new_key = || code(vault.new_subject_key(1, &mut Counting(0)));
+    let new_key = || code(vault.new_key(Scope::Subject, 1, &mut Counting(0)));
 
     vault.count_earlier_wraps((1 << 32) - 1);
     assert!(vault.needs_new_workspace_key());
@@ -313,5 +313,5 @@ fn without_randomness_no_key_is_made() {
     let no_random = || Scripted(vec![1; 40]);
 
     assert_eq!(code(Vault::create(&ring(&[(1, 0x60)]), "acme", 0, &mut no_random())), "E0610");
-    assert_eq!(code(vault().new_subject_key(1, &mut no_random())), "E0610");
+    assert_eq!(code(vault().new_key(Scope::Subject, 1, &mut no_random())), "E0610");
 }
