@@ -328,8 +328,9 @@ pub(crate) async fn read_identifiers(engine: &Engine, files: &[FileRow], kinds: 
     for (table, files) in by_table {
         let Some(newest) = files.last() else { continue };
         let schema = engine.lake.file_schema(&newest.name)?;
-        let present: Vec<&(String, u16)> =
+        let mut present: Vec<&(String, u16)> =
             kinds.iter().filter(|(kind, _)| schema.field_with_name(&identifier_column(kind)).is_ok()).collect();
+        present.sort_unstable_by_key(|(_, number)| *number);
         let columns: String = present.iter().map(|(kind, _)| format!(", \"{}\"", identifier_column(kind))).collect();
         let query = LakeQuery::new(
             format!("SELECT \"_node\", \"_at\"{columns} FROM \"{table}\" WHERE \"_node\" IS NOT NULL"),
@@ -338,9 +339,10 @@ pub(crate) async fn read_identifiers(engine: &Engine, files: &[FileRow], kinds: 
         );
         engine.lake.stream(query, &mut |batch| take_identifiers(&batch, &present, &mut found)).await?;
     }
-    found.nodes.sort_unstable();
+    // Mostly in order already, since nodes are numbered as their records come: a stable sort makes use of that.
+    found.nodes.sort();
     found.nodes.dedup();
-    found.edges.sort_unstable_by_key(|edge| (edge.node, edge.kind, edge.value, edge.seen_at_us));
+    found.edges.sort_by_key(|edge| (edge.node, edge.kind, edge.value, edge.seen_at_us));
     found.edges.dedup_by_key(|edge| (edge.node, edge.kind, edge.value));
     Ok(found)
 }
@@ -351,13 +353,16 @@ fn take_identifiers(batch: &RecordBatch, kinds: &[&(String, u16)], found: &mut F
     let times = rows::cast_to(rows::column(batch, "_at")?, &FieldType::Timestamp.to_arrow())?;
     let times = times.as_primitive::<TimestampMicrosecondType>();
     found.nodes.extend(nodes.values().iter().map(|node| NodeId(*node)));
+    let mut columns = Vec::with_capacity(kinds.len());
     for (kind, number) in kinds {
         let values = rows::cast_to(rows::column(batch, &identifier_column(kind))?, &FieldType::Binary.to_arrow())?;
-        let values = values.as_binary::<i32>();
-        for row in (0..values.len()).filter(|row| values.is_valid(*row)) {
+        columns.push((*number, values.as_binary::<i32>().clone()));
+    }
+    for row in 0..batch.num_rows() {
+        for (kind, values) in columns.iter().filter(|(_, values)| values.is_valid(row)) {
             let value = BlindIndex::try_from(values.value(row)).map_err(|_| Error::bug("a blind index is not 17 bytes"))?;
             let (node, seen_at_us) = (NodeId(nodes.value(row)), times.value(row));
-            found.edges.push(Edge { node, kind: *number, value, seen_at_us });
+            found.edges.push(Edge { node, kind: *kind, value, seen_at_us });
         }
     }
     Ok(())
