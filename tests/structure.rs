@@ -38,12 +38,11 @@ const IMPORTS: [(&str, &[&str]); 12] = [
 ];
 
 /// Which crate alone may name a dependency (invariant I1).
-const OWNERS: [(&str, &str); 11] = [
+const OWNERS: [(&str, &str); 10] = [
     ("wasmtime", "host"),
     ("reqwest", "host"),
     ("governor", "host"),
     ("aes-gcm", "vault"),
-    ("ghash", "vault"),
     ("serde_yaml", "config"),
     ("datafusion", "lake"),
     ("rusqlite", "ledger"),

@@ -180,7 +180,7 @@ impl<'a> Bench<'a> {
             holds(is_measured, format!("costs.json has a figure for reading `{name}`, and nothing measures it"))?;
         }
         let of_lists = said("write").values().any(|costs| costs.to_string().contains("\"of\""));
-        let has_writes = self.account.writes.is_some() == !said("write").is_empty();
+        let has_writes = self.account.writes.is_some() != said("write").is_empty();
         holds(has_writes && self.account.lists.is_empty() != of_lists, "costs.json has figures for writing that nothing measures")
     }
 

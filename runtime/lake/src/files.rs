@@ -191,7 +191,7 @@ mod tests {
         std::fs::write(dir.path().join("f"), b"abc").unwrap();
         let store = ReadFiles::new(dir.path().to_owned()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let read = |name: &str| runtime.block_on(store.get_ranges(&Path::from(name), &[1..9]));
+        let read = |name: &str| runtime.block_on(store.get_ranges(&Path::from(name), &[1..9, 1..2]));
 
         assert!(matches!(read("f"), Err(Error::Generic { .. })));
         assert!(matches!(read("g"), Err(Error::NotFound { .. })));

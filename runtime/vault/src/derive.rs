@@ -44,7 +44,12 @@ impl Secret {
     }
 
     pub(crate) fn derive(&self) -> Result<Derived> {
-        derive(self.bytes())
+        let hkdf = from_key(self.bytes())?;
+        let mut encryption_key = Self::blank();
+        expand_into(&hkdf, &[ENCRYPTION_LABEL], encryption_key.bytes_mut())?;
+        let mut commitment = [0; KEY_BYTES];
+        expand_into(&hkdf, &[COMMITMENT_LABEL], &mut commitment)?;
+        Ok(Derived { encryption_key, commitment })
     }
 
     pub(crate) fn commitment(&self) -> Result<[u8; KEY_BYTES]> {
@@ -52,15 +57,6 @@ impl Secret {
         expand(self.bytes(), &[COMMITMENT_LABEL], &mut commitment)?;
         Ok(commitment)
     }
-}
-
-pub(crate) fn derive(key: &[u8; KEY_BYTES]) -> Result<Derived> {
-    let hkdf = from_key(key)?;
-    let mut encryption_key = Secret::blank();
-    expand_into(&hkdf, &[ENCRYPTION_LABEL], encryption_key.bytes_mut())?;
-    let mut commitment = [0; KEY_BYTES];
-    expand_into(&hkdf, &[COMMITMENT_LABEL], &mut commitment)?;
-    Ok(Derived { encryption_key, commitment })
 }
 
 /// HKDF-Expand-SHA256 (RFC 5869 §2.3) over the concatenated `info`; `key` is already uniform, so there is no extract step.

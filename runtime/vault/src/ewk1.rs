@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 
 use crate::derive::{Derived, KEY_BYTES, Secret, push_name};
 use crate::errors;
-use crate::gcm::{Batch, Cipher, NONCE_BYTES, TAG_BYTES};
+use crate::gcm::{Cipher, NONCE_BYTES, TAG_BYTES};
 use crate::random::Random;
 
 /// Bytes of a wrapped key.
@@ -28,15 +28,7 @@ const DOMAIN: &[u8] = b"EWK1";
 /// A key that wraps others, with the version by which wrapped keys name it.
 pub(crate) struct WrappingKey {
     pub(crate) version: u32,
-    encryption_key: Secret,
     cipher: Cipher,
-}
-
-/// A key to be wrapped, and the public commitment to it.
-pub(crate) struct ToWrap<'a> {
-    pub(crate) binding: Binding<'a>,
-    pub(crate) secret: &'a [u8; KEY_BYTES],
-    pub(crate) commitment: &'a [u8; KEY_BYTES],
 }
 
 /// What a wrapped key is bound to.
@@ -66,8 +58,7 @@ pub(crate) struct Wrapped<'a> {
 
 impl WrappingKey {
     pub(crate) fn new(version: u32, secret: &Secret) -> Result<Self> {
-        let encryption_key = secret.derive()?.encryption_key;
-        Ok(Self { version, cipher: Cipher::new(encryption_key.bytes()), encryption_key })
+        Ok(Self { version, cipher: Cipher::new(secret.derive()?.encryption_key.bytes()) })
     }
 }
 
@@ -79,36 +70,15 @@ pub(crate) fn wrap(
     commitment: &[u8; KEY_BYTES],
     random: &mut dyn Random,
 ) -> Result<[u8; WRAPPED_KEY_BYTES]> {
-    let mut wrapped = [[0; WRAPPED_KEY_BYTES]];
-    let one = ToWrap { binding, secret: secret.bytes(), commitment };
-    wrap_all(wrapping, &[one], &mut wrapped, random)?;
-    let [wrapped] = wrapped;
+    let mut wrapped = [0; WRAPPED_KEY_BYTES];
+    let parts = parts_mut(&mut wrapped)?;
+    *parts.header = header_bytes(binding.key_id, wrapping.version);
+    random.fill(parts.nonce)?;
+    *parts.commitment = *commitment;
+    let associated_data = associated_data(parts.header, binding, commitment)?;
+    parts.key.copy_from_slice(secret.bytes());
+    *parts.tag = wrapping.cipher.seal(parts.nonce, &associated_data, parts.key)?;
     Ok(wrapped)
-}
-
-/// Wraps keys into as many places.
-pub(crate) fn wrap_all(
-    wrapping: &WrappingKey,
-    keys: &[ToWrap<'_>],
-    wrapped: &mut [[u8; WRAPPED_KEY_BYTES]],
-    random: &mut dyn Random,
-) -> Result<()> {
-    let mut batch = Batch::default();
-    for (key, wrapped) in keys.iter().zip(&mut *wrapped) {
-        let parts = parts_mut(wrapped)?;
-        *parts.header = header_bytes(key.binding.key_id, wrapping.version);
-        random.fill(parts.nonce)?;
-        *parts.commitment = *key.commitment;
-        batch.add(parts.nonce, KEY_BYTES)?;
-    }
-    let mut running = batch.run(wrapping.encryption_key.bytes());
-    for (key, wrapped) in keys.iter().zip(wrapped) {
-        let parts = parts_mut(wrapped)?;
-        let associated_data = associated_data(parts.header, key.binding, key.commitment)?;
-        parts.key.copy_from_slice(key.secret);
-        *parts.tag = running.seal(&associated_data, parts.key)?;
-    }
-    Ok(())
 }
 
 /// The parts of a wrapped key that is written.

@@ -1,5 +1,5 @@
-//! Sealing a record: the values of its columns under the key of its person, together. A key for it is 32 bytes long, so that
-//! thousands stay open; what the cipher makes of it lives as long as one record is sealed.
+//! Sealing a record: the values of its columns under the key of its person. A key for it is 32 bytes long, so that thousands
+//! stay open; the cipher is made of it once for all values of a record and lives as long as that is sealed.
 
 use std::sync::atomic::AtomicU64;
 
@@ -10,7 +10,7 @@ use crate::context::FieldContext;
 use crate::derive::Secret;
 use crate::ecf1::{self, HEADER_BYTES, Scope, SealedHeader};
 use crate::field_key::count_message;
-use crate::gcm::{Batch, NONCE_BYTES, TAG_BYTES};
+use crate::gcm::{Cipher, NONCE_BYTES, TAG_BYTES};
 use crate::random::Random;
 use crate::value::FieldValue;
 
@@ -34,7 +34,6 @@ pub struct SealedColumn<'a> {
 /// Seals records one by one; made once for many, for its memory.
 #[derive(Default)]
 pub struct RecordSealer {
-    batch: Batch,
     associated_data: Vec<u8>,
 }
 
@@ -69,11 +68,18 @@ impl<'a> SealedColumn<'a> {
         self.bytes
     }
 
-    /// Puts the value in the clear where it is to be sealed, with room for its tag; gives the bytes to encrypt.
-    fn begin(&mut self, header: &[u8; HEADER_BYTES], nonce: &[u8; NONCE_BYTES], value: FieldValue<'_>) -> usize {
+    /// Puts the value in the clear where it is to be sealed; gives the bytes to encrypt, and those of their tag.
+    fn begin(
+        &mut self,
+        header: &[u8; HEADER_BYTES],
+        nonce: &[u8; NONCE_BYTES],
+        value: FieldValue<'_>,
+    ) -> Result<(&mut [u8], &mut [u8; TAG_BYTES])> {
         let text_bytes = ecf1::begin(&mut self.bytes, header, nonce, value, self.context.padding(), TAG_BYTES);
+        let text_start = self.bytes.len() - text_bytes;
         self.bytes.resize(self.bytes.len() + TAG_BYTES, 0);
-        text_bytes
+        let parts = self.bytes.get_mut(text_start..).and_then(<[u8]>::split_last_chunk_mut);
+        parts.ok_or_else(|| Error::bug("a value that is sealed has a tag"))
     }
 
     fn forget(&mut self) {
@@ -119,30 +125,18 @@ impl RecordSealer {
         values: impl Fn(usize) -> Option<FieldValue<'v>>,
         random: &mut dyn Random,
     ) -> Result<()> {
-        self.batch.clear();
+        let mut cipher = None;
         for (place, column) in columns.iter_mut().enumerate() {
             let Some(value) = values(place) else { continue };
             count_message(&key.sealed_count, "values sealed under one key")?;
             let mut nonce = [0; NONCE_BYTES];
             random.fill(&mut nonce)?;
             let header = SealedHeader { scope: key.scope, key_id: key.key_id, padding: column.context.padding() }.to_bytes();
-            let text_bytes = column.begin(&header, &nonce, value);
-            self.batch.add(&nonce, text_bytes)?;
-        }
-        if self.batch.is_empty() {
-            return Ok(());
-        }
-        let mut running = self.batch.run(key.encryption_key.bytes());
-        for SealedColumn { context, bytes, start } in columns {
-            let Some((header, rest)) = bytes.get_mut(*start..).and_then(<[u8]>::split_first_chunk_mut::<HEADER_BYTES>) else {
-                continue;
-            };
-            let Some((text, tag)) = rest.get_mut(NONCE_BYTES..).and_then(<[u8]>::split_last_chunk_mut::<TAG_BYTES>) else {
-                return Err(Error::bug("a value that is sealed has a nonce and a tag"));
-            };
             self.associated_data.clear();
-            context.write_associated_data(header, record_id, &mut self.associated_data)?;
-            *tag = running.seal(&self.associated_data, text)?;
+            column.context.write_associated_data(&header, record_id, &mut self.associated_data)?;
+            let (text, tag) = column.begin(&header, &nonce, value)?;
+            let cipher = cipher.get_or_insert_with(|| Cipher::new(key.encryption_key.bytes()));
+            *tag = cipher.seal(&nonce, &self.associated_data, text)?;
         }
         Ok(())
     }

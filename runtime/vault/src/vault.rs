@@ -7,23 +7,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use affluent_model::Result;
-use zeroize::Zeroizing;
 
 use crate::audit::{AuditCounters, PurposeCount};
 use crate::bix1::BlindIndexer;
 use crate::context::{FieldContext, Padding};
-use crate::derive::{KEY_BYTES, Secret, derive};
+use crate::derive::Secret;
 use crate::ecf1::Scope;
 use crate::errors;
-use crate::ewk1::{self, Binding, ToWrap, Unwrapped, WRAPPED_KEY_BYTES, Wrapped, WrappingKey};
+use crate::ewk1::{self, Binding, Unwrapped, WRAPPED_KEY_BYTES, Wrapped, WrappingKey};
 use crate::field_key::{FieldKey, MESSAGES_WARNING, count_message};
 use crate::keyring::KeyRing;
 use crate::random::Random;
 use crate::record_sealer::SealingKey;
 use crate::roots::{RootPurpose, Roots, StoredKey};
-
-/// Keys that are made and wrapped at once: what that takes stays at hand of the processor.
-const WRAPPED_TOGETHER: usize = 64;
 
 /// The open keys of one workspace.
 pub struct Vault {
@@ -91,43 +87,13 @@ impl Vault {
         node_ids: Range<u64>,
         random: &mut dyn Random,
     ) -> Result<Vec<(SealingKey, [u8; WRAPPED_KEY_BYTES])>> {
-        let mut keys = Vec::with_capacity(usize::try_from(node_ids.end.saturating_sub(node_ids.start)).unwrap_or(0));
-        let mut start = node_ids.start;
-        while start < node_ids.end {
-            let end = node_ids.end.min(start.saturating_add(WRAPPED_TOGETHER as u64));
-            self.add_subject_keys(start..end, &mut keys, random)?;
-            start = end;
-        }
-        Ok(keys)
-    }
-
-    /// At most [`WRAPPED_TOGETHER`].
-    fn add_subject_keys(
-        &self,
-        node_ids: Range<u64>,
-        keys: &mut Vec<(SealingKey, [u8; WRAPPED_KEY_BYTES])>,
-        random: &mut dyn Random,
-    ) -> Result<()> {
-        let count = usize::try_from(node_ids.end - node_ids.start).unwrap_or(WRAPPED_TOGETHER);
-        let mut secrets = Zeroizing::new(vec![[0; KEY_BYTES]; count]);
-        random.fill(secrets.as_flattened_mut())?;
-        let derived = secrets.iter().map(derive).collect::<Result<Vec<_>>>()?;
-        for _ in &derived {
-            self.count_wrap()?;
-        }
-        let parts = node_ids.clone().zip(secrets.iter().zip(&derived));
-        let parts = parts.map(|(node_id, (secret, derived))| ToWrap {
-            binding: self.binding(Scope::Subject, node_id),
-            secret,
-            commitment: &derived.commitment,
+        let made = node_ids.map(|node_id| {
+            let secret = Secret::random(random)?;
+            let derived = secret.derive()?;
+            let wrapped = self.wrap(Scope::Subject, node_id, &secret, &derived.commitment, random)?;
+            Ok((SealingKey::new(derived.encryption_key, Scope::Subject, node_id), wrapped))
         });
-        let mut wrapped = vec![[0; WRAPPED_KEY_BYTES]; count];
-        ewk1::wrap_all(self.wrapping_key(self.workspace_key_version)?, &parts.collect::<Vec<_>>(), &mut wrapped, random)?;
-        let made = node_ids.zip(derived).zip(wrapped);
-        keys.extend(
-            made.map(|((node_id, derived), wrapped)| (SealingKey::new(derived.encryption_key, Scope::Subject, node_id), wrapped)),
-        );
-        Ok(())
+        made.collect()
     }
 
     /// Opens the stored key of an identity node for sealing. A node without a stored key was erased: that is a result, not an
@@ -301,15 +267,10 @@ impl Vault {
         commitment: &[u8; 32],
         random: &mut dyn Random,
     ) -> Result<[u8; WRAPPED_KEY_BYTES]> {
-        self.count_wrap()?;
-        let wrapping = self.wrapping_key(self.workspace_key_version)?;
-        ewk1::wrap(wrapping, self.binding(scope, key_id), secret, commitment, random)
-    }
-
-    fn count_wrap(&self) -> Result<()> {
         count_message(&self.wraps, "keys wrapped by one workspace key")?;
         self.new_wraps.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        let wrapping = self.wrapping_key(self.workspace_key_version)?;
+        ewk1::wrap(wrapping, self.binding(scope, key_id), secret, commitment, random)
     }
 
     fn unwrap(&self, scope: Scope, key_id: u64, wrapped: &Wrapped<'_>) -> Result<Unwrapped> {

@@ -47,10 +47,13 @@ pub(super) struct Ranges {
     open_bytes: usize,
 }
 
+/// A file on disk that rows go to.
+type Spilled = (Arc<dyn SpillFile>, StreamWriter<Box<dyn SpillWriter>>);
+
 /// In the order they came: those on disk first.
 #[derive(Default)]
 struct Range {
-    spilled: Option<(Arc<dyn SpillFile>, StreamWriter<Box<dyn SpillWriter>>)>,
+    spilled: Option<Spilled>,
     held: Vec<RecordBatch>,
     /// Of those held.
     bytes: usize,
