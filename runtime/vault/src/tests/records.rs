@@ -1,4 +1,4 @@
-//! Rules of records that are sealed together, and of keys that are made together: the same bytes as one by one.
+//! Rules of records: their values are sealed to the same bytes as one by one, and the keys of new people open them again.
 
 use std::sync::atomic::Ordering;
 
