@@ -1,8 +1,8 @@
 //! AES-256-GCM with a 96-bit nonce and a 128-bit tag, and nothing else: the one place that calls the cipher. Every format of
 //! this crate goes through [`Cipher`], and so do the Wycheproof vectors.
 
+use aes::Aes256Enc;
 use aes_gcm::aead::consts::U12;
-use aes_gcm::aes::Aes256Enc;
 use aes_gcm::{AeadInOut, AesGcm, KeyInit};
 use affluent_model::{Error, Result};
 
