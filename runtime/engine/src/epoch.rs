@@ -1,14 +1,13 @@
 //! What is read between two commits: the keys of the people in it, new identity nodes, and the numbers that give every
 //! row its place. Nothing of an epoch is visible before its one ledger transaction.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use affluent_ledger::{FoundNode, Ledger, NewNode};
 use affluent_model::identity::{NodeId, NodeKey, WrappedKey};
 use affluent_model::{Error, Result};
 use affluent_vault::{OsRandom, SealingKey, Vault};
-use foldhash::fast::FixedState;
+use hashbrown::HashTable;
 
 /// Row numbers of one epoch fit in this many bits of `_seq`.
 const ROW_BITS: u32 = 20;
@@ -19,17 +18,44 @@ pub(crate) type Subject = Option<(NodeId, SealingKey)>;
 pub(crate) struct Epoch {
     pub(crate) sequence: i64,
     rows: i64,
-    /// Places in `open`. Keys of nodes are keyed hashes: nobody can choose some that meet.
-    places: HashMap<NodeKey, usize, FixedState>,
+    /// Places in `open`.
+    places: Places,
     /// Whose keys are open, each once.
     open: Vec<Subject>,
     pub(crate) new_nodes: Vec<NewNode>,
     pub(crate) random: OsRandom,
 }
 
+/// A place for each key, in the order in which they are met.
+#[derive(Default)]
+struct Places {
+    keys: Vec<NodeKey>,
+    /// Places by key: four bytes each, so that those of a whole epoch stay near the processor.
+    by_key: HashTable<u32>,
+}
+
+impl Places {
+    fn of(&mut self, key: &NodeKey) -> usize {
+        let keys = &mut self.keys;
+        if let Some(place) = self.by_key.find(hash_of(key), |place| keys.get(*place as usize) == Some(key)) {
+            return *place as usize;
+        }
+        let place = keys.len();
+        keys.push(*key);
+        let number = u32::try_from(place).unwrap_or(u32::MAX);
+        self.by_key.insert_unique(hash_of(key), number, |place| keys.get(*place as usize).map_or(0, hash_of));
+        place
+    }
+}
+
+/// Keys of nodes are keyed hashes already: nobody can choose some that meet.
+fn hash_of(key: &NodeKey) -> u64 {
+    key.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
 impl Epoch {
     pub(crate) fn new(sequence: i64) -> Self {
-        Self { sequence, rows: 0, places: HashMap::default(), open: Vec::new(), new_nodes: Vec::new(), random: OsRandom::new() }
+        Self { sequence, rows: 0, places: Places::default(), open: Vec::new(), new_nodes: Vec::new(), random: OsRandom::new() }
     }
 
     /// Rows that have a `_seq`.
@@ -55,21 +81,14 @@ impl Epoch {
     /// # Errors
     /// What ledger and vault report; the epoch is then of no use.
     pub(crate) fn subjects(&mut self, subjects: &Subjects<'_>, keys: &[NodeKey]) -> Result<Vec<usize>> {
-        let first = self.open.len();
-        let mut closed: Vec<NodeKey> = Vec::new();
-        let places = keys.iter().map(|key| {
-            *self.places.entry(*key).or_insert_with(|| {
-                closed.push(*key);
-                first + closed.len() - 1
-            })
-        });
-        let places = places.collect();
-        self.open(subjects, &closed)?;
+        let places = keys.iter().map(|key| self.places.of(key)).collect();
+        self.open_more(subjects)?;
         Ok(places)
     }
 
-    /// Opens the keys of subjects behind those that are open.
-    fn open(&mut self, subjects: &Subjects<'_>, keys: &[NodeKey]) -> Result<()> {
+    /// Opens the keys of subjects that have a place and are not open.
+    fn open_more(&mut self, subjects: &Subjects<'_>) -> Result<()> {
+        let keys = self.places.keys.get(self.open.len()..).unwrap_or_default();
         let found = subjects.ledger.find_nodes(keys)?;
         let missing = u64::try_from(found.iter().filter(|found| found.is_none()).count()).unwrap_or(u64::MAX);
         let first = if missing > 0 { subjects.ledger.reserve_nodes(missing)? } else { NodeId(0) };
