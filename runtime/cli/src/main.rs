@@ -7,6 +7,7 @@ mod credentials;
 mod failure;
 mod fixtures;
 mod lock_file;
+mod memory;
 mod project;
 mod render;
 mod secrets;
@@ -36,6 +37,9 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::parse();
     let screen = screen::Screen::new(&arguments.shared);
+    if !matches!(arguments.command, Command::Serve(_)) {
+        memory::keep_freed();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(THREAD_STACK_BYTES).build() {
         Ok(runtime) => runtime,
         Err(error) => {
