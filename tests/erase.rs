@@ -16,6 +16,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             an_erased_person_stays_out,
         ),
         rule("erase: what was bought as a guest is erased and stays out too", guests_are_erased),
+        rule("erase: an erased address stays out under every identifier of addresses", addresses_by_other_names),
         rule("erase: a destination without a way to remove is not supported", what_cannot_be_told),
         rule("erase: killed anywhere and resumed ends as if never killed", killed_anywhere),
     ]
@@ -97,6 +98,40 @@ fn guests_are_erased() -> Result<(), Failed> {
     let ended = project.affluent(&["run", "--full"]).expect(0)?;
     holds(ended.stdout.contains(&format!("{records} records of erased persons were dropped")), ended.stdout)?;
     project.affluent(&["profile", "show", &reference]).expect(2)?.says("E0813")?;
+    Ok(())
+}
+
+/// Two lists, whose addresses have names of their own.
+fn addresses_by_other_names() -> Result<(), Failed> {
+    let project = Project::new();
+    let stream =
+        |name: &str| format!("{name}: {{ files: \"{name}.csv\", primary_key: [id], columns: {{ id: {{ type: text }} }} }}");
+    project.write("affluent.yaml", "version: 1\nproject: names\n").write(
+        "connections/lists.yaml",
+        &format!(
+            "version: 1\nconnection: lists\nplugin: csv\nfiles: {{ read: [\"*.csv\"] }}\nconfig: {{ streams: {{ {}, {} }} }}\n",
+            stream("people"),
+            stream("staff")
+        ),
+    );
+    let rules = "version: 1\nidentifiers: { email: {}, work_email: { is: email }, login: { is: id } }\n";
+    project.write("profiles/identity.yaml", rules).write(
+        "pipelines/lists.yaml",
+        "version: 1\npipeline: lists\nsource: { connection: lists, streams: { people: {}, staff: {} } }\ndestination:\n  profiles:\n    \
+         people: { identifiers: { email: mail } }\n    staff: { identifiers: { work_email: mail, login: login } }\n",
+    );
+    project.write("people.csv", "id,mail\n1,ann@x.test\n2,bo@x.test\n").write("staff.csv", "id,mail,login\n7,di@x.test,di\n");
+    project.affluent(&["run", "--quiet"]).expect(0)?;
+    project.affluent(&["profile", "erase", "email:bo@x.test", "--yes", "--quiet"]).expect(0)?;
+
+    project.write("staff.csv", "id,mail,login\n7,di@x.test,di\n8, Bo@X.test,bo\n9,,bo@x.test\n");
+    let ended = project.affluent(&["run", "--full"]).expect(0)?;
+
+    holds(ended.stdout.contains("2 records of erased persons were dropped"), ended.stdout)?;
+    project.affluent(&["profile", "show", "work_email:bo@x.test"]).expect(2)?.says("E0813")?;
+    for stays in ["email:ann@x.test", "work_email:di@x.test", "login:bo@x.test"] {
+        project.affluent(&["profile", "show", stays]).expect(0)?;
+    }
     Ok(())
 }
 

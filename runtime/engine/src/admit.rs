@@ -276,10 +276,13 @@ impl Admitter {
             }
         }
         for (rule, _) in &self.identifiers {
-            let Some(list) = doors.suppressed.of(&rule.name) else { continue };
+            let lists = doors.suppressed.of(rule);
+            if lists.is_empty() {
+                continue;
+            }
             let values = rows::as_text(rows::column(&mapped, &mapping::identifier_column(&rule.name))?)?;
             for (kept, value) in keep.iter_mut().zip(values.as_string::<i32>()) {
-                *kept &= !value.is_some_and(|value| list.holds(rule, value));
+                *kept &= !value.is_some_and(|value| lists.iter().any(|list| list.holds(rule, value)));
             }
         }
         if keep.iter().all(|kept| *kept) {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use affluent_ledger::{ErasureRow, Lease, NewErasure, NewReceipt, ReceiptState, SentRow};
 use affluent_model::identity::{BlindIndex, NodeId, ProfileId};
-use affluent_model::plan::{DestinationPlan, PipelineDestination, PipelineSource, WriteMode};
+use affluent_model::plan::{DestinationPlan, IdentifierRule, PipelineDestination, PipelineSource, WriteMode};
 use affluent_model::report::{ProfilesReport, RunOutcome, RunReport};
 use affluent_model::{Error, Result};
 use affluent_vault::Purpose;
@@ -20,7 +20,7 @@ use crate::inspect::ProfileValue;
 use crate::person::{PersonRecord, records_of};
 use crate::run::RunOptions;
 use crate::sealer::{Place, RunOpener};
-use crate::suppressed::{Suppressed, forms};
+use crate::suppressed::{Suppressed, forms, is_shared};
 use crate::unify::unify;
 
 /// The audit's word for an export.
@@ -244,15 +244,26 @@ impl Engine {
         let mut suppressed = Vec::new();
         for (kind, value) in values {
             let Some(rule) = self.plan.identity.identifiers.iter().find(|rule| rule.name == kind) else { continue };
-            let Some(canonical) = rule.canonical(&value) else { continue };
-            let index = self.vault.blind_indexer(&kind)?.index(canonical.as_bytes());
-            let number = self.ledger.identifier_kinds(std::slice::from_ref(&kind))?.first().copied().unwrap_or_default();
-            if self.ledger.find_profiles(number, &index)?.iter().all(|carrier| *carrier == id) {
+            if !self.is_carried_by_others(id, rule, &value)? {
                 let indexer = self.vault.suppression_indexer(&kind)?;
                 suppressed.extend(forms(rule, &value).iter().map(|form| (kind.clone(), indexer.index(form.as_bytes()))));
             }
         }
         Ok(suppressed)
+    }
+
+    /// True when another profile carries a value, under whatever identifier of such values.
+    fn is_carried_by_others(&self, id: ProfileId, rule: &IdentifierRule, value: &str) -> Result<bool> {
+        let identifiers = self.plan.identity.identifiers.iter().filter(|one| one.mark_of.is_none());
+        for one in identifiers.filter(|one| one.name == rule.name || is_shared(one, rule.form())) {
+            let Some(canonical) = one.canonical(value) else { continue };
+            let index = self.vault.blind_indexer(&one.name)?.index(canonical.as_bytes());
+            let number = self.ledger.identifier_kinds(std::slice::from_ref(&one.name))?.first().copied().unwrap_or_default();
+            if self.ledger.find_profiles(number, &index)?.iter().any(|carrier| *carrier != id) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Pipelines whose destinations hold something of a person, or may: a batch with the person is under way.

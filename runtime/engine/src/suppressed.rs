@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use affluent_model::Result;
 use affluent_model::identity::{BlindIndex, ProfileId};
-use affluent_model::normalize::NormalizeOptions;
+use affluent_model::normalize::{IdentifierForm, NormalizeOptions};
 use affluent_model::plan::IdentifierRule;
 use affluent_vault::BlindIndexer;
 
@@ -72,9 +72,11 @@ impl Suppressed {
         Self { kinds: BTreeMap::from([(rule.name.clone(), SuppressedKind { hashes, indexer, rule: Some(rule) })]), profiles }
     }
 
-    /// Those of a kind; `None` when there is none.
-    pub(crate) fn of(&self, kind: &str) -> Option<&SuppressedKind> {
-        self.kinds.get(kind)
+    /// Those that a value of an identifier may be among: of its kind, and an address or a telephone also those of other kinds
+    /// that have such values.
+    pub(crate) fn of(&self, rule: &IdentifierRule) -> Vec<&SuppressedKind> {
+        let kinds = self.kinds.iter().filter(|(kind, list)| **kind == rule.name || is_shared(rule, list.form(kind)));
+        kinds.map(|(_, list)| list).collect()
     }
 
     /// True when nobody stays out by an identifier.
@@ -122,7 +124,18 @@ impl Suppressed {
 /// What stands between the values of a line that is no JSON.
 const SEPARATORS: [char; 9] = [',', ';', '\t', '|', '"', '\'', '\n', '\r', '='];
 
+/// True when values of a form are the same thing whatever the identifier: an address is a person's, be it called `email` or
+/// `work_email`; a number means something else with each who gave it.
+pub(crate) fn is_shared(rule: &IdentifierRule, form: IdentifierForm) -> bool {
+    form != IdentifierForm::Id && rule.form() == form
+}
+
 impl SuppressedKind {
+    /// What its values are; of a kind that the project has no longer, what its name says.
+    fn form(&self, kind: &str) -> IdentifierForm {
+        self.rule.as_ref().map_or_else(|| IdentifierForm::of_kind(kind), IdentifierRule::form)
+    }
+
     /// True for an identifier that stays out, in whatever form it is written.
     pub(crate) fn holds(&self, rule: &IdentifierRule, value: &str) -> bool {
         forms(rule, value).iter().any(|form| self.hashes.contains(&self.indexer.index(form.as_bytes())))
@@ -184,6 +197,27 @@ mod tests {
         ];
         for (payload, expected) in cases {
             assert_eq!(list.is_mentioned(payload.as_bytes()), expected, "{payload}");
+        }
+    }
+
+    #[test]
+    fn an_erased_address_is_known_under_every_identifier_of_addresses() {
+        let called = |name: &str, form| IdentifierRule { name: name.to_owned(), form, ..IdentifierRule::default() };
+        let (email, phone) = (Some(IdentifierForm::Email), Some(IdentifierForm::Phone));
+        for (erased, comes, expected) in [
+            (called("email", None), called("email", None), true),
+            (called("email", None), called("work_email", email), true),
+            (called("work_email", email), called("email", None), true),
+            (called("email", None), called("login", None), false),
+            (called("login", None), called("login", None), true),
+            (called("login", None), called("account", None), false),
+            (called("email", None), called("mobile", phone), false),
+        ] {
+            let mut list = SuppressedKind { hashes: HashSet::new(), indexer: indexer(), rule: Some(erased.clone()) };
+            list.hashes.extend(forms(&erased, "ann@x.test").iter().map(|form| list.indexer.index(form.as_bytes())));
+            let list = Suppressed { kinds: BTreeMap::from([(erased.name.clone(), list)]), profiles: HashSet::new() };
+            let is_kept_out = list.of(&comes).iter().any(|list| list.holds(&comes, "ann@x.test "));
+            assert_eq!(is_kept_out, expected, "{} erased, then {}", erased.name, comes.name);
         }
     }
 

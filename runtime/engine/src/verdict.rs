@@ -44,8 +44,7 @@ impl Restraints {
     fn is_suppressed(&self, matches: &[ArrayRef], row: usize) -> bool {
         self.identifiers.iter().zip(matches).any(|(rule, column)| {
             let Some(rule) = rule.as_ref().filter(|_| column.is_valid(row)) else { return false };
-            let list = self.suppressed.of(&rule.name);
-            list.is_some_and(|list| list.holds(rule, column.as_string::<i32>().value(row)))
+            self.suppressed.of(rule).iter().any(|list| list.holds(rule, column.as_string::<i32>().value(row)))
         })
     }
 }
