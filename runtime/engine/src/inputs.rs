@@ -180,7 +180,12 @@ pub(crate) struct People {
     pub(crate) ids: Arc<Vec<ProfileId>>,
     /// Node → number of its profile; nodes are numbered without large gaps.
     numbers: Arc<Vec<u32>>,
+    /// The ids as texts, where they are few of all: most texts that are looked up are none of them.
+    texts: Option<Arc<KeySet>>,
 }
+
+/// One of so many are few.
+const FEW_OF: usize = 32;
 
 impl People {
     /// # Errors
@@ -218,7 +223,12 @@ impl People {
                 *slot = number;
             }
         }
-        Ok(Self { ids: Arc::new(ids), numbers: Arc::new(numbers) })
+        let mut people = Self { ids: Arc::new(ids), numbers: Arc::new(numbers), texts: None };
+        if people.are_few() {
+            let texts = people.ids.iter().map(|id| short_hash(&id.to_string()));
+            people.texts = Some(Arc::new(KeySet::of(texts.collect())));
+        }
+        Ok(people)
     }
 
     /// The number of a node's profile; `None` for a node that nobody is.
@@ -227,9 +237,9 @@ impl People {
         number.filter(|number| *number != Lookup::NONE)
     }
 
-    /// How many nodes there are at least beside those of these profiles.
-    pub(crate) fn nodes_max(&self) -> usize {
-        self.numbers.len()
+    /// Whether they are so few that reading the other columns of their rows alone costs less than reading whole columns.
+    pub(crate) fn are_few(&self) -> bool {
+        self.ids.len() * FEW_OF < self.numbers.len()
     }
 
     /// The nodes with the numbers of their profiles, by node.
@@ -243,8 +253,13 @@ impl People {
     }
 
     pub(crate) fn number_of_profile(&self) -> Lookup {
-        let ids = Arc::clone(&self.ids);
-        let find = move |text: &str| i64::try_from(ids.binary_search(&ProfileId::parse(text)?).ok()?).ok();
+        let (ids, texts) = (Arc::clone(&self.ids), self.texts.clone());
+        let find = move |text: &str| {
+            if texts.as_ref().is_some_and(|texts| !texts.has(text)) {
+                return None;
+            }
+            i64::try_from(ids.binary_search(&ProfileId::parse(text)?).ok()?).ok()
+        };
         Lookup::texts(NUMBER_OF, Arc::new(find))
     }
 

@@ -69,9 +69,6 @@ struct Sharers {
     rows: Vec<Vec<i64>>,
 }
 
-/// One of so many are few.
-const FEW_OF: usize = 32; //X
-
 /// Values of a kind that rows at hand carry, as blind indexes, and whether one of these is of a record that is new and says
 /// something.
 type Carried = HashMap<Box<[u8]>, bool, FixedState>;
@@ -301,11 +298,6 @@ fn take_sharers(
 }
 
 impl People {
-    /// Whether they are so few that reading the other columns of their rows alone costs less than reading whole columns.
-    fn are_few(&self) -> bool {
-        self.ids.len() * FEW_OF < self.nodes_max()
-    }
-
     /// With more.
     ///
     /// # Errors
