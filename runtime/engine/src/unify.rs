@@ -14,7 +14,7 @@ use affluent_model::{Error, Result};
 use affluent_profiles::evidence::Evidence;
 use affluent_profiles::resolve::{Knowledge, Resolution, ResolveInput, ResolveNode, resolve_with};
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 
 use crate::decisions::{Reviewed, Standing};
 use crate::engine::{Engine, Event, cancelled};
@@ -332,11 +332,12 @@ pub(crate) async fn read_identifiers(engine: &Engine, files: &[FileRow], kinds: 
             kinds.iter().filter(|(kind, _)| schema.field_with_name(&identifier_column(kind)).is_ok()).collect();
         present.sort_unstable_by_key(|(_, number)| *number);
         let columns: String = present.iter().map(|(kind, _)| format!(", \"{}\"", identifier_column(kind))).collect();
-        let query = LakeQuery::new(
-            format!("SELECT \"_node\", \"_at\"{columns} FROM \"{table}\" WHERE \"_node\" IS NOT NULL"),
-            vec![LakeTable::new(table.to_owned(), schema, files.iter().map(|file| file.name.clone()).collect())],
-            engine.now_us(),
+        let files = files.iter().map(|file| file.name.clone()).collect();
+        let (sql, tables) = (
+            format!("SELECT \"_node\", \"_at\"{columns} FROM \"{table}\""),
+            vec![LakeTable::new(table.to_owned(), schema, files)],
         );
+        let query = LakeQuery { with_views: true, ..LakeQuery::new(sql, tables, engine.now_us()) };
         engine.lake.stream(query, &mut |batch| take_identifiers(&batch, &present, &mut found)).await?;
     }
     // Mostly in order already, since nodes are numbered as their records come: a stable sort makes use of that.
@@ -352,13 +353,13 @@ fn take_identifiers(batch: &RecordBatch, kinds: &[&(String, u16)], found: &mut F
     let nodes = nodes.as_primitive::<Int64Type>();
     let times = rows::cast_to(rows::column(batch, "_at")?, &FieldType::Timestamp.to_arrow())?;
     let times = times.as_primitive::<TimestampMicrosecondType>();
-    found.nodes.extend(nodes.values().iter().map(|node| NodeId(*node)));
+    found.nodes.extend(nodes.iter().flatten().map(NodeId));
     let mut columns = Vec::with_capacity(kinds.len());
     for (kind, number) in kinds {
-        let values = rows::cast_to(rows::column(batch, &identifier_column(kind))?, &FieldType::Binary.to_arrow())?;
-        columns.push((*number, values.as_binary::<i32>().clone()));
+        let values = rows::cast_to(rows::column(batch, &identifier_column(kind))?, &DataType::BinaryView)?;
+        columns.push((*number, values.as_binary_view().clone()));
     }
-    for row in 0..batch.num_rows() {
+    for row in (0..batch.num_rows()).filter(|row| nodes.is_valid(*row)) {
         for (kind, values) in columns.iter().filter(|(_, values)| values.is_valid(row)) {
             let value = BlindIndex::try_from(values.value(row)).map_err(|_| Error::bug("a blind index is not 17 bytes"))?;
             let (node, seen_at_us) = (NodeId(nodes.value(row)), times.value(row));

@@ -1,5 +1,6 @@
 //! Results in the types of the model: whatever width, scale or zone a calculation ended in, a column is stored and
-//! handed on as its `FieldType` says. Lists and structs have no `FieldType` and stay as they are.
+//! handed on as its `FieldType` says. Lists and structs have no `FieldType` and stay as they are. Bytes that are only handed on may
+//! come as views of what was read, which nobody copies.
 
 use std::sync::Arc;
 
@@ -18,12 +19,31 @@ pub(crate) fn canonical_type(data_type: &DataType) -> DataType {
 
 /// The schema with every column in its canonical type.
 pub(crate) fn canonical_schema(schema: &Schema) -> SchemaRef {
-    let fields: Vec<Field> =
-        schema.fields().iter().map(|field| field.as_ref().clone().with_data_type(canonical_type(field.data_type()))).collect();
-    Arc::new(Schema::new(fields))
+    with_types(schema, canonical_type)
 }
 
-/// The batch under `schema`, which [`canonical_schema`] made of its own.
+/// As [`canonical_schema`], but views of bytes stay views.
+pub(crate) fn schema_with_views(schema: &Schema) -> SchemaRef {
+    let kind = |kind: &DataType| if *kind == DataType::BinaryView { kind.clone() } else { canonical_type(kind) };
+    with_types(schema, kind)
+}
+
+/// The schema of a table of which bytes are read as views.
+pub(crate) fn read_as_views(schema: &Schema) -> SchemaRef {
+    with_types(schema, type_as_view)
+}
+
+/// Views of bytes where these are bytes.
+pub(crate) fn type_as_view(kind: &DataType) -> DataType {
+    if *kind == DataType::Binary { DataType::BinaryView } else { kind.clone() }
+}
+
+fn with_types(schema: &Schema, kind: impl Fn(&DataType) -> DataType) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_data_type(kind(field.data_type())));
+    Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
+}
+
+/// The batch under `schema`, which [`canonical_schema`] or [`schema_with_views`] made of its own.
 /// # Errors
 /// When a value does not fit the canonical type.
 pub(crate) fn canonical_batch(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {

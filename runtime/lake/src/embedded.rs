@@ -36,7 +36,7 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::canonical::{canonical_batch, canonical_schema};
+use crate::canonical::{canonical_batch, canonical_schema, read_as_views, schema_with_views};
 use crate::failures;
 use crate::files::ReadFiles;
 use crate::fold::{FoldedRows, Names};
@@ -104,6 +104,9 @@ impl EmbeddedLake {
         for table in &query.tables {
             let rows = match &table.replaces {
                 Some(replaces) => replaced::table(&state, &self.dir, table, replaces)?,
+                None if query.with_views => {
+                    file_table(&state, &LakeTable { schema: read_as_views(&table.schema), ..table.clone() })?
+                }
                 None => file_table(&state, table)?,
             };
             register(&tables, table.name.clone(), rows)?;
@@ -118,7 +121,8 @@ impl EmbeddedLake {
         }
         let plan = plan(&state, &query.sql).await?;
         self.check_files(&query.tables)?;
-        Running::start(plan, state.task_ctx())
+        let running = Running::start(plan, state.task_ctx())?;
+        Ok(if query.with_views { running.with_views() } else { running })
     }
 
     /// Planning reads a file that is missing as one without rows. Names are used once, so a file that is there after
@@ -148,6 +152,8 @@ struct Running {
     stream: SendableRecordBatchStream,
     /// The result's schema in the types of the model.
     schema: SchemaRef,
+    /// The same, yet of bytes that may be views.
+    rows: SchemaRef,
     /// Taken from the stream already.
     first: Option<RecordBatch>,
 }
@@ -156,25 +162,35 @@ impl Running {
     fn start(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<Self> {
         let schema = canonical_schema(&plan.schema());
         let stream = execute_stream(plan, context).map_err(|error| failures::running(&error))?;
-        Ok(Self { stream, schema, first: None })
+        Ok(Self { stream, rows: Arc::clone(&schema), schema, first: None })
+    }
+
+    /// Bytes that come as views stay so.
+    fn with_views(self) -> Self {
+        Self { rows: schema_with_views(&self.stream.schema()), ..self }
     }
 
     async fn with_first_batch(mut self) -> Result<Self> {
-        self.first = self.next().await.transpose()?;
+        self.first = self.next_found().await.transpose()?;
         Ok(self)
     }
 
     async fn next(&mut self) -> Option<Result<RecordBatch>> {
-        if let Some(first) = self.first.take() {
-            return Some(Ok(first));
-        }
+        let found = match self.first.take() {
+            Some(first) => Ok(first),
+            None => self.next_found().await?,
+        };
+        Some(found.and_then(|batch| canonical_batch(batch, &self.rows).map_err(|error| failures::running(&error.into()))))
+    }
+
+    /// As the plan gives it.
+    async fn next_found(&mut self) -> Option<Result<RecordBatch>> {
         loop {
-            let batch = match self.stream.next().await? {
-                Ok(batch) if batch.num_rows() == 0 => continue,
-                Ok(batch) => batch,
+            match self.stream.next().await? {
+                Ok(batch) if batch.num_rows() == 0 => {}
+                Ok(batch) => return Some(Ok(batch)),
                 Err(error) => return Some(Err(failures::running(&error))),
-            };
-            return Some(canonical_batch(batch, &self.schema).map_err(|error| failures::running(&error.into())));
+            }
         }
     }
 }
@@ -203,7 +219,7 @@ impl Lake for EmbeddedLake {
         Box::pin(async move {
             let mut running = self.begin(query).await?;
             if running.first.is_none() {
-                visit(RecordBatch::new_empty(Arc::clone(&running.schema)))?;
+                visit(RecordBatch::new_empty(Arc::clone(&running.rows)))?;
             }
             let mut rows = 0_u64;
             while let Some(batch) = running.next().await {
@@ -217,7 +233,7 @@ impl Lake for EmbeddedLake {
 
     fn materialize<'a>(&'a self, query: LakeQuery, name: &'a str) -> BoxFuture<'a, Result<LakeFile>> {
         Box::pin(async move {
-            let mut running = self.begin(query).await?;
+            let mut running = self.begin(query).await?.with_views();
             let mut writer = Box::new(FileWriter::create(&self.dir, name, Arc::clone(&running.schema))?);
             while let Some(batch) = running.next().await {
                 writer.write(&batch?)?;

@@ -23,11 +23,13 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt as _;
 use futures::stream::try_unfold;
 
-use crate::canonical::{canonical_batch, canonical_schema};
+use crate::canonical::{canonical_batch, canonical_schema, type_as_view};
 use folding::Folding;
 use given::Giving;
 use pick::Picking;
 use ranges::Ranges;
+
+use crate::writer::UNLIKE_KEY;
 
 /// The folded rows of a plan, as a table that can be read once per query.
 pub(crate) struct FoldedRows {
@@ -102,9 +104,11 @@ impl Layout {
         let key = integer(input, &fold.key)?;
         let latest_by = fold.latest_by.iter().map(|name| time_or_integer(input, name)).collect::<Result<_>>()?;
         let picks = fold.picks.iter().map(|pick| Picking::new(input, pick)).collect::<Result<Vec<_>>>()?;
-        let mut fields = vec![Field::new(&fold.key, DataType::Utf8, false)];
+        let mark = [(UNLIKE_KEY.to_owned(), String::new())];
+        let mut fields = vec![Field::new(&fold.key, DataType::Utf8, false).with_metadata(mark.into())];
         for (column, name) in fold.picks.iter().flat_map(|pick| &pick.take) {
-            fields.push(input.field_with_name(column)?.clone().with_name(name).with_nullable(true));
+            let field = input.field_with_name(column)?;
+            fields.push(field.clone().with_name(name).with_nullable(true).with_data_type(type_as_view(field.data_type())));
         }
         let givers = fold.givers.as_ref().map(|givers| Giving::new(input, givers, picks.len())).transpose()?;
         fields.extend(givers.as_ref().map(|givers| givers.list.clone()));

@@ -92,7 +92,7 @@ pub trait Lake: Send + Sync {
 
 /// A file being written; nobody sees it before [`LakeWriter::finish`], and a dropped writer leaves nothing behind.
 pub trait LakeWriter: Send {
-    /// Appends rows; the batch has the schema of the file (metadata aside).
+    /// Appends rows; the batch has the schema of the file (metadata aside), or views of bytes where that has bytes.
     /// # Errors
     /// `E0731` when the disk refuses, `E0001` when the batch has other columns.
     fn write(&mut self, batch: &RecordBatch) -> Result<()>;
@@ -125,6 +125,8 @@ pub struct LakeQuery {
     pub fold: Option<Fold>,
     /// Conditions on columns let few rows of the files through: columns that no condition names are read of those rows alone.
     pub is_selective: bool,
+    /// Bytes come as views of what was read (Arrow `BinaryView`), for those who look at each value once.
+    pub with_views: bool,
     /// What `now()` and `current_date` say, microseconds UTC.
     pub now_us: i64,
 }
@@ -133,7 +135,7 @@ impl LakeQuery {
     /// A query over tables of files alone.
     #[must_use]
     pub fn new(sql: String, tables: Vec<LakeTable>, now_us: i64) -> Self {
-        Self { sql, tables, memory: Vec::new(), lookups: Vec::new(), fold: None, is_selective: false, now_us }
+        Self { sql, tables, memory: Vec::new(), lookups: Vec::new(), fold: None, is_selective: false, with_views: false, now_us }
     }
 }
 

@@ -1,5 +1,5 @@
 //! Writing one Parquet file: under a partial name first, visible only when it is complete and on disk. Sealed columns
-//! are random bytes, so they are stored plain; everything else is compressed for speed of reading.
+//! are random bytes, so they are stored as they are; everything else is compressed for speed of reading.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use affluent_model::schema::SEALED_KEY;
 use affluent_model::{Error, Result};
+use arrow::array::{Array as _, ArrayRef};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
@@ -75,8 +76,8 @@ impl FileWriter {
             _ => failures::disk(&format!("make `{name}`"), &error),
         })?;
         let paths = Paths { partial, finished, is_partial: true };
-        let writer =
-            ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties(&schema))).map_err(|error| refused(name, &error))?;
+        let (properties, schema) = (properties(&schema), without_marks(&schema));
+        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties)).map_err(|error| refused(name, &error))?;
         Ok(Self { name: name.to_owned(), schema, writer: Some(writer), rows: 0, paths })
     }
 }
@@ -114,25 +115,42 @@ fn properties(schema: &Schema) -> WriterProperties {
         .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES_MAX));
-    for field in schema.fields().iter().filter(|field| is_incompressible(field)) {
+    for field in schema.fields() {
         let column = ColumnPath::from(field.name().as_str());
-        properties = properties
-            .set_column_compression(column.clone(), Compression::UNCOMPRESSED)
-            .set_column_dictionary_enabled(column.clone(), false)
-            .set_column_statistics_enabled(column, EnabledStatistics::None);
+        let is_bytes = *field.data_type() == DataType::Binary || field.metadata().contains_key(SEALED_KEY);
+        if is_bytes || field.metadata().contains_key(UNLIKE_KEY) {
+            properties = properties
+                .set_column_compression(column.clone(), Compression::UNCOMPRESSED)
+                .set_column_dictionary_enabled(column.clone(), false);
+        }
+        // Ciphertexts and blind indexes: their bounds say nothing.
+        if is_bytes {
+            properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
+        }
     }
     properties.build()
 }
 
-/// Ciphertexts and blind indexes: no two are alike, and their bounds say nothing.
-fn is_incompressible(field: &Field) -> bool {
-    *field.data_type() == DataType::Binary || field.metadata().contains_key(SEALED_KEY)
+/// Metadata key of a column whose values are random for the most part and tell rows apart. It is not stored.
+pub(crate) const UNLIKE_KEY: &str = "affluent.unlike";
+
+fn without_marks(schema: &Schema) -> SchemaRef {
+    let unmarked = |field: &Arc<Field>| {
+        let metadata = field.metadata().iter().filter(|(key, _)| *key != UNLIKE_KEY);
+        field.as_ref().clone().with_metadata(metadata.map(|(key, value)| (key.clone(), value.clone())).collect())
+    };
+    let fields: Vec<Field> = schema.fields().iter().map(unmarked).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 impl LakeWriter for FileWriter {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let expected = self.schema.fields().iter().map(|field| field.data_type());
-        if !expected.eq(batch.schema_ref().fields().iter().map(|field| field.data_type())) {
+        let is_kind = |(field, column): (&Arc<Field>, &ArrayRef)| {
+            let is_view_of = *field.data_type() == DataType::Binary && *column.data_type() == DataType::BinaryView;
+            is_view_of || field.data_type() == column.data_type()
+        };
+        let fields = self.schema.fields();
+        if fields.len() != batch.num_columns() || !fields.iter().zip(batch.columns()).all(is_kind) {
             return Err(Error::bug(format!("a batch for `{}` has the columns of the file, yet its types differ", self.name)));
         }
         let Some(writer) = &mut self.writer else { return Ok(()) };

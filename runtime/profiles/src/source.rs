@@ -46,7 +46,7 @@ pub struct ParentTable {
 pub enum Versions {
     /// A query must look for the latest ones itself.
     Unknown,
-    /// Each record is there once.
+    /// Each record is there once, and none is deleted.
     One,
     /// The query is given a function of this name: of a row's `_seq`, whether a later version or a deletion has made it void.
     Superseded(String),
@@ -119,6 +119,8 @@ impl TableSource {
             Versions::Superseded(is_void) if self.has_primary_key => {
                 return format!("FROM {table} AS r WHERE r.\"_deleted\" IS NOT TRUE AND NOT {}(r.\"_seq\")", quoted(is_void));
             }
+            // A deletion is void, and no row is.
+            Versions::One if self.has_primary_key => return format!("FROM {table} AS r WHERE true"),
             Versions::Unknown if self.has_primary_key => {}
             _ => return format!("FROM {table} AS r WHERE r.\"_deleted\" IS NOT TRUE"),
         }

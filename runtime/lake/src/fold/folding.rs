@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray as _, Int64Array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray as _, BinaryArray, BinaryViewBuilder, Int64Array, new_null_array};
 use arrow::compute::interleave;
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -13,7 +13,7 @@ use datafusion::common::{Result, internal_err};
 use super::Layout;
 use super::combine::{self, Combined};
 use super::given::Given;
-use super::pick::{Chosen, Open, missing_column};
+use super::pick::{Chosen, Open, Qualifying, missing_column};
 use super::ranges::Ranges;
 use crate::limits::QUERY_BATCH_ROWS;
 
@@ -28,6 +28,8 @@ pub(super) struct Folding {
 /// The rows of a range.
 struct AtHand {
     batches: Vec<RecordBatch>,
+    /// Of each batch, by picks.
+    qualifying: Vec<Vec<Qualifying>>,
     rows: InOrder,
     /// The keys that are left.
     keys: Range<usize>,
@@ -59,7 +61,11 @@ impl Folding {
             Some(at_hand) => at_hand,
             None => {
                 let Some((keys, batches)) = self.ranges.next().await? else { return Ok(None) };
-                AtHand { rows: InOrder::of(&batches, &self.layout, keys.clone())?, batches, keys }
+                let of_batch = |batch: &RecordBatch| {
+                    self.layout.picks.iter().map(|pick| pick.qualifying(batch.columns())).collect::<Result<Vec<_>>>()
+                };
+                let qualifying = batches.iter().map(of_batch).collect::<Result<_>>()?;
+                AtHand { rows: InOrder::of(&batches, &self.layout, keys.clone())?, batches, qualifying, keys }
             }
         };
         let end = at_hand.keys.end.min(at_hand.keys.start + QUERY_BATCH_ROWS);
@@ -169,7 +175,8 @@ impl AtHand {
             for (batch, row) in self.rows.of_key(key) {
                 let place = (usize::try_from(*batch).unwrap_or(usize::MAX), usize::try_from(*row).unwrap_or(usize::MAX));
                 let columns = self.batches.get(place.0).map(RecordBatch::columns).ok_or_else(missing_column)?;
-                for (pick, open) in layout.picks.iter().zip(&mut open) {
+                let picks = layout.picks.iter().zip(self.qualifying.get(place.0).into_iter().flatten());
+                for ((pick, _), open) in picks.zip(&mut open).filter(|((_, qualifying), _)| qualifying.has(place.1)) {
                     pick.offer(columns, place, open)?;
                 }
             }
@@ -189,7 +196,7 @@ impl AtHand {
                 columns.push(if pick.combines_column(*place) {
                     combine::column(combined, column_type(layout, *place)?)?
                 } else {
-                    self.gathered(layout, *place, chosen)?
+                    self.picked(layout, *place, chosen)?
                 });
             }
         }
@@ -201,13 +208,40 @@ impl AtHand {
         Ok(RecordBatch::try_new_with_options(Arc::clone(&layout.output), columns, &options)?)
     }
 
+    /// Values of a column, of bytes views of those; null where no row was chosen.
+    fn picked(&self, layout: &Layout, column: usize, chosen: &[Option<Chosen>]) -> Result<ArrayRef> {
+        if *column_type(layout, column)? != DataType::Binary {
+            return self.gathered(layout, column, chosen);
+        }
+        let held = self.batches.iter().filter_map(|batch| batch.columns().get(column)?.as_binary_opt::<i32>());
+        let mut views = BinaryViewBuilder::with_capacity(chosen.len());
+        let held: Vec<(&BinaryArray, u32)> = held.map(|values| (values, views.append_block(values.values().clone()))).collect();
+        for chosen in chosen {
+            let found = chosen.and_then(|chosen| Some((held.get(chosen.batch)?, chosen.row)));
+            match found.filter(|((values, _), row)| values.is_valid(*row)) {
+                Some(((values, block), row)) => {
+                    let bounds = (values.value_offsets().get(row), values.value_length(row));
+                    let (start, length) = (bounds.0.and_then(|start| u32::try_from(*start).ok()), u32::try_from(bounds.1).ok());
+                    let (start, length) = start.zip(length).ok_or_else(missing_column)?;
+                    views.try_append_view(*block, start, length)?;
+                }
+                None => views.append_null(),
+            }
+        }
+        Ok(Arc::new(views.finish()))
+    }
+
     /// Values of a column; null where no row was chosen.
     fn gathered(&self, layout: &Layout, column: usize, chosen: &[Option<Chosen>]) -> Result<ArrayRef> {
         let null = new_null_array(column_type(layout, column)?, 1);
         let held = self.batches.iter().filter_map(|batch| batch.columns().get(column)).map(AsRef::as_ref);
-        let sources: Vec<&dyn Array> = std::iter::once(null.as_ref()).chain(held).collect();
-        let rows = chosen.iter().map(|chosen| chosen.map_or((0, 0), |chosen| (chosen.batch + 1, chosen.row)));
-        Ok(interleave(&sources, &rows.collect::<Vec<_>>())?)
+        // Where a null is among the sources, each value is asked whether it is one.
+        let is_any_missing = chosen.iter().any(Option::is_none);
+        let sources: Vec<&dyn Array> = held.chain(is_any_missing.then_some(null.as_ref())).collect();
+        let none = (self.batches.len(), 0);
+        let rows = chosen.iter().map(|chosen| chosen.map_or(none, |chosen| (chosen.batch, chosen.row)));
+        let rows: Vec<(usize, usize)> = rows.collect();
+        Ok(if rows.is_empty() { null.slice(0, 0) } else { interleave(&sources, &rows)? })
     }
 }
 

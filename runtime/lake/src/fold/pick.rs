@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use affluent_model::fold::{Choose, Pick, Ranks, When};
 use arrow::array::{Array as _, ArrayRef, AsArray as _};
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Int64Type, Schema};
 use datafusion::common::{DataFusionError, Result, plan_err};
 
@@ -24,6 +25,15 @@ enum Qualifies {
     NotNull(usize),
     NotEmpty(usize),
     Equals(usize, i64),
+}
+
+/// The rows of a batch that qualify for a pick; `None` = all.
+pub(super) struct Qualifying(Option<BooleanBuffer>);
+
+impl Qualifying {
+    pub(super) fn has(&self, row: usize) -> bool {
+        self.0.as_ref().is_none_or(|rows| rows.value(row))
+    }
 }
 
 /// A row by its batch among those at hand and its place in it.
@@ -74,36 +84,43 @@ impl Picking {
         self.weighing.is_some_and(|weighing| weighing.combines() && weighing.column() == column)
     }
 
-    /// Takes the next row of the open key.
+    /// Which rows of a batch qualify.
+    ///
+    /// # Errors
+    /// When the batch lacks the column, or it has another type.
+    pub(super) fn qualifying(&self, columns: &[ArrayRef]) -> Result<Qualifying> {
+        let column = |place: usize| columns.get(place).ok_or_else(missing_column);
+        Ok(Qualifying(match &self.when {
+            Qualifies::NotNull(place) => column(*place)?.nulls().map(|nulls| nulls.inner().clone()),
+            Qualifies::NotEmpty(place) => {
+                let texts = column(*place)?.as_string_opt::<i32>().ok_or_else(missing_column)?;
+                let is_filled = |row| texts.is_valid(row) && !texts.value(row).is_empty();
+                Some(BooleanBuffer::collect_bool(texts.len(), is_filled))
+            }
+            Qualifies::Equals(place, wanted) => {
+                let values = column(*place)?.as_primitive_opt::<Int64Type>().ok_or_else(missing_column)?;
+                Some(BooleanBuffer::collect_bool(values.len(), |row| values.is_valid(row) && values.value(row) == *wanted))
+            }
+        }))
+    }
+
+    /// Takes the next row of the open key, which qualifies.
     pub(super) fn offer(&self, columns: &[ArrayRef], (batch, row): (usize, usize), open: &mut Open) -> Result<()> {
         match self.weighing {
             None if open.chosen.is_some_and(|chosen| chosen.rank == 0) => {}
             None => {
-                if let Some(offered) = self.qualified(columns, batch, row)?
-                    && open.chosen.is_none_or(|chosen| offered.rank < chosen.rank)
-                {
+                let offered = self.ranked(columns, batch, row)?;
+                if open.chosen.is_none_or(|chosen| offered.rank < chosen.rank) {
                     open.chosen = Some(offered);
                 }
             }
-            Some(weighing) => {
-                if let Some(row) = self.qualified(columns, batch, row)? {
-                    weighing.offer(columns, row, &mut open.weighed)?;
-                }
-            }
+            Some(weighing) => weighing.offer(columns, self.ranked(columns, batch, row)?, &mut open.weighed)?,
         }
         Ok(())
     }
 
-    /// The row with its rank when it qualifies.
-    fn qualified(&self, columns: &[ArrayRef], batch: usize, row: usize) -> Result<Option<Chosen>> {
-        let qualifies = match &self.when {
-            Qualifies::NotNull(column) => columns.get(*column).map(|values| values.is_valid(row)),
-            Qualifies::NotEmpty(column) => text_at(columns, *column, row).map(|text| text.is_some_and(|text| !text.is_empty())),
-            Qualifies::Equals(column, wanted) => integer_at(columns, *column, row).map(|value| value == Some(*wanted)),
-        };
-        if !qualifies.ok_or_else(missing_column)? {
-            return Ok(None);
-        }
+    /// The row with its rank.
+    fn ranked(&self, columns: &[ArrayRef], batch: usize, row: usize) -> Result<Chosen> {
         let rank = match &self.ranks {
             None => 0,
             Some((column, rank_of)) => {
@@ -111,7 +128,7 @@ impl Picking {
                 value.and_then(|value| rank_of.get(&value)).copied().unwrap_or(usize::MAX)
             }
         };
-        Ok(Some(Chosen { batch, row, rank }))
+        Ok(Chosen { batch, row, rank })
     }
 }
 
@@ -125,11 +142,6 @@ impl Open {
 
 fn integer_at(columns: &[ArrayRef], column: usize, row: usize) -> Option<Option<i64>> {
     let values = columns.get(column)?.as_primitive_opt::<Int64Type>()?;
-    Some(values.is_valid(row).then(|| values.value(row)))
-}
-
-fn text_at(columns: &[ArrayRef], column: usize, row: usize) -> Option<Option<&str>> {
-    let values = columns.get(column)?.as_string_opt::<i32>()?;
     Some(values.is_valid(row).then(|| values.value(row)))
 }
 

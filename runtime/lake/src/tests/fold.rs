@@ -1,6 +1,11 @@
 use std::collections::BTreeMap;
+use std::fs::File;
 
 use affluent_model::fold::{Choose, Fold, KeyNames, Pick, Ranks, When};
+use arrow::array::{AsArray as _, BinaryArray};
+use parquet::basic::Compression;
+use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
 
 use super::*;
 
@@ -76,6 +81,66 @@ async fn a_better_rank_wins_over_an_earlier_row_and_an_unknown_value_is_last() {
     let found = run(folded('c', table, "SELECT * FROM folded ORDER BY k", picks)).await.unwrap();
 
     assert_eq!(found, ["a|3|2", "b|2|2", "c|1|"]);
+}
+
+/// Files of a lake with sealed values: of each key two rows, whose values are as long as nothing else in their file.
+fn sealed_rows(lake: &EmbeddedLake) -> Vec<LakeTable> {
+    let fields = [Field::new("k", FieldType::Integer).to_arrow(), Field::new("latest", FieldType::Integer).to_arrow()];
+    let with = |more: Option<ArrowField>| Arc::new(Schema::new(fields.iter().cloned().chain(more).collect::<Vec<_>>()));
+    let keys: Vec<i64> = (0..SEALED_KEYS).chain(0..SEALED_KEYS).collect();
+    let times: Vec<i64> = (0..SEALED_KEYS).map(|_| 1).chain((0..SEALED_KEYS).map(|_| 2)).collect();
+    let values: BinaryArray = keys.iter().zip(&times).map(|(key, time)| sealed_value(*key, *time)).collect();
+    let sealed = with(Some(sealed("v")));
+    write(lake, "sealed", &batch(&sealed, vec![integers(&keys), integers(&times), Arc::new(values)]));
+    let without = with(None);
+    write(lake, "without", &batch(&without, vec![integers(&[0, 1]), integers(&[3, 3])]));
+    vec![table("sealed", &sealed, &["sealed"]), table("without", &without, &["without"])]
+}
+
+const SEALED_KEYS: i64 = 30_000;
+
+/// The last row of every third key has none.
+fn sealed_value(key: i64, time: i64) -> Option<Vec<u8>> {
+    let length = usize::try_from(key % 90).unwrap();
+    (time == 1 || key % 3 != 0).then(|| format!("{key:06}/{time}").into_bytes().into_iter().cycle().take(length).collect())
+}
+
+#[tokio::test]
+async fn sealed_values_come_through_a_fold_as_they_are_and_into_its_file() {
+    // The second holds a third of the rows.
+    for memory_bytes in [64 << 20, 2 << 20] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = LakeOptions { dir: dir.path().join("lake"), memory_bytes, memory_bytes_max: memory_bytes, partitions: 2 };
+        let lake = EmbeddedLake::open(options).unwrap();
+        let tables = sealed_rows(&lake);
+        let names = (0..SEALED_KEYS).map(|key| format!("{key:06}")).collect();
+        let rows = "SELECT k, latest, v FROM sealed UNION ALL SELECT k, latest, arrow_cast(NULL, 'Binary') AS v FROM without";
+        let picks = vec![pick(When::NotNull("v".to_owned()), None, &[("v", "v")])];
+        let query =
+            LakeQuery { tables, ..folded_as(names, Vec::new(), rows.to_owned(), "SELECT v, k AS key FROM folded", picks) };
+
+        let asked = lake.query(query.clone()).await.unwrap();
+        lake.materialize(query, "folded-1").await.unwrap();
+
+        let of_time = |key: i64| sealed_value(key, 2).or_else(|| sealed_value(key, 1));
+        let expected: Vec<Option<Vec<u8>>> = (0..SEALED_KEYS).map(of_time).collect();
+        let mut stored = Vec::new();
+        lake.scan_file("folded-1", &["v"], &mut |batch| {
+            stored.push(batch);
+            Ok(())
+        })
+        .unwrap();
+        for found in [asked, stored] {
+            let values = found.iter().flat_map(|batch| batch.column(0).as_binary::<i32>().iter());
+            assert!(values.map(|value| value.map(<[u8]>::to_vec)).eq(expected.iter().cloned()), "in {memory_bytes} bytes");
+        }
+        let columns = lake.file_schema("folded-1").unwrap();
+        assert_eq!(*columns.field(0).data_type(), DataType::Binary);
+        assert!(columns.field(1).metadata().is_empty());
+        let reader = SerializedFileReader::new(File::open(dir.path().join("lake/folded-1.parquet")).unwrap()).unwrap();
+        let stored: Vec<_> = reader.metadata().row_group(0).columns().iter().map(ColumnChunkMetaData::compression).collect();
+        assert_eq!(stored, [Compression::UNCOMPRESSED; 2], "neither ciphertexts nor keys shrink");
+    }
 }
 
 fn count_rows(memory_bytes: usize) -> (LakeQuery, LakeOptions, tempfile::TempDir) {
