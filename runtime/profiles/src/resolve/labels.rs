@@ -5,7 +5,7 @@
 use affluent_model::identity::{NodeId, ProfileId};
 
 use super::components::Partition;
-use super::index::{NodeOrder, NodeRank};
+use super::index::NodeOrder;
 use super::{ResolveNode, Split};
 
 /// A component without a profile.
@@ -30,8 +30,9 @@ struct Heir {
 
 /// Gives every component its profile and tells what changed.
 pub(super) fn label(nodes: &[ResolveNode], order: &NodeOrder, partition: &Partition, former: &[ProfileId]) -> Labels {
-    let heirs = heirs(nodes, order, partition);
-    let returning = returning(nodes, order, partition, &heirs, former);
+    let members = Members { nodes, components: components_in_order(order, partition) };
+    let heirs = heirs(&members);
+    let returning = returning(&members, &heirs, former);
     let mut labels = Labels::default();
     let mut profile_of = vec![NONE; partition.count as usize];
     for heir in heirs.iter().chain(&returning) {
@@ -48,16 +49,16 @@ pub(super) fn label(nodes: &[ResolveNode], order: &NodeOrder, partition: &Partit
     labels
         .created
         .extend(returning.iter().filter(|heir| get(&profile_of, heir.component) == heir.profile).map(|heir| heir.profile));
-    create_profiles(nodes, order, partition, &heirs, &mut profile_of, &mut labels.created);
-    tell_changes(nodes, order, partition, &heirs, &profile_of, &mut labels);
+    create_profiles(&members, &heirs, &mut profile_of, &mut labels.created);
+    tell_changes(&members, &heirs, &profile_of, &mut labels);
     labels
 }
 
 /// The existing profiles, ascending, each with the component of its founder: the node its id was made of, else its
 /// oldest node.
-fn heirs(nodes: &[ResolveNode], order: &NodeOrder, partition: &Partition) -> Vec<Heir> {
+fn heirs(members: &Members<'_>) -> Vec<Heir> {
     let mut members: Vec<(ProfileId, ProfileId, u32)> =
-        ranked(nodes, order, partition).filter_map(|(node, component)| Some((node.profile?, own_id(node), component))).collect();
+        members.iter().filter_map(|(node, component)| Some((node.profile?, own_id(node), component))).collect();
     members.sort_unstable();
     let profiles = members.chunk_by(|a, b| a.0 == b.0);
     profiles
@@ -70,27 +71,20 @@ fn heirs(nodes: &[ResolveNode], order: &NodeOrder, partition: &Partition) -> Vec
 }
 
 /// Profiles that were merged away, each with the component of its founder.
-fn returning(nodes: &[ResolveNode], order: &NodeOrder, partition: &Partition, heirs: &[Heir], former: &[ProfileId]) -> Vec<Heir> {
+fn returning(members: &Members<'_>, heirs: &[Heir], former: &[ProfileId]) -> Vec<Heir> {
     if former.is_empty() {
         return Vec::new();
     }
     let is_former = |id: &ProfileId| former.binary_search(id).is_ok();
     let is_alive = |id: &ProfileId| heirs.binary_search_by_key(id, |heir| heir.profile).is_ok();
-    let founders = ranked(nodes, order, partition).map(|(node, component)| Heir { profile: own_id(node), component });
+    let founders = members.iter().map(|(node, component)| Heir { profile: own_id(node), component });
     founders.filter(|heir| is_former(&heir.profile) && !is_alive(&heir.profile)).collect()
 }
 
-fn create_profiles(
-    nodes: &[ResolveNode],
-    order: &NodeOrder,
-    partition: &Partition,
-    heirs: &[Heir],
-    profile_of: &mut [ProfileId],
-    created: &mut Vec<ProfileId>,
-) {
+fn create_profiles(members: &Members<'_>, heirs: &[Heir], profile_of: &mut [ProfileId], created: &mut Vec<ProfileId>) {
     let is_labelled: Vec<bool> = profile_of.iter().map(|profile| *profile != NONE).collect();
-    let older = profiles_left(nodes, order, partition);
-    for (node, component) in ranked(nodes, order, partition) {
+    let older = profiles_left(members, profile_of.len());
+    for (node, component) in members.iter() {
         let (own, left) = (own_id(node), get(&older, component));
         if is_labelled.get(component as usize) == Some(&false)
             && (left == NONE || own > left)
@@ -119,9 +113,9 @@ fn create_profiles(
 }
 
 /// The youngest profile that nodes of each component have; `NONE` where all are new.
-fn profiles_left(nodes: &[ResolveNode], order: &NodeOrder, partition: &Partition) -> Vec<ProfileId> {
-    let mut left = vec![NONE; partition.count as usize];
-    for (node, component) in ranked(nodes, order, partition) {
+fn profiles_left(members: &Members<'_>, components_count: usize) -> Vec<ProfileId> {
+    let mut left = vec![NONE; components_count];
+    for (node, component) in members.iter() {
         if let (Some(before), Some(slot)) = (node.profile, left.get_mut(component as usize)) {
             *slot = if *slot == NONE { before } else { before.max(*slot) };
         }
@@ -129,21 +123,14 @@ fn profiles_left(nodes: &[ResolveNode], order: &NodeOrder, partition: &Partition
     left
 }
 
-fn tell_changes(
-    nodes: &[ResolveNode],
-    order: &NodeOrder,
-    partition: &Partition,
-    heirs: &[Heir],
-    profile_of: &[ProfileId],
-    labels: &mut Labels,
-) {
+fn tell_changes(members: &Members<'_>, heirs: &[Heir], profile_of: &[ProfileId], labels: &mut Labels) {
     let mut is_touched = vec![false; profile_of.len()];
     let mut touch = |component: u32| {
         if let Some(touched) = is_touched.get_mut(component as usize) {
             *touched = true;
         }
     };
-    for (node, component) in ranked(nodes, order, partition) {
+    for (node, component) in members.iter() {
         let profile = get(profile_of, component);
         if node.profile == Some(profile) {
             continue;
@@ -157,9 +144,8 @@ fn tell_changes(
             labels.splits.push(Split { from: get(profile_of, heir.component), into: profile });
         }
     }
-    let touched = ranked(nodes, order, partition)
-        .filter(|(_, component)| is_touched.get(*component as usize) == Some(&true))
-        .map(|(node, _)| node.node);
+    let touched =
+        members.iter().filter(|(_, component)| is_touched.get(*component as usize) == Some(&true)).map(|(node, _)| node.node);
     labels.touched.extend(touched);
     labels.touched.sort_unstable();
     labels.assignments.sort_unstable();
@@ -173,13 +159,28 @@ pub fn own_id(node: &ResolveNode) -> ProfileId {
     ProfileId::of_node(node.first_seen_ms, &node.key)
 }
 
-fn ranked<'a>(
+/// The nodes as they were given, which is mostly by age, each with its component: what is told of them needs no order, and to
+/// walk them in the canonical one costs a look into far memory for each.
+struct Members<'a> {
     nodes: &'a [ResolveNode],
-    order: &'a NodeOrder,
-    partition: &'a Partition,
-) -> impl Iterator<Item = (&'a ResolveNode, u32)> {
-    let ranked = (0..).zip(&partition.component_of);
-    ranked.filter_map(|(rank, component): (NodeRank, &u32)| Some((order.get(nodes, rank)?, *component)))
+    /// By position in `nodes`.
+    components: Vec<u32>,
+}
+
+impl<'a> Members<'a> {
+    fn iter(&self) -> impl Iterator<Item = (&'a ResolveNode, u32)> {
+        self.nodes.iter().zip(self.components.iter().copied())
+    }
+}
+
+fn components_in_order(order: &NodeOrder, partition: &Partition) -> Vec<u32> {
+    let mut components = vec![0; order.len()];
+    for (position, component) in order.positions().iter().zip(&partition.component_of) {
+        if let Some(slot) = components.get_mut(*position as usize) {
+            *slot = *component;
+        }
+    }
+    components
 }
 
 fn get(profile_of: &[ProfileId], component: u32) -> ProfileId {
