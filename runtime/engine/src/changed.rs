@@ -51,7 +51,8 @@ async fn digests(engine: &Engine, table: &LakeTable, columns: &BTreeSet<String>,
     let sql = format!("SELECT \"profile\"{quoted} FROM \"{}\"{filter}", table.name);
     let lookups = only.map(People::number_of_profile).into_iter().collect();
     let is_selective = only.is_some();
-    let query = LakeQuery { lookups, is_selective, ..LakeQuery::new(sql, vec![table.clone()], engine.now_us()) };
+    let query =
+        LakeQuery { lookups, is_selective, with_views: true, ..LakeQuery::new(sql, vec![table.clone()], engine.now_us()) };
     let mut digests = Vec::new();
     engine.lake.stream(query, &mut |batch| take(&batch, &mut digests)).await?;
     // Files are sorted already; parts of them may come in any order.

@@ -97,7 +97,7 @@ async fn superseded_rows(engine: &Engine, table: &LakeTable) -> Result<Vec<i64>>
     let name = table.name.replace('"', "\"\"");
     let query = |columns: &str| {
         let sql = format!("SELECT {columns} FROM \"{name}\"");
-        LakeQuery::new(sql, vec![table.clone()], engine.now_us())
+        LakeQuery { with_views: true, ..LakeQuery::new(sql, vec![table.clone()], engine.now_us()) }
     };
     let mut keyed = Keyed::default();
     engine.lake.stream(query("\"_pk\", \"_deleted\""), &mut |batch| keyed.take(&batch)).await?;
@@ -119,10 +119,10 @@ struct Keyed {
 
 impl Keyed {
     fn take(&mut self, batch: &RecordBatch) -> Result<()> {
-        let keys = rows::as_text(rows::column(batch, "_pk")?)?;
+        let keys = rows::as_views(rows::column(batch, "_pk")?)?;
         let deletions = rows::cast_to(rows::column(batch, "_deleted")?, &DataType::Boolean)?;
         self.has_deletion |= deletions.as_boolean().true_count() > 0;
-        self.hashes.extend(keys.as_string::<i32>().iter().map(|key| short_hash(key.unwrap_or_default())));
+        self.hashes.extend(keys.iter().map(|key| short_hash(key.unwrap_or_default())));
         Ok(())
     }
 
@@ -140,10 +140,10 @@ impl Keyed {
 /// # Errors
 /// `E0001` for rows of another shape.
 pub(crate) fn take_versions(batch: &RecordBatch, candidates: &KeySet, versions: &mut Vec<Version>) -> Result<()> {
-    let keys = rows::as_text(rows::column(batch, "_pk")?)?;
+    let keys = rows::as_views(rows::column(batch, "_pk")?)?;
     let sequences = rows::cast_to(rows::column(batch, "_seq")?, &DataType::Int64)?;
     let deletions = rows::cast_to(rows::column(batch, "_deleted")?, &DataType::Boolean)?;
-    let (keys, sequences, deletions) = (keys.as_string::<i32>(), sequences.as_primitive::<Int64Type>(), deletions.as_boolean());
+    let (sequences, deletions) = (sequences.as_primitive::<Int64Type>(), deletions.as_boolean());
     versions.extend((0..batch.num_rows()).filter_map(|row| {
         let (key, is_deletion) = (keys.value(row), deletions.is_valid(row) && deletions.value(row));
         let version = || Version { key: hashes(key), sequence: sequences.value(row), is_deletion };
@@ -224,7 +224,7 @@ impl People {
             }
         }
         let mut people = Self { ids: Arc::new(ids), numbers: Arc::new(numbers), texts: None };
-        if people.are_few() {
+        if people.are_few(FEW_OF) {
             let texts = people.ids.iter().map(|id| short_hash(&id.to_string()));
             people.texts = Some(Arc::new(KeySet::of(texts.collect())));
         }
@@ -237,9 +237,9 @@ impl People {
         number.filter(|number| *number != Lookup::NONE)
     }
 
-    /// Whether they are so few that reading the other columns of their rows alone costs less than reading whole columns.
-    pub(crate) fn are_few(&self) -> bool {
-        self.ids.len() * FEW_OF < self.numbers.len()
+    /// Whether they are one of so many nodes, or fewer.
+    pub(crate) fn are_few(&self, of: usize) -> bool {
+        self.ids.len() * of < self.numbers.len()
     }
 
     /// The nodes with the numbers of their profiles, by node.

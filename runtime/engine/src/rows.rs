@@ -6,7 +6,7 @@ use affluent_model::batch::Rejected;
 use affluent_model::schema::FieldType;
 use affluent_model::{Error, Result};
 use affluent_vault::FieldValue;
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringViewArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type, TimestampMicrosecondType};
 
@@ -18,6 +18,11 @@ pub(crate) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a Array
 /// A column as text; numbers and times in their canonical form.
 pub(crate) fn as_text(array: &ArrayRef) -> Result<ArrayRef> {
     cast_to(array, &DataType::Utf8)
+}
+
+/// A column as views of texts.
+pub(crate) fn as_views(array: &ArrayRef) -> Result<StringViewArray> {
+    Ok(cast_to(array, &DataType::Utf8View)?.as_string_view().clone())
 }
 
 /// Casts a column, with the engine's error.

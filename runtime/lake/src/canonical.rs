@@ -1,6 +1,6 @@
 //! Results in the types of the model: whatever width, scale or zone a calculation ended in, a column is stored and
-//! handed on as its `FieldType` says. Lists and structs have no `FieldType` and stay as they are. Bytes that are only handed on may
-//! come as views of what was read, which nobody copies.
+//! handed on as its `FieldType` says. Lists and structs have no `FieldType` and stay as they are. Bytes and texts may come as views of
+//! what was read, which nobody copies.
 
 use std::sync::Arc;
 
@@ -22,20 +22,24 @@ pub(crate) fn canonical_schema(schema: &Schema) -> SchemaRef {
     with_types(schema, canonical_type)
 }
 
-/// As [`canonical_schema`], but views of bytes stay views.
+/// As [`canonical_schema`], but views stay views.
 pub(crate) fn schema_with_views(schema: &Schema) -> SchemaRef {
-    let kind = |kind: &DataType| if *kind == DataType::BinaryView { kind.clone() } else { canonical_type(kind) };
-    with_types(schema, kind)
+    let is_view = |kind: &DataType| matches!(kind, DataType::BinaryView | DataType::Utf8View);
+    with_types(schema, |kind| if is_view(kind) { kind.clone() } else { canonical_type(kind) })
 }
 
-/// The schema of a table of which bytes are read as views.
+/// The schema of a table of which bytes and texts are read as views.
 pub(crate) fn read_as_views(schema: &Schema) -> SchemaRef {
     with_types(schema, type_as_view)
 }
 
-/// Views of bytes where these are bytes.
+/// The type of views of bytes or texts, where these are some.
 pub(crate) fn type_as_view(kind: &DataType) -> DataType {
-    if *kind == DataType::Binary { DataType::BinaryView } else { kind.clone() }
+    match kind {
+        DataType::Binary => DataType::BinaryView,
+        DataType::Utf8 => DataType::Utf8View,
+        other => other.clone(),
+    }
 }
 
 fn with_types(schema: &Schema, kind: impl Fn(&DataType) -> DataType) -> SchemaRef {

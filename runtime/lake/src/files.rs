@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _, Seek as _};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -91,23 +91,15 @@ impl ObjectStore for ReadFiles {
     }
 }
 
-fn read(file: &File, range: Range<u64>, memory: &Arc<Memory>) -> io::Result<Bytes> {
+fn read(mut file: &File, range: Range<u64>, memory: &Arc<Memory>) -> io::Result<Bytes> {
     let length = usize::try_from(range.end.saturating_sub(range.start)).map_err(io::Error::other)?;
-    let mut lent = Lent { bytes: memory.take(length), length, memory: Arc::clone(memory) };
-    read_exact_at(file, lent.bytes.get_mut(..length).unwrap_or_default(), range.start)?;
+    let mut lent = Lent { bytes: memory.take(length), memory: Arc::clone(memory) };
+    file.seek(io::SeekFrom::Start(range.start))?;
+    // Into memory as it is: nothing clears it first.
+    if file.take(range.end - range.start).read_to_end(&mut lent.bytes)? < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     Ok(Bytes::from_owner(lent))
-}
-
-#[cfg(unix)]
-fn read_exact_at(file: &File, bytes: &mut [u8], start: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, start)
-}
-
-#[cfg(not(unix))]
-fn read_exact_at(mut file: &File, bytes: &mut [u8], start: u64) -> io::Result<()> {
-    use std::io::{Read as _, Seek as _};
-    file.seek(io::SeekFrom::Start(start))?;
-    file.read_exact(bytes)
 }
 
 /// Memory that nobody uses now.
@@ -118,23 +110,24 @@ struct Memory {
 }
 
 impl Memory {
-    /// At least so many bytes, whatever they say.
+    /// Room for at least so many bytes.
     fn take(&self, length: usize) -> Vec<u8> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = free.partition_point(|bytes| bytes.len() < length);
+        let place = free.partition_point(|bytes| bytes.capacity() < length);
         // What is far larger is kept for those who need it.
-        let fits = free.get(place).is_some_and(|bytes| bytes.len() / 2 <= length);
-        if fits { free.remove(place) } else { vec![0; length] }
+        let fits = free.get(place).is_some_and(|bytes| bytes.capacity() / 2 <= length);
+        if fits { free.remove(place) } else { Vec::with_capacity(length) }
     }
 
     /// Keeps memory for later, the largest first.
-    fn give_back(&self, bytes: Vec<u8>) {
+    fn give_back(&self, mut bytes: Vec<u8>) {
+        bytes.clear();
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = free.partition_point(|other| other.len() < bytes.len());
+        let place = free.partition_point(|other| other.capacity() < bytes.capacity());
         free.insert(place, bytes);
-        let mut kept: usize = free.iter().map(Vec::len).sum();
+        let mut kept: usize = free.iter().map(Vec::capacity).sum();
         while kept > READ_MEMORY_KEPT_BYTES_MAX && !free.is_empty() {
-            kept -= free.remove(0).len();
+            kept -= free.remove(0).capacity();
         }
     }
 }
@@ -148,13 +141,12 @@ impl fmt::Debug for Memory {
 /// Memory that is in use.
 struct Lent {
     bytes: Vec<u8>,
-    length: usize,
     memory: Arc<Memory>,
 }
 
 impl AsRef<[u8]> for Lent {
     fn as_ref(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
+        &self.bytes
     }
 }
 
@@ -202,10 +194,10 @@ mod tests {
         let memory = Memory::default();
         memory.give_back(vec![1; READ_MEMORY_KEPT_BYTES_MAX]);
 
-        assert_eq!(memory.take(10).len(), 10);
+        assert_eq!(memory.take(10).capacity(), 10);
         memory.give_back(vec![2; 10]);
 
-        let free: Vec<usize> = memory.free.lock().unwrap().iter().map(Vec::len).collect();
+        let free: Vec<usize> = memory.free.lock().unwrap().iter().map(Vec::capacity).collect();
         assert_eq!(free, [READ_MEMORY_KEPT_BYTES_MAX]);
     }
 }

@@ -1,6 +1,7 @@
 //! Functions that one query is given beside its tables: looking a number up in memory. A join would hash both of its sides
 //! for what is one access to a list.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -9,7 +10,11 @@ use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array}
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{Result, internal_err};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
+
+use crate::canonical::type_as_view;
 
 /// Text → a number, or none.
 pub type Find = Arc<dyn Fn(&str) -> Option<i64> + Send + Sync>;
@@ -52,7 +57,9 @@ impl Lookup {
     pub const NONE: u32 = u32::MAX;
 
     fn new(name: &str, values: Values, argument: DataType) -> Self {
-        Self { name: name.to_owned(), values, signature: Signature::exact(vec![argument], Volatility::Immutable) }
+        let arguments = BTreeSet::from([type_as_view(&argument), argument]);
+        let signatures = arguments.into_iter().map(|argument| TypeSignature::Exact(vec![argument])).collect();
+        Self { name: name.to_owned(), values, signature: Signature::one_of(signatures, Volatility::Immutable) }
     }
 
     pub(crate) fn function(&self) -> Arc<ScalarUDF> {
@@ -113,10 +120,12 @@ impl ScalarUDFImpl for Lookup {
         let found: Option<ArrayRef> = match &self.values {
             Values::Numbers(list) => column.as_primitive_opt::<Int64Type>().map(|column| numbers(list, column)),
             Values::Marks(marks) => column.as_primitive_opt::<Int64Type>().map(|column| marks.answer(column)),
-            Values::Texts(find) => column.as_string_opt::<i32>().map(|column| {
-                let found = column.iter().map(|text| find(text?));
-                Arc::new(found.collect::<Int64Array>()) as ArrayRef
-            }),
+            Values::Texts(find) => {
+                let find = |text: Option<&str>| find(text?);
+                let found = column.as_string_opt::<i32>().map(|column| column.iter().map(find).collect::<Int64Array>());
+                let found = found.or_else(|| Some(column.as_string_view_opt()?.iter().map(find).collect()));
+                found.map(|found| Arc::new(found) as ArrayRef)
+            }
         };
         found.map_or_else(|| internal_err!("`{}` was given another type than it asks for", self.name), |found| Ok(found.into()))
     }

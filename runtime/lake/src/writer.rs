@@ -17,6 +17,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use crate::canonical::type_as_view;
 use crate::failures;
 use crate::lake::{LakeFile, LakeWriter};
 use crate::limits::{DICTIONARY_BYTES_MAX, FILE_NAME_BYTES_MAX, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX};
@@ -146,8 +147,7 @@ fn without_marks(schema: &Schema) -> SchemaRef {
 impl LakeWriter for FileWriter {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let is_kind = |(field, column): (&Arc<Field>, &ArrayRef)| {
-            let is_view_of = *field.data_type() == DataType::Binary && *column.data_type() == DataType::BinaryView;
-            is_view_of || field.data_type() == column.data_type()
+            field.data_type() == column.data_type() || type_as_view(field.data_type()) == *column.data_type()
         };
         let fields = self.schema.fields();
         if fields.len() != batch.num_columns() || !fields.iter().zip(batch.columns()).all(is_kind) {

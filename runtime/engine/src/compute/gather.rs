@@ -69,6 +69,9 @@ struct Sharers {
     rows: Vec<Vec<i64>>,
 }
 
+/// Where profiles are one of so many, the other columns of their rows are read alone; else whole ones cost less.
+const OF_WHICH_PARTS_ARE_READ: usize = 256;
+
 /// Values of a kind that rows at hand carry, as blind indexes, and whether one of these is of a record that is new and says
 /// something.
 type Carried = HashMap<Box<[u8]>, bool, FixedState>;
@@ -87,7 +90,7 @@ impl Gathering {
                 lookups.push(Lookup::texts(IS_AT_HAND, Arc::new(find)));
                 wanted.push_str(&format!(" OR {IS_AT_HAND}(CAST({} AS VARCHAR)) IS NOT NULL", quoted(&link.field)));
             }
-            let found = rows_where(engine, (tables, one), (&wanted, people.are_few()), lookups).await?;
+            let found = rows_where(engine, (tables, one), (&wanted, people.are_few(OF_WHICH_PARTS_ARE_READ)), lookups).await?;
             if let Some(slot) = place_of(tables, &table.name).and_then(|place| rows.get_mut(place)) {
                 *slot = found;
             }
@@ -178,7 +181,8 @@ async fn rows_where(
     let (schema, asked) = (with_nulls(&one.table.schema), asked_columns(engine, tables, one)?);
     let columns: Vec<String> = asked.iter().map(|name| quoted(name)).collect();
     let sql = format!("SELECT {} FROM {} WHERE {condition}", columns.join(", "), quoted(&one.table.name));
-    let query = LakeQuery { lookups, is_selective, ..LakeQuery::new(sql, vec![one.table.clone()], engine.now_us()) };
+    let query =
+        LakeQuery { lookups, is_selective, with_views: true, ..LakeQuery::new(sql, vec![one.table.clone()], engine.now_us()) };
     let complete = |batch: RecordBatch| {
         let column = |field: &FieldRef| match batch.column_by_name(field.name()) {
             Some(column) => rows::cast_to(column, field.data_type()),

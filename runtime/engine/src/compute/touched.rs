@@ -130,7 +130,7 @@ pub(super) struct News {
 /// A query of all rows of a table.
 pub(super) fn select(engine: &Engine, table: &LakeTable, columns: &str) -> LakeQuery {
     let sql = format!("SELECT {columns} FROM {}", quoted(&table.name));
-    LakeQuery::new(sql, vec![table.clone()], engine.now_us())
+    LakeQuery { with_views: true, ..LakeQuery::new(sql, vec![table.clone()], engine.now_us()) }
 }
 
 pub(super) fn quoted(name: &str) -> String {
@@ -139,8 +139,8 @@ pub(super) fn quoted(name: &str) -> String {
 
 /// Visits the keys of the records of a batch.
 pub(super) fn each_key(batch: &RecordBatch, mut visit: impl FnMut(usize, &str)) -> Result<()> {
-    let keys = rows::as_text(rows::column(batch, "_pk")?)?;
-    keys.as_string::<i32>().iter().enumerate().for_each(|(row, key)| visit(row, key.unwrap_or_default()));
+    let keys = rows::as_views(rows::column(batch, "_pk")?)?;
+    keys.iter().enumerate().for_each(|(row, key)| visit(row, key.unwrap_or_default()));
     Ok(())
 }
 
