@@ -1,5 +1,6 @@
 //! Writing one Parquet file: under a partial name first, visible only when it is complete and on disk. Sealed columns
-//! are random bytes, so they are stored as they are; everything else is compressed for speed of reading.
+//! are random bytes, so they are stored as they are, integers by their differences; everything else is compressed for speed of
+//! reading.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -12,7 +13,7 @@ use arrow::array::{Array as _, ArrayRef};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
+use parquet::basic::{Compression, Encoding};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
@@ -116,6 +117,11 @@ fn properties(schema: &Schema) -> WriterProperties {
         .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES_MAX));
+    let mut numbers = Vec::new();
+    schema.fields().iter().for_each(|field| add_numbers(field, Vec::new(), &mut numbers));
+    for column in numbers {
+        properties = properties.set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+    }
     for field in schema.fields() {
         let column = ColumnPath::from(field.name().as_str());
         let is_bytes = *field.data_type() == DataType::Binary || field.metadata().contains_key(SEALED_KEY);
@@ -130,6 +136,21 @@ fn properties(schema: &Schema) -> WriterProperties {
         }
     }
     properties.build()
+}
+
+/// Adds the columns of integers and times, which mostly differ little from the one before: what a dictionary does not hold is told by
+/// differences.
+fn add_numbers(field: &Field, mut path: Vec<String>, numbers: &mut Vec<ColumnPath>) {
+    path.push(field.name().clone());
+    match field.data_type() {
+        DataType::Int64 | DataType::Timestamp(..) => numbers.push(ColumnPath::new(path)),
+        DataType::Struct(fields) => fields.iter().for_each(|field| add_numbers(field, path.clone(), numbers)),
+        DataType::List(item) => {
+            path.push("list".to_owned());
+            add_numbers(item, path, numbers);
+        }
+        _ => {}
+    }
 }
 
 /// Metadata key of a column whose values are random for the most part and tell rows apart. It is not stored.

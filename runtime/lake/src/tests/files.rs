@@ -2,7 +2,9 @@ use std::collections::HashSet;
 use std::fs::File;
 
 use affluent_model::schema::{PII_KEY, SEALED_KEY};
-use arrow::array::BinaryArray;
+use arrow::array::{Array as _, BinaryArray, ListArray, StructArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::concat_batches;
 use parquet::basic::Compression;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 
@@ -109,6 +111,31 @@ fn sealed_columns_are_stored_plain_and_without_bounds_and_metadata_is_kept() {
     assert_eq!(stored, [(Compression::LZ4_RAW, true), (Compression::UNCOMPRESSED, false), (Compression::LZ4_RAW, true)]);
     assert_eq!(arrow.field(1).metadata().get(SEALED_KEY).map(String::as_str), Some("text"));
     assert_eq!(arrow.field(2).metadata().get(PII_KEY).map(String::as_str), Some("email"));
+}
+
+#[test]
+fn integers_that_differ_little_take_little_room_also_in_lists() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = lake(&dir);
+    let numbers: Vec<i64> = (1_000_000..1_100_000).collect();
+    let records = StructArray::from(vec![(Arc::new(ArrowField::new("node", DataType::Int64, true)), integers(&numbers))]);
+    let item = Arc::new(ArrowField::new_list_field(records.data_type().clone(), true));
+    let lists = ListArray::new(item, OffsetBuffer::from_lengths(numbers.iter().map(|_| 1)), Arc::new(records), None);
+    let list = ArrowField::new("_from", lists.data_type().clone(), true);
+    let columns = Arc::new(Schema::new(vec![Field::new("id", FieldType::Integer).to_arrow(), list]));
+    let rows = batch(&columns, vec![integers(&numbers), Arc::new(lists)]);
+    write(&lake, "x", &rows);
+
+    let reader = SerializedFileReader::new(File::open(dir.path().join("lake/x.parquet")).unwrap()).unwrap();
+    let stored = reader.metadata().row_group(0).columns();
+    assert!(stored.iter().all(|column| column.compressed_size() < 100_000), "of 800,000 bytes: {stored:?}");
+    let mut found = Vec::new();
+    lake.scan_file("x", &["id", "_from.list.item.node"], &mut |batch| {
+        found.push(batch);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(concat_batches(&columns, &found).unwrap(), rows);
 }
 
 #[test]
