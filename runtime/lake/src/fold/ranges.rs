@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array as _, AsArray as _, UInt32Array};
+use arrow::array::{Array, AsArray as _, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use arrow::ipc::writer::StreamWriter;
-use arrow::record_batch::RecordBatch;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::utils::memory::{RecordBatchMemoryCounter, get_record_batch_memory_size};
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -83,6 +83,13 @@ impl Range {
     }
 }
 
+/// Who reads a file takes up to twice the memory that values turn out to need.
+fn without_spare_memory(rows: RecordBatch) -> Result<RecordBatch> {
+    let (schema, mut columns, rows) = rows.into_parts();
+    columns.iter_mut().for_each(Array::shrink_to_fit);
+    Ok(RecordBatch::try_new_with_options(schema, columns, &RecordBatchOptions::new().with_row_count(Some(rows)))?)
+}
+
 impl Ranges {
     pub(super) fn new(layout: &Layout, context: &TaskContext) -> Self {
         let keys = layout.names.texts.len();
@@ -108,6 +115,7 @@ impl Ranges {
     /// # Errors
     /// For a key without a name, when the disk refuses, and when neither memory nor disk has room.
     pub(super) fn take(&mut self, rows: RecordBatch) -> Result<()> {
+        let rows = without_spare_memory(rows)?;
         if !self.is_split {
             let bytes = self.counted.count_batch(&rows);
             if self.memory.try_grow(bytes).is_ok() {
