@@ -102,14 +102,13 @@ impl EmbeddedLake {
         let (mut state, tables) = session::query_state(base, runtime, &query.lookups, query.now_us)?;
         state.config_mut().options_mut().execution.parquet.pushdown_filters = query.is_selective;
         for table in &query.tables {
+            let schema = if query.with_views { read_as_views(&table.schema) } else { Arc::clone(&table.schema) };
+            let table = LakeTable { schema, ..table.clone() };
             let rows = match &table.replaces {
-                Some(replaces) => replaced::table(&state, &self.dir, table, replaces)?,
-                None if query.with_views => {
-                    file_table(&state, &LakeTable { schema: read_as_views(&table.schema), ..table.clone() })?
-                }
-                None => file_table(&state, table)?,
+                Some(replaces) => replaced::table(&state, &self.dir, &table, replaces)?,
+                None => file_table(&state, &table)?,
             };
-            register(&tables, table.name.clone(), rows)?;
+            register(&tables, table.name, rows)?;
         }
         let names = query.fold.as_ref().map(|fold| names_of(&fold.names, &query.memory)).transpose()?;
         for (name, schema, rows) in query.memory {

@@ -1,6 +1,8 @@
 use affluent_model::Error;
+use arrow::array::BinaryArray;
 
 use super::*;
+use crate::Lookup;
 
 fn orders() -> SchemaRef {
     let fields =
@@ -313,4 +315,29 @@ async fn a_join_that_outgrows_the_memory_is_given_more_once() {
     let sql = "SELECT count(*) FROM generate_series(1, 300000) a(x) JOIN generate_series(1, 300000) b(y) ON x = y";
 
     assert_eq!(rows(&lake.query(select(sql, Vec::new())).await.unwrap()), ["300000"]);
+}
+
+#[tokio::test]
+async fn views_say_what_columns_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = lake(&dir);
+    let columns = Arc::new(Schema::new(vec![Field::new("name", FieldType::Text).to_arrow(), sealed("phone")]));
+    let phones: ArrayRef = Arc::new(BinaryArray::from(vec![Some(&b"ECF1 longer than a view"[..]), None, Some(b"")]));
+    write(&lake, "a", &batch(&columns, vec![texts(&[Some("longer than a view is"), Some("b"), None]), phones]));
+    let known = Lookup::texts("known", Arc::new(|name| name.starts_with("longer").then_some(7)));
+
+    let mut found = Vec::new();
+    for with_views in [false, true] {
+        let sql = r#"SELECT "name", "phone", known("name") AS "known" FROM "people""#;
+        let query = select(sql, vec![table("people", &columns, &["a"])]);
+        let rows = lake.query(LakeQuery { with_views, lookups: vec![known.clone()], ..query }).await.unwrap();
+        let kinds: Vec<DataType> = rows[0].columns().iter().map(|column| column.data_type().clone()).collect();
+        found.push((super::rows(&rows), kinds));
+    }
+
+    let [(rows, kinds), (rows_of_views, views)] = found.try_into().unwrap();
+    assert_eq!(rows, ["longer than a view is|45434631206c6f6e676572207468616e20612076696577|7", "b||", "||"]);
+    assert_eq!(rows_of_views, rows);
+    assert_eq!(kinds, [DataType::Utf8, DataType::Binary, DataType::Int64]);
+    assert_eq!(views, [DataType::Utf8View, DataType::BinaryView, DataType::Int64]);
 }
