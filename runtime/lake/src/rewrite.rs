@@ -13,6 +13,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::lake::{LakeFile, LakeWriter as _};
+use crate::limits::QUERY_BATCH_ROWS;
 use crate::writer::{FINISHED, FileWriter, check_name};
 
 fn open(dir: &Path, name: &str) -> Result<ParquetRecordBatchReaderBuilder<File>> {
@@ -29,7 +30,8 @@ fn unreadable(name: &str, error: &dyn std::fmt::Display) -> Error {
 pub(crate) fn scan(dir: &Path, name: &str, columns: &[&str], visit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
     let builder = open(dir, name)?;
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-    let reader = builder.with_projection(mask).build().map_err(|error| unreadable(name, &error))?;
+    let reader = builder.with_projection(mask).with_batch_size(QUERY_BATCH_ROWS);
+    let reader = reader.build().map_err(|error| unreadable(name, &error))?;
     for batch in reader {
         visit(batch.map_err(|error| unreadable(name, &error))?)?;
     }

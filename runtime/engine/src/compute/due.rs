@@ -51,6 +51,9 @@ pub(super) fn write(engine: &Engine, people: &People, expiries: &Expiries) -> Re
 /// What the lake reports.
 pub(super) async fn since(engine: &Engine, before: &Before) -> Result<Vec<ProfileId>> {
     let table = LakeTable::new(DUE.to_owned(), schema(), before.files(DUE));
+    if table.files.is_empty() {
+        return Ok(Vec::new());
+    }
     let (from_us, until_us) = (before.basis.as_of_us, engine.now_us());
     let sql = format!("SELECT DISTINCT \"profile\" FROM \"{DUE}\" WHERE \"at_us\" >= {from_us} AND \"at_us\" <= {until_us}");
     let mut due = Vec::new();

@@ -76,10 +76,8 @@ impl Before {
                 return Ok(None);
             }
             let mut wanted = asked.remove(table.name.as_str()).unwrap_or_default();
-            let files = new.into_iter().map(|file| file.name.clone()).collect();
-            let new = LakeTable { files, ..table.clone() };
-            let query = select(engine, &new, "\"_pk\"");
-            engine.lake.stream(query, &mut |batch| each_key(&batch, |_, key| wanted.extend([short_hash(key)]))).await?;
+            let mut take = |batch: RecordBatch| each_key(&batch, |_, key| wanted.extend([short_hash(key)]));
+            new.into_iter().try_for_each(|file| engine.lake.scan_file(&file.name, &["_pk"], &mut take))?;
             let wanted = Arc::new(KeySet::of(wanted));
             if wanted.is_empty() {
                 continue;

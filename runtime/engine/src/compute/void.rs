@@ -49,6 +49,9 @@ pub(super) async fn read(engine: &Engine, before: &Before) -> Result<Void> {
     let table = LakeTable::new(VOID.to_owned(), schema(), before.files(VOID));
     let sql = format!("SELECT \"table\", \"_seq\" FROM \"{VOID}\"");
     let mut void = Void::new();
+    if table.files.is_empty() {
+        return Ok(void);
+    }
     let mut take = |batch: RecordBatch| {
         let tables = rows::as_text(rows::column(&batch, "table")?)?;
         let sequences = rows::cast_to(rows::column(&batch, "_seq")?, &DataType::Int64)?;
