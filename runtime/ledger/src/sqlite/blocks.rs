@@ -1,6 +1,6 @@
-//! Sorted entries of one width, packed into blocks of a few kilobytes: for SQLite a block is a row, so a million entries cost
-//! what ten thousand rows do. Which block may hold a key says a directory with the first entry's key of each. A block changes
-//! in its place, so that what is taken out of it is overwritten.
+//! Sorted entries of one width, packed into blocks of a page each: for SQLite a block is a row, so a million entries cost
+//! what a few thousand rows do. Which block may hold a key says a directory with the first entry's key of each. A block
+//! changes in its place, so that what is taken out of it is overwritten.
 
 use std::iter::Peekable;
 
@@ -10,20 +10,19 @@ use rusqlite::{Connection, Row, params};
 
 use crate::error::{StoreError, StoreResult};
 
-/// Bytes of a full block: two fit on a page.
-const BLOCK_BYTES_MAX: usize = 4_000;
+/// Bytes of a full block: with what SQLite adds to them they fill a page, which is read whole for any part of it.
+const BLOCK_BYTES_MAX: usize = 16_300;
 /// Blocks read at once where entries go into each of them.
-const AHEAD_MAX: usize = 64;
-/// Blocks read at once to take entries out.
-const REMOVE_AHEAD: usize = 4;
+const AHEAD_MAX: usize = 16;
 /// Full blocks of new entries that are put into one block at once, before it is written as several.
-const BLOCKS_ADDED_MAX: usize = 64;
+const BLOCKS_ADDED_MAX: usize = 16;
 
 /// Sorted entries of `W` bytes in two tables.
 pub(super) struct Blocks<const W: usize> {
     /// The bytes an entry is told apart by; what follows them is what is known of it.
     pub(super) key_bytes: usize,
-    /// Blocks from the one that holds a key on. A limit would have SQLite plan anew whenever it is another.
+    /// Blocks from the one that holds a key on, each with the first key of the one behind it. A limit would have SQLite plan
+    /// anew whenever it is another.
     read: &'static str,
     /// The block that holds a key, and the first key of the one behind it.
     pub(super) find: &'static str,
@@ -40,6 +39,8 @@ pub(super) struct Blocks<const W: usize> {
 struct Held {
     block: i64,
     body: Vec<u8>,
+    /// The first key of the block behind; `None` = it is the last one.
+    end: Option<Vec<u8>>,
 }
 
 macro_rules! blocks {
@@ -48,7 +49,9 @@ macro_rules! blocks {
             $key_bytes,
             [
                 concat!(
-                    "SELECT b.block, b.body FROM ",
+                    "SELECT b.block, b.body, (SELECT min(n.first) FROM ",
+                    $table,
+                    "_first n WHERE n.first > f.first) FROM ",
                     $table,
                     "_first f CROSS JOIN ",
                     $table,
@@ -138,11 +141,11 @@ impl<const W: usize> Blocks<W> {
         let mut entries = entries.peekable();
         let (mut added, mut ahead) = (0, 1);
         while let Some(next) = entries.peek() {
-            let held = self.held(connection, self.key(next), ahead + 1)?;
-            let is_end = held.len() <= ahead;
+            let held = self.held(connection, self.key(next), ahead)?;
+            let is_end = held.last().is_none_or(|last| last.end.is_none());
             let (mut used, mut last, mut is_cut) = (0, None, false);
-            for (place, block) in held.iter().enumerate().take(ahead) {
-                let end = held.get(place + 1).map(|after| self.first_key(&after.body)).transpose()?;
+            for block in &held {
+                let end = block.end.as_deref();
                 let merged = self.merge_block(block, &mut entries, end, &combine)?;
                 self.replace(connection, block, &merged)?;
                 used += usize::from(merged.is_changed);
@@ -166,22 +169,22 @@ impl<const W: usize> Blocks<W> {
     /// Takes out the entries with keys that begin with one of `prefixes`, which are sorted. Returns how many there were.
     pub(super) fn remove(&self, connection: &Connection, prefixes: &[impl AsRef<[u8]>]) -> StoreResult<usize> {
         let (mut removed, mut rest) = (0, prefixes.iter().map(AsRef::as_ref).peekable());
-        while let Some(first) = rest.peek() {
-            let held = self.held(connection, first, REMOVE_AHEAD)?;
-            for block in &held {
-                let entries = entries_of::<W>(&block.body)?;
-                let mut left = entries.to_vec();
-                left.retain(|entry| {
-                    while rest.next_if(|prefix| *prefix < entry.as_slice() && !entry.starts_with(prefix)).is_some() {}
-                    rest.peek().is_none_or(|prefix| !entry.starts_with(prefix))
-                });
-                removed += entries.len() - left.len();
-                let is_changed = left.len() < entries.len();
-                self.replace(connection, block, &Merged { entries: left, added: 0, is_changed })?;
-            }
-            if held.len() < REMOVE_AHEAD {
-                break;
-            }
+        // Where what begins with a prefix goes on.
+        let mut further: Option<Vec<u8>> = None;
+        while let Some(prefix) = rest.peek() {
+            let Some(block) = self.held(connection, further.as_deref().unwrap_or(prefix), 1)?.pop() else { break };
+            let entries = entries_of::<W>(&block.body)?;
+            let mut left = entries.to_vec();
+            left.retain(|entry| {
+                while rest.next_if(|prefix| is_passed(prefix, entry)).is_some() {}
+                rest.peek().is_none_or(|prefix| !entry.starts_with(prefix))
+            });
+            removed += entries.len() - left.len();
+            let is_changed = left.len() < entries.len();
+            self.replace(connection, &block, &Merged { entries: left, added: 0, is_changed })?;
+            let Some(end) = block.end else { break };
+            while rest.next_if(|prefix| is_passed(prefix, &end)).is_some() {}
+            further = rest.peek().is_some_and(|prefix| end.starts_with(prefix)).then_some(end);
         }
         Ok(removed)
     }
@@ -200,7 +203,7 @@ impl<const W: usize> Blocks<W> {
 
     fn held(&self, connection: &Connection, from: &[u8], limit: usize) -> StoreResult<Vec<Held>> {
         let mut statement = connection.prepare_cached(self.read)?;
-        let held = |row: &Row<'_>| Ok(Held { block: row.get(0)?, body: row.get(1)? });
+        let held = |row: &Row<'_>| Ok(Held { block: row.get(0)?, body: row.get(1)?, end: row.get(2)? });
         super::collect(statement.query_map([from], held)?.take(limit))
     }
 
@@ -288,6 +291,11 @@ impl<const W: usize> Blocks<W> {
         Ok(added)
     }
 
+    /// Puts entries in behind all others: sorted ones, each key once.
+    pub(super) fn append_all(&self, connection: &Connection, entries: &[[u8; W]]) -> StoreResult<()> {
+        entries.chunks(Self::ENTRIES_MAX).try_for_each(|piece| self.add(connection, piece))
+    }
+
     fn add(&self, connection: &Connection, piece: &[[u8; W]]) -> StoreResult<()> {
         let [insert, insert_first] = self.insert;
         let body = piece.as_flattened();
@@ -295,6 +303,11 @@ impl<const W: usize> Blocks<W> {
         connection.prepare_cached(insert_first)?.execute(params![self.first_key(body)?, connection.last_insert_rowid()])?;
         Ok(())
     }
+}
+
+/// Whether nothing from a key on begins with a prefix.
+fn is_passed(prefix: &[u8], key: &[u8]) -> bool {
+    prefix < key && !key.starts_with(prefix)
 }
 
 /// What a block becomes.
@@ -335,7 +348,7 @@ mod tests {
     use super::*;
 
     /// Eight to a block; two bytes of key, and one that grows.
-    const WIDTH: usize = 500;
+    const WIDTH: usize = 2_000;
     const BLOCKS: Blocks<WIDTH> = blocks!("trial", 2);
 
     fn entry(key: u16, known: u8) -> [u8; WIDTH] {
