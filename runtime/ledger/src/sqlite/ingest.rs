@@ -8,7 +8,8 @@ use affluent_model::{Error, Result};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::dead_letters::insert_dead_letters;
-use super::known_keys::State;
+use super::filter::Filter;
+use super::known_keys::{KEY_COMMITS, State};
 use super::levels::{NODE_BY_KEY, key_entry};
 use super::nodes::{self, NODE_KEYS, NODES};
 use super::{SqliteLedger, advance_counter, collect, count_at, signed, sorting};
@@ -69,14 +70,14 @@ impl Ingest for SqliteLedger {
 
     fn commit_epoch(&self, lease: &Lease, epoch: &EpochCommit) -> Result<()> {
         check_epoch(epoch)?;
-        self.write_fenced(lease, |transaction| {
+        let number = self.write_fenced(lease, |transaction| {
             // Here, where nobody else writes or makes the filter, so that none is made without them.
             let mut known = self.lock_known_keys();
             known.renew(transaction)?;
             insert_nodes(transaction, &epoch.new_nodes, |key| known.may_hold(key))?;
             // Where most are met again, as in orders, looking up costs more than moving what was read before.
             if epoch.admitted / 2 > epoch.new_nodes.len() as u64 {
-                NODE_BY_KEY.settle(transaction)?;
+                Filter::keep(transaction, &NODE_BY_KEY.settle(transaction)?)?;
             }
             known.add(epoch.new_nodes.iter().map(|new| &new.key));
             drop(known);
@@ -85,8 +86,12 @@ impl Ingest for SqliteLedger {
                 drop_older_files(transaction, lease, epoch)?;
             }
             insert_files(transaction, lease, epoch)?;
-            insert_dead_letters(transaction, lease, epoch.dead_letters.iter())
-        })
+            insert_dead_letters(transaction, lease, epoch.dead_letters.iter())?;
+            let has_keys = !epoch.new_nodes.is_empty();
+            has_keys.then(|| advance_counter(transaction, KEY_COMMITS, 1)).transpose()
+        })?;
+        number.into_iter().for_each(|number| self.lock_known_keys().note_commit(number));
+        Ok(())
     }
 
     fn files(&self, table: &str) -> Result<Vec<FileRow>> {
@@ -133,7 +138,7 @@ impl SqliteLedger {
             return Ok(((0..keys.len()).collect(), None));
         };
         let mut known = self.lock_known_keys();
-        known.refresh(&writer).map_err(|error| error.into_model(&self.path))?;
+        known.refresh(&writer, keys.len()).map_err(|error| error.into_model(&self.path))?;
         drop(writer);
         let may_hold = (0..).zip(keys).filter(|(_, key)| known.may_hold(key));
         Ok((may_hold.map(|(place, _)| place).collect(), Some(known.state())))
@@ -203,7 +208,7 @@ fn insert_nodes(connection: &Connection, nodes: &[NewNode], may_hold: impl Fn(&N
     }
     drop(finder);
     nodes::insert(connection, nodes)?;
-    NODE_BY_KEY.append(connection, &keys)
+    Filter::keep(connection, &NODE_BY_KEY.append(connection, &keys)?)
 }
 
 /// Moves the checkpoint; the row is made by the first epoch of a stream that was never refreshed in full.

@@ -6,7 +6,7 @@ use affluent_model::identity::{BlindIndex, NodeId, NodeKey};
 use affluent_model::{Error, Result};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::blocks::{Blocks, blocks};
+use super::blocks::Blocks;
 use super::open::overwrite_deleted;
 use super::seeking::Seeker;
 use super::{advance_counter, sorting};
@@ -32,16 +32,15 @@ pub(super) struct Levels<const W: usize, const R: usize> {
 
 macro_rules! levels {
     ($table:literal, $recent:literal, $key_bytes:expr) => {
-        Levels {
-            blocks: blocks!($table, $key_bytes),
-            recent_blocks: blocks!($recent, 1 + $key_bytes),
-            base: concat!($table, "_base"),
-            recent: $recent,
-            runs: concat!($table, "_runs"),
-            empty_recent: concat!("DELETE FROM ", $recent, "_block; DELETE FROM ", $recent, "_first"),
-        }
+        $crate::sqlite::levels::Levels::new(
+            $crate::sqlite::blocks::blocks!($table, $key_bytes),
+            $crate::sqlite::blocks::blocks!($recent, 1 + $key_bytes),
+            [concat!($table, "_base"), $recent, concat!($table, "_runs")],
+            concat!("DELETE FROM ", $recent, "_block; DELETE FROM ", $recent, "_first"),
+        )
     };
 }
+pub(super) use levels;
 
 /// A key and its node.
 pub(super) type KeyEntry = [u8; 17 + NODE_BYTES];
@@ -60,46 +59,62 @@ pub(super) const ASSIGNMENT_BY_PROFILE: Levels<{ 16 + NODE_BYTES }, { 17 + NODE_
     levels!("assignment_by_profile", "assignment_by_profile_recent", 16 + NODE_BYTES);
 
 impl<const W: usize, const R: usize> Levels<W, R> {
-    /// Puts entries in, which are sorted and are not there.
+    pub(super) const fn new(
+        blocks: Blocks<W>,
+        recent_blocks: Blocks<R>,
+        [base, recent, runs]: [&'static str; 3],
+        empty_recent: &'static str,
+    ) -> Self {
+        Self { blocks, recent_blocks, base, recent, runs, empty_recent }
+    }
+
+    /// Puts entries in, which are sorted, each once, and are not there.
     pub(super) fn insert(&self, connection: &Connection, entries: &[[u8; W]]) -> StoreResult<()> {
         if self.are_few(connection, entries.len())? {
-            return self.append(connection, entries);
+            return self.append(connection, entries).map(drop);
         }
         let mut all = self.take_recent(connection)?;
         if all.is_empty() {
-            return self.pack(connection, entries.iter().copied());
+            return self.pack_all(connection, entries);
         }
         all.extend(entries);
         sorting::sort(&mut all);
-        self.pack(connection, all.into_iter())
+        self.pack_all(connection, &all)
     }
 
     /// The same, and they become a run however many they are: they move when [`Self::settle`] is called, or runs are many.
-    pub(super) fn append(&self, connection: &Connection, entries: &[[u8; W]]) -> StoreResult<()> {
+    /// Returns the recent entries that moved.
+    pub(super) fn append(&self, connection: &Connection, entries: &[[u8; W]]) -> StoreResult<Vec<[u8; W]>> {
+        let mut moved = Vec::new();
         if entries.is_empty() {
-            return Ok(());
+            return Ok(moved);
         }
         if count_of(connection, self.runs)? >= RUNS_MAX {
             let all = self.take_recent(connection)?;
             if self.are_few(connection, all.len())? {
                 self.append(connection, &all)?;
             } else {
-                self.pack(connection, all.into_iter())?;
+                self.pack_all(connection, &all)?;
+                moved = all;
             }
         }
         let run = u8::try_from(count_of(connection, self.runs)?).unwrap_or(u8::MAX);
-        self.recent_blocks.merge(connection, entries.iter().map(|entry| in_run(run, entry)), |_, _| false)?;
+        // The last run so far: its entries come behind all others.
+        let in_run: Vec<[u8; R]> = entries.iter().map(|entry| in_run(run, entry)).collect();
+        self.recent_blocks.append_all(connection, &in_run)?;
         advance_counter(connection, self.runs, 1)?;
-        advance_counter(connection, self.recent, i64::try_from(entries.len()).unwrap_or(i64::MAX)).map(drop)
+        advance_counter(connection, self.recent, i64::try_from(entries.len()).unwrap_or(i64::MAX))?;
+        Ok(moved)
     }
 
-    /// Moves recent entries that are many.
-    pub(super) fn settle(&self, connection: &Connection) -> StoreResult<()> {
+    /// Moves recent entries that are many, and returns them.
+    pub(super) fn settle(&self, connection: &Connection) -> StoreResult<Vec<[u8; W]>> {
         if self.are_few(connection, 0)? {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let all = self.take_recent(connection)?;
-        self.pack(connection, all.into_iter())
+        self.pack_all(connection, &all)?;
+        Ok(all)
     }
 
     /// Visits entries in their order for as long as `visit` says so; recent ones are in memory for that long.
@@ -131,6 +146,19 @@ impl<const W: usize, const R: usize> Levels<W, R> {
         self.finder(connection)?.each_node(prefix, visit)
     }
 
+    /// Visits the entries that moved, in their order.
+    pub(super) fn each_moved(&self, connection: &Connection, mut visit: impl FnMut(&[u8; W])) -> StoreResult<()> {
+        self.blocks.each(connection, &[], &mut |entry| {
+            visit(entry);
+            Ok(true)
+        })
+    }
+
+    /// About how many entries moved.
+    pub(super) fn moved_count(&self, connection: &Connection) -> StoreResult<usize> {
+        Ok(usize::try_from(count_of(connection, self.base)?).unwrap_or(0))
+    }
+
     /// Whether there is any entry.
     pub(super) fn holds_any(&self, connection: &Connection) -> StoreResult<bool> {
         Ok(!self.blocks.is_empty(connection)? || !self.recent_blocks.is_empty(connection)?)
@@ -148,6 +176,15 @@ impl<const W: usize, const R: usize> Levels<W, R> {
         Ok(())
     }
 
+    /// Puts entries into the blocks, which are sorted and are not there.
+    fn pack_all(&self, connection: &Connection, entries: &[[u8; W]]) -> StoreResult<()> {
+        if !self.blocks.is_empty(connection)? {
+            return self.pack(connection, entries.iter().copied());
+        }
+        self.blocks.append_all(connection, entries)?;
+        advance_counter(connection, self.base, i64::try_from(entries.len()).unwrap_or(i64::MAX)).map(drop)
+    }
+
     /// Puts sorted entries into the blocks.
     pub(super) fn pack(&self, connection: &Connection, entries: impl Iterator<Item = [u8; W]>) -> StoreResult<()> {
         let packed = self.blocks.merge(connection, entries, |_, _| false)?;
@@ -160,8 +197,8 @@ impl<const W: usize, const R: usize> Levels<W, R> {
         Ok(recent.saturating_mul(BASE_ROWS_PER_RECENT) <= count_of(connection, self.base)?)
     }
 
-    /// Sorted.
-    fn recent_entries(&self, connection: &Connection) -> StoreResult<Vec<[u8; W]>> {
+    /// Entries that did not move, sorted.
+    pub(super) fn recent_entries(&self, connection: &Connection) -> StoreResult<Vec<[u8; W]>> {
         let mut entries = Vec::new();
         self.recent_blocks.each(connection, &[], &mut |entry| {
             entries.extend(entry.last_chunk());
@@ -188,7 +225,9 @@ impl<const W: usize, const R: usize> Levels<W, R> {
 /// An entry of a run.
 fn in_run<const W: usize, const R: usize>(run: u8, entry: &[u8; W]) -> [u8; R] {
     let mut in_run = [run; R];
-    in_run.iter_mut().skip(1).zip(entry).for_each(|(to, from)| *to = *from);
+    if let Some(behind) = in_run.last_chunk_mut() {
+        *behind = *entry;
+    }
     in_run
 }
 
@@ -202,13 +241,18 @@ pub(super) struct Finder<'c, const W: usize, const R: usize> {
 impl<const W: usize, const R: usize> Finder<'_, W, R> {
     /// Visits the nodes of the entries that begin with `prefix`: those in blocks, then recent ones.
     pub(super) fn each_node(&mut self, prefix: &[u8], mut visit: impl FnMut(NodeId)) -> StoreResult<()> {
-        self.blocks.each(prefix, &mut |entry| visit(node_at_end(entry)))?;
+        self.each(prefix, |entry| visit(node_at_end(entry)))
+    }
+
+    /// Visits the entries that begin with `prefix`: those in blocks, then recent ones.
+    pub(super) fn each(&mut self, prefix: &[u8], mut visit: impl FnMut(&[u8; W])) -> StoreResult<()> {
+        self.blocks.each(prefix, &mut visit)?;
         let mut in_run = [0; R];
         in_run.iter_mut().skip(1).zip(prefix).for_each(|(to, from)| *to = *from);
         for run in 0..self.runs {
             in_run.iter_mut().take(1).for_each(|number| *number = run);
             let prefix = in_run.get(..=prefix.len()).unwrap_or(&in_run);
-            self.recent.each_of_part(run.into(), prefix, &mut |entry| visit(node_at_end(entry)))?;
+            self.recent.each_of_part(run.into(), prefix, &mut |entry| entry.last_chunk().into_iter().for_each(&mut visit))?;
         }
         Ok(())
     }
@@ -275,7 +319,8 @@ pub(super) fn joined<const W: usize, const N: usize>(parts: [&[u8]; N]) -> Resul
     Ok(entry)
 }
 
-fn count_of(connection: &Connection, counter: &str) -> StoreResult<i64> {
+/// What a counter has come to; 0 at first.
+pub(super) fn count_of(connection: &Connection, counter: &str) -> StoreResult<i64> {
     let mut statement = connection.prepare_cached("SELECT value FROM counter WHERE name = ?1")?;
     Ok(statement.query_row([counter], |row| row.get(0)).optional()?.unwrap_or(0))
 }
@@ -288,7 +333,10 @@ mod tests {
 
     use super::*;
 
-    const LEVELS: Levels<{ 2 + NODE_BYTES }, { 3 + NODE_BYTES }> = levels!("trial", "trial_recent", 2 + NODE_BYTES);
+    /// Wide, so that there are many blocks: what a number is followed by in a key.
+    const WIDE: [u8; 24] = [7; 24];
+    const WIDTH: usize = 2 + WIDE.len() + NODE_BYTES;
+    const LEVELS: Levels<WIDTH, { 1 + WIDTH }> = levels!("trial", "trial_recent", WIDTH);
 
     const TABLES: &str = "CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
         CREATE TABLE trial_block (block INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
@@ -296,8 +344,8 @@ mod tests {
         CREATE TABLE trial_recent_block (block INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
         CREATE TABLE trial_recent_first (first BLOB PRIMARY KEY, block INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
 
-    fn entry(number: u16) -> [u8; 2 + NODE_BYTES] {
-        joined([&number.to_be_bytes(), &node_bytes(NodeId(number.into())).unwrap()]).unwrap()
+    fn entry(number: u16) -> [u8; WIDTH] {
+        joined([&number.to_be_bytes(), &WIDE, &node_bytes(NodeId(number.into())).unwrap()]).unwrap()
     }
 
     #[derive(Debug, Clone)]
@@ -331,8 +379,8 @@ mod tests {
                 };
                 match change {
                     Change::Insert(numbers) => LEVELS.insert(&connection, &news(numbers, &mut set)).unwrap(),
-                    Change::Append(numbers) => LEVELS.append(&connection, &news(numbers, &mut set)).unwrap(),
-                    Change::Settle => LEVELS.settle(&connection).unwrap(),
+                    Change::Append(numbers) => drop(LEVELS.append(&connection, &news(numbers, &mut set)).unwrap()),
+                    Change::Settle => drop(LEVELS.settle(&connection).unwrap()),
                     Change::Remove(numbers) => {
                         let prefixes: Vec<[u8; 2]> = numbers.iter().map(|number| number.to_be_bytes()).collect();
                         LEVELS.remove(&connection, &prefixes).unwrap();

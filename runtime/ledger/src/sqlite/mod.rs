@@ -12,6 +12,7 @@ mod decisions;
 mod edges;
 mod erasure_calls;
 mod erasures;
+mod filter;
 mod graph;
 mod identity;
 mod images;

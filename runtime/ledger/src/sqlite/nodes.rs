@@ -1,7 +1,6 @@
 //! Nodes, their wrapped keys and their labels, each at the place of its number. Keys stand apart from the nodes, so that
 //! erasing touches nothing else.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use affluent_model::identity::{NodeId, NodeKey, WrappedKey};
@@ -32,14 +31,14 @@ pub(super) const ASSIGNMENTS: Numbered<PROFILE_BYTES> = numbered!("assignment");
 
 /// Stores nodes with their keys.
 pub(super) fn insert(connection: &Connection, nodes: &[NewNode]) -> StoreResult<()> {
-    let mut sources: HashMap<&str, i64> = HashMap::new();
+    let mut last: Option<(&str, i64)> = None;
     let mut entries: Vec<(NodeId, NodeEntry)> = Vec::with_capacity(nodes.len());
     for new in nodes {
-        let source = match sources.get(&*new.source) {
-            Some(number) => *number,
-            None => word_number(connection, &new.source)?,
+        let source = match last {
+            Some((source, number)) if *source == *new.source => number,
+            _ => word_number(connection, &new.source)?,
         };
-        sources.insert(&new.source, source);
+        last = Some((&new.source, source));
         entries.push((new.node, node_entry(&new.key, source, new.first_seen_us)?));
     }
     let put = NODES.put(connection, entries.into_iter())?;

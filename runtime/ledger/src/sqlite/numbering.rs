@@ -48,7 +48,7 @@ pub(super) fn number(connection: &Connection) -> StoreResult<()> {
     each_row(connection, sql, label, |entries| ASSIGNMENTS.put(connection, entries).map(drop))?;
     let mut links = collect(connection.prepare(LINKS)?.query_map([], link)?)?;
     links.sort_unstable();
-    links::put(connection, &links)?;
+    links::pack(connection, &links)?;
     overwrite_deleted(connection, true)?;
     let dropped = connection.execute_batch(ROWS_DROPPED);
     overwrite_deleted(connection, false)?;

@@ -1,10 +1,11 @@
 //! The step to version 7: edges, profiles and look-ups, which were rows, become entries in blocks. The step to version 10:
-//! so do recent entries of look-ups.
+//! so do recent entries of look-ups. The step to version 11: links have two levels, and a filter of node keys is kept.
 
 use affluent_model::identity::{BlindIndex, Edge, NodeId, NodeKey};
 use rusqlite::{Connection, Row};
 
 use super::edges::{self, StoredEdge};
+use super::filter::Filter;
 use super::levels::{
     ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE, KeyEntry, Levels, MemberEntry, NODE_BY_KEY, ValueEntry, key_entry, member_entry,
     value_entry,
@@ -78,6 +79,25 @@ pub(super) fn pack_recent(connection: &Connection) -> StoreResult<()> {
     pack_run(connection, &ASSIGNMENT_BY_PROFILE, "assignment_by_profile_recent")
 }
 
+const MORE_TABLES: &str = "
+-- Links have two levels as other look-ups have.
+CREATE TABLE link_recent_block (block INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
+CREATE TABLE link_recent_first (first BLOB PRIMARY KEY, block INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE link_end_recent_block (block INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
+CREATE TABLE link_end_recent_first (first BLOB PRIMARY KEY, block INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+INSERT OR REPLACE INTO counter (name, value)
+    SELECT 'link_base', coalesce(sum(length(body)) / 39, 0) FROM link_block
+    UNION ALL SELECT 'link_end_base', coalesce(sum(length(body)) / 12, 0) FROM link_end_block;
+-- The filter of node_by_key_block, in parts.
+CREATE TABLE node_by_key_filter (part INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
+";
+
+/// Makes two levels of links, and the filter of the keys that moved.
+pub(super) fn pack_more(connection: &Connection) -> StoreResult<()> {
+    connection.execute_batch(MORE_TABLES)?;
+    Filter::make(connection)
+}
+
 fn pack_run<const W: usize, const R: usize>(connection: &Connection, level: &Levels<W, R>, table: &str) -> StoreResult<()> {
     let sql = format!("SELECT entry FROM {table} ORDER BY entry");
     let entries: Vec<[u8; W]> = collect(connection.prepare(&sql)?.query_map([], |row| row.get(0))?)?;
@@ -90,7 +110,7 @@ fn pack_run<const W: usize, const R: usize>(connection: &Connection, level: &Lev
         "CREATE TABLE {table}_block (block INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
         CREATE TABLE {table}_first (first BLOB PRIMARY KEY, block INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     ))?;
-    level.append(connection, &entries)
+    level.append(connection, &entries).map(drop)
 }
 
 fn pack_level<const W: usize, const R: usize>(

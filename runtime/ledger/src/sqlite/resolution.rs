@@ -10,6 +10,7 @@ use rusqlite::{Connection, params};
 
 use super::bulk::{self, Insert};
 use super::computed::profile_bytes;
+use super::filter::Filter;
 use super::levels::{ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE, NODE_BY_KEY, ValueEntry, member_entry, value_entry};
 use super::nodes::ASSIGNMENTS;
 use super::{decisions, edges, links, profiles, signed, sorting};
@@ -23,7 +24,7 @@ pub(super) fn commit(connection: &Connection, resolution: &ResolutionCommit) -> 
     put_aliases(connection, resolution)?;
     links::replace(connection, &resolution.relinked_nodes, &resolution.links)?;
     put_blocked(connection, &resolution.blocked, &resolution.unblocked)?;
-    NODE_BY_KEY.settle(connection)?;
+    Filter::keep(connection, &NODE_BY_KEY.settle(connection)?)?;
     let mut resolved = connection.prepare_cached("UPDATE file SET is_resolved = 1 WHERE id = ?1")?;
     for file in &resolution.resolved_files {
         resolved.execute([file])?;

@@ -23,6 +23,7 @@ pub(super) const MIGRATIONS: &[Step] = &[
     Step::Sql(VERSION_8),
     Step::Rows(numbering::number),
     Step::Rows(packing::pack_recent),
+    Step::Rows(packing::pack_more),
 ];
 
 /// A step.

@@ -128,8 +128,10 @@ pub(crate) fn file(name: &str) -> NewFile {
 }
 
 pub(crate) fn key(number: i64) -> NodeKey {
+    let half = number.wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as i64).to_be_bytes();
     let mut key = [1; 17];
-    key[9..].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as i64).to_be_bytes());
+    key[1..9].copy_from_slice(&half);
+    key[9..].copy_from_slice(&half);
     key
 }
 
