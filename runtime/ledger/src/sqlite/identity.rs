@@ -40,7 +40,8 @@ impl Identity for SqliteLedger {
     }
 
     fn commit_resolution(&self, lease: &Lease, commit: &ResolutionCommit) -> Result<()> {
-        self.write_fenced(lease, |transaction| resolution::commit(transaction, commit))
+        let rows = commit.edges.len().max(commit.assignments.len());
+        self.write_rows(lease, rows, |transaction| resolution::commit(transaction, commit))
     }
 
     fn assignments(&self, visit: &mut dyn FnMut(NodeId, ProfileId) -> Result<()>) -> Result<()> {

@@ -70,7 +70,7 @@ impl Ingest for SqliteLedger {
 
     fn commit_epoch(&self, lease: &Lease, epoch: &EpochCommit) -> Result<()> {
         check_epoch(epoch)?;
-        let number = self.write_fenced(lease, |transaction| {
+        let number = self.write_rows(lease, epoch.new_nodes.len(), |transaction| {
             // Here, where nobody else writes or makes the filter, so that none is made without them.
             let mut known = self.lock_known_keys();
             known.renew(transaction)?;

@@ -56,6 +56,9 @@ use known_keys::KnownKeys;
 /// Idle readers that are kept open; each holds a cache of a few MiB.
 const IDLE_READERS_MAX: usize = 4;
 
+/// New nodes or edges of a transaction from which on it goes past the log: some ten megabytes.
+const BULK_ROWS_MIN: usize = 50_000;
+
 /// A ledger in one SQLite file. Cheap to share; several processes on one machine may open the same file.
 pub struct SqliteLedger {
     path: PathBuf,
@@ -117,6 +120,27 @@ impl SqliteLedger {
             require_lease(transaction, lease)?;
             work(transaction)
         })
+    }
+
+    /// As [`Self::write_fenced`]; many `rows` go past the log, where nobody else has the file open.
+    fn write_rows<T>(&self, lease: &Lease, rows: usize, work: impl FnOnce(&Transaction<'_>) -> StoreResult<T>) -> Result<T> {
+        if rows < BULK_ROWS_MIN {
+            return self.write_fenced(lease, work);
+        }
+        let mut writer = self.lock_writer();
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let result = open::leave_log(&writer).and_then(|has_left| {
+            let result = commit(&mut writer, |transaction| {
+                require_lease(transaction, lease)?;
+                work(transaction)
+            });
+            if has_left {
+                // Where that fails, the next that opens the file or writes many rows sees to it; what was committed is there.
+                open::keep_log(&writer).ok();
+            }
+            result
+        });
+        result.map_err(|error| error.into_model(&self.path))
     }
 
     /// A panic elsewhere cannot leave the connection in a transaction (it is rolled back on drop), so a poisoned lock is

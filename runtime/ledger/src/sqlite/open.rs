@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use affluent_model::Result;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::schema::{APPLICATION_ID, MIGRATIONS, Step};
 use crate::error::{self, StoreError, StoreResult};
@@ -96,7 +96,7 @@ fn connect(path: &Path, cache_kib: i64) -> Result<Connection> {
 fn prepare(connection: &mut Connection, path: &Path) -> StoreResult<()> {
     require_ours(connection, path)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    let mode = keep_log(connection)?;
     if mode != "wal" {
         return Err(error::unreachable(path, &format!("its file system allows only journal mode `{mode}`")).into());
     }
@@ -105,6 +105,26 @@ fn prepare(connection: &mut Connection, path: &Path) -> StoreResult<()> {
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
     migrate(connection, path)
+}
+
+/// Leaves the log: until [`keep_log`] a transaction goes into the file at once, and what it replaces there into a journal, by
+/// which whoever opens the file next undoes it if it is cut off. Where much is appended that is half of what the log costs:
+/// everything is written once, and not written, read and written again. Others wait for the end of the transaction, so nobody
+/// else may have the file open: false where somebody has.
+pub(super) fn leave_log(connection: &Connection) -> StoreResult<bool> {
+    connection.busy_timeout(Duration::ZERO)?;
+    let mode = connection.pragma_update_and_check(None, "journal_mode", "delete", |row| row.get::<_, String>(0));
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    match mode {
+        Ok(mode) => Ok(mode == "delete"),
+        Err(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Keeps a log again. Whoever opens the file does, too.
+pub(super) fn keep_log(connection: &Connection) -> StoreResult<String> {
+    Ok(connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?)
 }
 
 /// Whether a transaction is on the disk before its commit returns. Else it gets there with the next one that waits, since
@@ -154,4 +174,50 @@ fn migrate(connection: &mut Connection, path: &Path) -> StoreResult<()> {
     }
     transaction.commit()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(path: &Path) -> i64 {
+        let connection = open_writer(path).unwrap();
+        connection.query_row("SELECT count(*) FROM word", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn many_rows_that_are_cut_off_past_the_log_are_undone_by_who_opens_the_file_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, cut_off] = ["ledger", "cut_off"].map(|name| folder.path().join(name));
+        let connection = open_writer(&path).unwrap();
+        connection.execute_batch("INSERT INTO word (text) VALUES ('before')").unwrap();
+        assert!(leave_log(&connection).unwrap());
+        // More than the connection keeps in memory, so that most of it is in the file before the end.
+        let many = "BEGIN IMMEDIATE; UPDATE word SET text = 'other';
+            WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 6000)
+            INSERT INTO word (text) SELECT n || hex(zeroblob(4000)) FROM number";
+        connection.execute_batch(many).unwrap();
+        for (from, to) in [("ledger", "cut_off"), ("ledger-journal", "cut_off-journal")] {
+            fs::copy(folder.path().join(from), folder.path().join(to)).unwrap();
+        }
+        assert!(fs::metadata(&cut_off).unwrap().len() > 10 << 20, "nothing was written before the end");
+
+        assert_eq!(rows(&cut_off), 1);
+        let text: String = Connection::open(&cut_off).unwrap().query_row("SELECT text FROM word", [], |row| row.get(0)).unwrap();
+        assert_eq!(text, "before");
+        connection.execute_batch("COMMIT").unwrap();
+        assert_eq!(keep_log(&connection).unwrap(), "wal");
+        assert_eq!(rows(&path), 6_001);
+    }
+
+    #[test]
+    fn the_log_is_kept_where_somebody_else_has_the_file_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger");
+        let connection = open_writer(&path).unwrap();
+        let other = open_writer(&path).unwrap();
+        assert!(!leave_log(&connection).unwrap());
+        drop(other);
+        assert!(leave_log(&connection).unwrap());
+    }
 }

@@ -1,6 +1,8 @@
-//! The contract of a ledger as rules. All but `sqlite_file` speak to `&dyn Ledger` only, so that another implementation
+//! The contract of a ledger as rules. All but `bulk` and `sqlite_file` speak to `&dyn Ledger` only, so that another implementation
 //! runs the same rules by changing `harness::Store`.
 
+#[cfg(test)]
+mod bulk;
 #[cfg(test)]
 mod computed;
 #[cfg(test)]
