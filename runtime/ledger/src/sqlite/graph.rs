@@ -8,7 +8,7 @@ use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, NodeId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::levels::{ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE, node_at_end, value_of, value_prefix};
-use super::nodes::{ASSIGNMENTS, Labelled, NODES};
+use super::nodes::{ASSIGNMENTS, Labelled, Labels, NODES};
 use super::{count_at, edges};
 use crate::contract::identity::Neighbourhood;
 use crate::error::StoreResult;
@@ -49,6 +49,15 @@ enum Members {
 }
 
 impl Members {
+    /// About how many there are.
+    fn count(&self, connection: &Connection) -> StoreResult<usize> {
+        Ok(match self {
+            Self::Few(nodes, _) => nodes.len(),
+            Self::Many(is_member) => is_member.iter().filter(|is_member| **is_member).count(),
+            Self::All => NODES.last(connection)?.and_then(slot).unwrap_or(0),
+        })
+    }
+
     fn contains(&self, node: NodeId) -> bool {
         match self {
             Self::Few(nodes, _) => nodes.contains(&node),
@@ -236,21 +245,22 @@ impl Components {
 fn read_members(connection: &Connection, members: Members, asked: &[Value]) -> StoreResult<Neighbourhood> {
     let mut part = Neighbourhood::default();
     let is_all = matches!(members, Members::All);
-    let mut labelled = Labelled::new(connection)?;
     if let Members::Few(nodes, edges) = members {
         part.edges = edges;
+        let mut labelled = Labelled::new(connection)?;
         for node in nodes {
             // Nodes that do not exist have no edges either.
             part.nodes.extend(labelled.get(node)?);
         }
     } else {
-        let mut read = |node, _: &_| {
+        let mut labels = Labels::new(connection)?;
+        part.nodes.reserve(members.count(connection)?);
+        NODES.each(connection, NodeId(0), &mut |node, entry| {
             if members.contains(node) {
-                part.nodes.extend(labelled.get(node)?);
+                part.nodes.push(labels.row(node, entry)?);
             }
             Ok(true)
-        };
-        NODES.each(connection, NodeId(0), &mut read)?;
+        })?;
         edges::each_from(connection, NodeId(0), &mut |stored| {
             part.edges.extend(members.contains(stored.edge.node).then_some(stored.edge));
             Ok(true)

@@ -20,7 +20,7 @@ use crate::error::StoreResult;
 const NODE_BYTES: usize = 17 + 4 + 8;
 const PROFILE_BYTES: usize = 16;
 
-type NodeEntry = [u8; NODE_BYTES];
+pub(super) type NodeEntry = [u8; NODE_BYTES];
 
 /// Nodes; none ever leaves.
 pub(super) const NODES: Numbered<NODE_BYTES> = numbered!("node");
@@ -54,26 +54,40 @@ pub(super) fn node_entry(key: &NodeKey, source: i64, first_seen_us: i64) -> Resu
 
 /// Nodes with their labels, looked up in their order.
 pub(super) struct Labelled<'c> {
-    sources: Sources<'c>,
     nodes: Reader<'c, NODE_BYTES>,
-    assignments: Reader<'c, PROFILE_BYTES>,
+    labels: Labels<'c>,
 }
 
 impl<'c> Labelled<'c> {
     pub(super) fn new(connection: &'c Connection) -> StoreResult<Self> {
-        let (nodes, assignments) = (NODES.reader(connection)?, ASSIGNMENTS.reader(connection)?);
-        Ok(Self { sources: Sources::new(connection)?, nodes, assignments })
+        Ok(Self { nodes: NODES.reader(connection)?, labels: Labels::new(connection)? })
     }
 
     /// `None` where there is no such node.
     pub(super) fn get(&mut self, node: NodeId) -> StoreResult<Option<NodeRow>> {
-        let Some(entry) = self.nodes.get(node)? else { return Ok(None) };
+        self.nodes.get(node)?.map(|entry| self.labels.row(node, entry)).transpose()
+    }
+}
+
+/// Labels of nodes, looked up in their order.
+pub(super) struct Labels<'c> {
+    sources: Sources<'c>,
+    assignments: Reader<'c, PROFILE_BYTES>,
+}
+
+impl<'c> Labels<'c> {
+    pub(super) fn new(connection: &'c Connection) -> StoreResult<Self> {
+        Ok(Self { sources: Sources::new(connection)?, assignments: ASSIGNMENTS.reader(connection)? })
+    }
+
+    /// A node as it is stored, with its label.
+    pub(super) fn row(&mut self, node: NodeId, entry: &NodeEntry) -> StoreResult<NodeRow> {
         let (key, rest) = split(entry);
         let (source, rest) = split(rest);
         let (first_seen_us, _) = split(rest);
         let source = self.sources.name(i64::from(u32::from_be_bytes(source)))?;
         let profile = self.assignments.get(node)?.map(|profile| profile_of(*profile));
-        Ok(Some(NodeRow { node, key, source, first_seen_us: i64::from_be_bytes(first_seen_us), profile }))
+        Ok(NodeRow { node, key, source, first_seen_us: i64::from_be_bytes(first_seen_us), profile })
     }
 }
 
