@@ -120,8 +120,7 @@ impl EmbeddedLake {
         }
         let plan = plan(&state, &query.sql).await?;
         self.check_files(&query.tables)?;
-        let running = Running::start(plan, state.task_ctx())?;
-        Ok(if query.with_views { running.with_views() } else { running })
+        Running::start(plan, state.task_ctx(), query.with_views)
     }
 
     /// Planning reads a file that is missing as one without rows. Names are used once, so a file that is there after
@@ -149,47 +148,35 @@ impl EmbeddedLake {
 /// A query under way.
 struct Running {
     stream: SendableRecordBatchStream,
-    /// The result's schema in the types of the model.
+    /// The result's schema in the types of the model, or with views where they are asked for.
     schema: SchemaRef,
-    /// The same, yet of bytes that may be views.
-    rows: SchemaRef,
     /// Taken from the stream already.
     first: Option<RecordBatch>,
 }
 
 impl Running {
-    fn start(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<Self> {
-        let schema = canonical_schema(&plan.schema());
+    fn start(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>, with_views: bool) -> Result<Self> {
+        let schema = if with_views { schema_with_views(&plan.schema()) } else { canonical_schema(&plan.schema()) };
         let stream = execute_stream(plan, context).map_err(|error| failures::running(&error))?;
-        Ok(Self { stream, rows: Arc::clone(&schema), schema, first: None })
-    }
-
-    /// Bytes that come as views stay so.
-    fn with_views(self) -> Self {
-        Self { rows: schema_with_views(&self.stream.schema()), ..self }
+        Ok(Self { stream, schema, first: None })
     }
 
     async fn with_first_batch(mut self) -> Result<Self> {
-        self.first = self.next_found().await.transpose()?;
+        self.first = self.next().await.transpose()?;
         Ok(self)
     }
 
     async fn next(&mut self) -> Option<Result<RecordBatch>> {
-        let found = match self.first.take() {
-            Some(first) => Ok(first),
-            None => self.next_found().await?,
-        };
-        Some(found.and_then(|batch| canonical_batch(batch, &self.rows).map_err(|error| failures::running(&error.into()))))
-    }
-
-    /// As the plan gives it.
-    async fn next_found(&mut self) -> Option<Result<RecordBatch>> {
+        if let Some(first) = self.first.take() {
+            return Some(Ok(first));
+        }
         loop {
-            match self.stream.next().await? {
-                Ok(batch) if batch.num_rows() == 0 => {}
-                Ok(batch) => return Some(Ok(batch)),
+            let batch = match self.stream.next().await? {
+                Ok(batch) if batch.num_rows() == 0 => continue,
+                Ok(batch) => batch,
                 Err(error) => return Some(Err(failures::running(&error))),
-            }
+            };
+            return Some(canonical_batch(batch, &self.schema).map_err(|error| failures::running(&error.into())));
         }
     }
 }
@@ -218,7 +205,7 @@ impl Lake for EmbeddedLake {
         Box::pin(async move {
             let mut running = self.begin(query).await?;
             if running.first.is_none() {
-                visit(RecordBatch::new_empty(Arc::clone(&running.rows)))?;
+                visit(RecordBatch::new_empty(Arc::clone(&running.schema)))?;
             }
             let mut rows = 0_u64;
             while let Some(batch) = running.next().await {
@@ -232,7 +219,7 @@ impl Lake for EmbeddedLake {
 
     fn materialize<'a>(&'a self, query: LakeQuery, name: &'a str) -> BoxFuture<'a, Result<LakeFile>> {
         Box::pin(async move {
-            let mut running = self.begin(query).await?.with_views();
+            let mut running = self.begin(query).await?;
             let mut writer = Box::new(FileWriter::create(&self.dir, name, Arc::clone(&running.schema))?);
             while let Some(batch) = running.next().await {
                 writer.write(&batch?)?;

@@ -23,13 +23,12 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt as _;
 use futures::stream::try_unfold;
 
-use crate::canonical::{canonical_batch, canonical_schema, type_as_view};
+use crate::canonical::{canonical_batch, canonical_schema};
+use crate::writer::UNLIKE_KEY;
 use folding::Folding;
 use given::Giving;
 use pick::Picking;
 use ranges::Ranges;
-
-use crate::writer::UNLIKE_KEY;
 
 /// The folded rows of a plan, as a table that can be read once per query.
 pub(crate) struct FoldedRows {
@@ -107,19 +106,13 @@ impl Layout {
         let mark = [(UNLIKE_KEY.to_owned(), String::new())];
         let mut fields = vec![Field::new(&fold.key, DataType::Utf8, false).with_metadata(mark.into())];
         for (column, name) in fold.picks.iter().flat_map(|pick| &pick.take) {
-            let field = input.field_with_name(column)?;
-            fields.push(field.clone().with_name(name).with_nullable(true).with_data_type(picked_type(field.data_type())));
+            fields.push(input.field_with_name(column)?.clone().with_name(name).with_nullable(true));
         }
         let givers = fold.givers.as_ref().map(|givers| Giving::new(input, givers, picks.len())).transpose()?;
         fields.extend(givers.as_ref().map(|givers| givers.list.clone()));
         fields.extend(names.beside.iter().map(|(field, _)| field.clone()));
         Ok(Self { input: Arc::clone(input), output: Arc::new(Schema::new(fields)), key, latest_by, names, picks, givers })
     }
-}
-
-/// Bytes are picked as views: they are copied once, to where they are written.
-fn picked_type(kind: &DataType) -> DataType {
-    if *kind == DataType::Binary { type_as_view(kind) } else { kind.clone() }
 }
 
 fn integer(schema: &Schema, name: &str) -> Result<usize> {

@@ -92,7 +92,7 @@ pub trait Lake: Send + Sync {
 
 /// A file being written; nobody sees it before [`LakeWriter::finish`], and a dropped writer leaves nothing behind.
 pub trait LakeWriter: Send {
-    /// Appends rows; the batch has the schema of the file (metadata aside), or views where that has bytes or texts.
+    /// Appends rows; the batch has the schema of the file (metadata aside).
     /// # Errors
     /// `E0731` when the disk refuses, `E0001` when the batch has other columns.
     fn write(&mut self, batch: &RecordBatch) -> Result<()>;
@@ -125,7 +125,8 @@ pub struct LakeQuery {
     pub fold: Option<Fold>,
     /// Conditions on columns let few rows of the files through: columns that no condition names are read of those rows alone.
     pub is_selective: bool,
-    /// Bytes and texts come as views of what was read (Arrow `BinaryView` and `Utf8View`), for those who look at each value once.
+    /// Bytes and texts come as views of what was read (Arrow `BinaryView` and `Utf8View`), for those who look at each value once; not
+    /// for rows that become a file.
     pub with_views: bool,
     /// What `now()` and `current_date` say, microseconds UTC.
     pub now_us: i64,

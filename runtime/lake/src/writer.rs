@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use affluent_model::schema::SEALED_KEY;
 use affluent_model::{Error, Result};
-use arrow::array::{Array as _, ArrayRef};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
@@ -18,7 +17,6 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use crate::canonical::type_as_view;
 use crate::failures;
 use crate::lake::{LakeFile, LakeWriter};
 use crate::limits::{DICTIONARY_BYTES_MAX, FILE_NAME_BYTES_MAX, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX};
@@ -167,11 +165,8 @@ fn without_marks(schema: &Schema) -> SchemaRef {
 
 impl LakeWriter for FileWriter {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let is_kind = |(field, column): (&Arc<Field>, &ArrayRef)| {
-            field.data_type() == column.data_type() || type_as_view(field.data_type()) == *column.data_type()
-        };
-        let fields = self.schema.fields();
-        if fields.len() != batch.num_columns() || !fields.iter().zip(batch.columns()).all(is_kind) {
+        let expected = self.schema.fields().iter().map(|field| field.data_type());
+        if !expected.eq(batch.schema_ref().fields().iter().map(|field| field.data_type())) {
             return Err(Error::bug(format!("a batch for `{}` has the columns of the file, yet its types differ", self.name)));
         }
         let Some(writer) = &mut self.writer else { return Ok(()) };

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray as _, BinaryArray, BinaryViewBuilder, Int64Array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray as _, Int64Array, new_null_array};
 use arrow::compute::interleave;
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -196,7 +196,7 @@ impl AtHand {
                 columns.push(if pick.combines_column(*place) {
                     combine::column(combined, column_type(layout, *place)?)?
                 } else {
-                    self.picked(layout, *place, chosen)?
+                    self.gathered(layout, *place, chosen)?
                 });
             }
         }
@@ -206,29 +206,6 @@ impl AtHand {
         columns.extend(layout.names.beside.iter().map(|(_, values)| values.slice(keys.start, keys.len())));
         let options = RecordBatchOptions::new().with_row_count(Some(keys.len()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&layout.output), columns, &options)?)
-    }
-
-    /// Values of a column, of bytes views of those; null where no row was chosen.
-    fn picked(&self, layout: &Layout, column: usize, chosen: &[Option<Chosen>]) -> Result<ArrayRef> {
-        if *column_type(layout, column)? != DataType::Binary {
-            return self.gathered(layout, column, chosen);
-        }
-        let held = self.batches.iter().filter_map(|batch| batch.columns().get(column)?.as_binary_opt::<i32>());
-        let mut views = BinaryViewBuilder::with_capacity(chosen.len());
-        let held: Vec<(&BinaryArray, u32)> = held.map(|values| (values, views.append_block(values.values().clone()))).collect();
-        for chosen in chosen {
-            let found = chosen.and_then(|chosen| Some((held.get(chosen.batch)?, chosen.row)));
-            match found.filter(|((values, _), row)| values.is_valid(*row)) {
-                Some(((values, block), row)) => {
-                    let bounds = (values.value_offsets().get(row), values.value_length(row));
-                    let (start, length) = (bounds.0.and_then(|start| u32::try_from(*start).ok()), u32::try_from(bounds.1).ok());
-                    let (start, length) = start.zip(length).ok_or_else(missing_column)?;
-                    views.try_append_view(*block, start, length)?;
-                }
-                None => views.append_null(),
-            }
-        }
-        Ok(Arc::new(views.finish()))
     }
 
     /// Values of a column; null where no row was chosen.
