@@ -403,6 +403,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
         #[test]
         fn blocks_hold_what_a_sorted_map_holds(changes in changes(), from in 0..2_000_u16) {
             let connection = store();

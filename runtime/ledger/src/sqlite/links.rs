@@ -227,6 +227,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn links_are_replaced_as_in_a_map_and_found_from_both_ends(changes in prop::collection::vec(change(), 1..10)) {
             let folder = tempfile::tempdir().unwrap();
