@@ -110,24 +110,9 @@ impl RecordSealer {
         for column in &mut *columns {
             column.start = column.bytes.len();
         }
-        let sealed = self.try_seal(key, record_id, columns, values, random);
-        if sealed.is_err() {
-            columns.iter_mut().for_each(SealedColumn::forget);
-        }
-        sealed
-    }
-
-    fn try_seal<'v>(
-        &mut self,
-        key: &SealingKey,
-        record_id: &str,
-        columns: &mut [SealedColumn<'_>],
-        values: impl Fn(usize) -> Option<FieldValue<'v>>,
-        random: &mut dyn Random,
-    ) -> Result<()> {
         let mut cipher = None;
-        for (place, column) in columns.iter_mut().enumerate() {
-            let Some(value) = values(place) else { continue };
+        let sealed = columns.iter_mut().enumerate().try_for_each(|(place, column)| {
+            let Some(value) = values(place) else { return Ok(()) };
             count_message(&key.sealed_count, "values sealed under one key")?;
             let mut nonce = [0; NONCE_BYTES];
             random.fill(&mut nonce)?;
@@ -137,7 +122,11 @@ impl RecordSealer {
             let (text, tag) = column.begin(&header, &nonce, value)?;
             let cipher = cipher.get_or_insert_with(|| Cipher::new(key.encryption_key.bytes()));
             *tag = cipher.seal(&nonce, &self.associated_data, text)?;
+            Ok(())
+        });
+        if sealed.is_err() {
+            columns.iter_mut().for_each(SealedColumn::forget);
         }
-        Ok(())
+        sealed
     }
 }
