@@ -6,7 +6,6 @@ use std::hash::BuildHasher as _;
 use affluent_lake::{LakeQuery, LakeTable};
 use affluent_model::identity::ProfileId;
 use affluent_model::{Error, Result};
-use affluent_profiles::source::NUMBER_OF;
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -14,22 +13,20 @@ use arrow::row::{RowConverter, SortField};
 use foldhash::quality::FixedState;
 
 use crate::engine::Engine;
-use crate::inputs::People;
 use crate::origins::is_origin;
 use crate::rows;
 
-/// Counts the profiles that both snapshots have with other values; lineage and sealed values are not compared. `only` these
-/// profiles are looked at, where it is given.
+/// Counts the profiles that both snapshots have with other values; lineage and sealed values are not compared.
 ///
 /// # Errors
 /// What the lake reports.
-pub(crate) async fn changed_profiles(engine: &Engine, before: &LakeTable, now: &LakeTable, only: Option<&People>) -> Result<u64> {
+pub(crate) async fn changed_profiles(engine: &Engine, before: &LakeTable, now: &LakeTable) -> Result<u64> {
     let columns = comparable(&before.schema, &now.schema);
     if columns.is_empty() {
         return Ok(0);
     }
-    let before = digests(engine, before, &columns, only).await?;
-    let now = digests(engine, now, &columns, None).await?;
+    let before = digests(engine, before, &columns).await?;
+    let now = digests(engine, now, &columns).await?;
     Ok(differing(&before, &now))
 }
 
@@ -45,14 +42,10 @@ fn comparable(before: &SchemaRef, now: &SchemaRef) -> BTreeSet<String> {
 /// A profile, and a hash of its values.
 type Digest = (ProfileId, u64);
 
-async fn digests(engine: &Engine, table: &LakeTable, columns: &BTreeSet<String>, only: Option<&People>) -> Result<Vec<Digest>> {
+async fn digests(engine: &Engine, table: &LakeTable, columns: &BTreeSet<String>) -> Result<Vec<Digest>> {
     let quoted: String = columns.iter().map(|name| format!(", \"{}\"", name.replace('"', "\"\""))).collect();
-    let filter = only.map_or_else(String::new, |_| format!(" WHERE {NUMBER_OF}(\"profile\") IS NOT NULL"));
-    let sql = format!("SELECT \"profile\"{quoted} FROM \"{}\"{filter}", table.name);
-    let lookups = only.map(People::number_of_profile).into_iter().collect();
-    let is_selective = only.is_some();
-    let query =
-        LakeQuery { lookups, is_selective, with_views: true, ..LakeQuery::new(sql, vec![table.clone()], engine.now_us()) };
+    let sql = format!("SELECT \"profile\"{quoted} FROM \"{}\"", table.name);
+    let query = LakeQuery { with_views: true, ..LakeQuery::new(sql, vec![table.clone()], engine.now_us()) };
     let mut digests = Vec::new();
     engine.lake.stream(query, &mut |batch| take(&batch, &mut digests)).await?;
     // Files are sorted already; parts of them may come in any order.

@@ -137,8 +137,8 @@ impl Made {
     ) -> Result<()> {
         let only = goes_on.then_some(&inputs.people);
         report.computed = u64::try_from(inputs.people.ids.len()).unwrap_or(u64::MAX);
-        if let Some(before) = before {
-            report.changed = changed_profiles(engine, &before.table, &self.table, only).await?;
+        if let (Some(before), None) = (before, only) {
+            report.changed = Some(changed_profiles(engine, &before.table, &self.table).await?);
         }
         let Moves { entered, left } = decide_segments(engine, &self.table, (inputs, only), &mut self.expiries, report).await?;
         let due = due::write(engine, &inputs.people, &self.expiries)?;

@@ -66,7 +66,10 @@ pub struct ProfilesReport {
     /// Profiles that were computed: those that something new is about, or all.
     #[serde(default)]
     pub computed: u64,
-    pub changed: u64,
+    /// Profiles with other clear values than before, where all were computed again; where the touched alone were, each of them has
+    /// something new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed: Option<u64>,
     pub merged: u64,
     pub split: u64,
     /// Rule name → links it made in this run.

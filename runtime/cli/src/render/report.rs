@@ -75,7 +75,10 @@ fn unified(profiles: &ProfilesReport) -> String {
         0 => "none, since nothing new is about anybody".to_owned(),
         some => format!("the {} touched, not the others", number(some)),
     };
-    text.push_str(&format!("\n  computed     {computed}; {} have other values than before", number(profiles.changed)));
+    text.push_str(&format!("\n  computed     {computed}"));
+    if let Some(changed) = profiles.changed {
+        text.push_str(&format!("; {} have other values than before", number(changed)));
+    }
     text.push_str(&format!(
         "\n  took         {} to unify, {} to compute",
         duration(profiles.unified_ms),
