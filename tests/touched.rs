@@ -10,6 +10,10 @@ use crate::vendors::{Judge, write_shop};
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         rule("touched: profiles that something new is about are computed, and come out as when all are", come_out_alike),
+        rule(
+            "touched: the person of a record's earlier version is found, whoever it was by an earlier mapping",
+            told_otherwise_before,
+        ),
         rule("touched: a record that leaves its window by time alone is noticed", time_touches_profiles),
         rule("touched: RFM places new buyers by the cut points of the last fit", placed_by_the_last_fit),
         rule("touched: what cannot be told by single profiles is computed of all", all_are_computed),
@@ -123,14 +127,15 @@ fn computed(project: &Project) -> Result<u64, Failed> {
     Ok(run(project)?["computed"].as_u64().unwrap_or_default())
 }
 
-/// Computing all profiles now changes none and moves nobody.
+/// Computing all profiles now changes none and moves nobody: tried in a twin, which reads its files again.
 fn is_as_when_all_are(project: &Project) -> Result<(), Failed> {
-    let all = project.twin();
-    all.write(
-        "profiles/traits.yaml",
-        &format!("{}  another: {{ from: orders, sql: max(net) }}\n", all.read("profiles/traits.yaml")),
-    );
-    let report = run(&all)?;
+    changes_nothing_where_all_are_computed(&project.twin())
+}
+
+fn changes_nothing_where_all_are_computed(project: &Project) -> Result<(), Failed> {
+    let traits = project.read("profiles/traits.yaml");
+    project.write("profiles/traits.yaml", &format!("{traits}  another: {{ from: orders, sql: max(net) }}\n"));
+    let report = run(project)?;
     same("of all", report["computed"].as_u64(), report["profiles"].as_u64())?;
     same("profiles that come out otherwise", report["changed"].as_u64(), Some(0))?;
     for (segment, counts) in report["segments"].as_object().into_iter().flatten() {
@@ -163,6 +168,21 @@ fn come_out_alike() -> Result<(), Failed> {
     }
     read(&project, "orders", 9, &[&format!("n9,nobody-known,1,hats,{today}")]);
     same("an order of somebody new", computed(&project)?, 1)
+}
+
+fn told_otherwise_before() -> Result<(), Failed> {
+    let project = shop();
+    let by_email = PIPELINE.replace("shop_customer: customer_id, email: email, phone: phone", "email: email");
+    project.write("pipelines/shop.yaml", &by_email.replacen("subject: customer_id", "subject: \"'old ' || customer_id\"", 1));
+    run(&project)?;
+    project.write("pipelines/shop.yaml", &by_email);
+    read(&project, "customers", 1, &["c3,c3@x.test,,DE,true"]);
+    let all = computed(&project)?;
+    holds(all >= u64::from(CUSTOMERS), format!("another mapping is about all, not {all}"))?;
+
+    read(&project, "customers", 2, &["c4,new4@x.test,,PT,true"]);
+    same("the new person and the one before", computed(&project)?, 2)?;
+    changes_nothing_where_all_are_computed(&project)
 }
 
 fn time_touches_profiles() -> Result<(), Failed> {

@@ -27,8 +27,8 @@ use crate::rows;
 use crate::streams::table_name;
 use crate::suppressed::Suppressed;
 
-pub(crate) use stored::PARENT_KEY;
 use stored::{Action, ColumnPlan, Sealing, is_sealed, output_schema, plan_column, seal_columns, without_empty};
+pub(crate) use stored::{NODE_BY, PARENT_KEY, RECORD_KEY};
 
 /// Bytes of a record key, for sizing buffers.
 const KEY_BYTES: usize = 16;
@@ -122,7 +122,9 @@ impl Admitter {
             identifiers.push((rule.clone(), vault.blind_indexer(rule.kind())?));
         }
         let key_is_personal = stream.primary_key.iter().any(|name| is_sealed(plan, input, name));
-        let schema = output_schema(&mapped, &columns, stream.parent.as_ref());
+        let subject = mapping.as_ref().and_then(|mapping| mapping.subject_column.as_ref());
+        let is_by_key = stream.parent.is_none() && subject.is_some_and(|subject| stream.primary_key == [subject.as_str()]);
+        let schema = output_schema(&mapped, &columns, stream.parent.as_ref(), is_by_key);
         Ok(Self {
             key_indexer: if key_is_personal { Some(vault.blind_indexer(&format!("key/{table}"))?) } else { None },
             record_indexer: vault.blind_indexer(&format!("record/{table}"))?,

@@ -21,6 +21,7 @@ use affluent_profiles::snapshot::{GONE, PreparedMeasure, PreparedTrait, Snapshot
 use arrow::array::AsArray as _;
 use arrow::datatypes::{DataType, FieldRef, Int64Type, SchemaRef};
 
+use crate::assignments::Assignments;
 use crate::changed::changed_profiles;
 use crate::decisions::pins::Pins;
 use crate::engine::{Engine, Event};
@@ -28,7 +29,7 @@ use crate::inputs::{Inputs, MemoryTable};
 use crate::purchases::{Fits, purchase_traits};
 use crate::rows;
 use crate::segments::{Moves, decide_segments};
-use basis::{Basis, Before, inputs_hash};
+use basis::{Basis, Before, inputs_hash, tables_by_key};
 
 /// The table name of the snapshot in lake SQL.
 pub(crate) const PROFILES: &str = "profiles";
@@ -40,16 +41,21 @@ const DUE: &str = "due";
 const VOID: &str = "void";
 
 /// Computes a new snapshot and the segments: of the profiles that something new is about where that says everything, else of
-/// all, which `is_whole` asks for.
+/// all, which `is_whole` asks for. `assignments` tell whose nodes are, of those that were resolved before.
 ///
 /// # Errors
 /// What lake, ledger and `profiles` report; the snapshot before stays current.
-pub(crate) async fn compute(engine: &Engine, lease: &Lease, is_whole: bool, report: &mut ProfilesReport) -> Result<()> {
+pub(crate) async fn compute(
+    engine: &Engine,
+    lease: &Lease,
+    (is_whole, assignments): (bool, &Assignments),
+    report: &mut ProfilesReport,
+) -> Result<()> {
     let start = Start { as_of_us: engine.now_us(), input_sequence: engine.ledger.last_sequence()? };
     let before = Before::read(engine)?;
     if !is_whole
         && let Some(before) = &before
-        && let Some(inputs) = before.touched_inputs(engine).await?
+        && let Some(inputs) = before.touched_inputs(engine, assignments).await?
     {
         if inputs.people.ids.is_empty() {
             return commit_unchanged(engine, lease, (&inputs, before, start), report).await;
@@ -194,7 +200,8 @@ async fn commit_unchanged(
 async fn basis_of(engine: &Engine, before: Option<&Before>, start: Start, fits: Fits) -> Result<Basis> {
     let Start { as_of_us, input_sequence } = start;
     let complete_at_us = before.map_or(as_of_us, |before| before.basis.complete_at_us);
-    Ok(Basis { inputs: inputs_hash(engine, input_sequence).await?, as_of_us, complete_at_us, fits })
+    let inputs = inputs_hash(engine, input_sequence).await?;
+    Ok(Basis { inputs, as_of_us, complete_at_us, fits, by_key: tables_by_key(engine, before, input_sequence).await? })
 }
 
 fn new_file(table: &str, file: LakeFile, start: Start) -> NewFile {

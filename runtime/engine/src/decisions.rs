@@ -329,7 +329,7 @@ impl Engine {
         let rules = &self.plan.identity;
         let part = Part { files: &[], found, is_whole: rules.joins_without_identifiers(), change: Some(change) };
         let mut evidence = EvidenceReader::new(self, rules);
-        let done = resolve_part(self, lease, part, &mut evidence, &mut ProfilesReport::default()).await;
+        let done = resolve_part(self, lease, part, &mut evidence, &mut ProfilesReport::default()).await.map(drop);
         evidence.audit()?;
         done
     }

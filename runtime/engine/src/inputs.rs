@@ -104,7 +104,8 @@ async fn superseded_rows(engine: &Engine, table: &LakeTable) -> Result<Vec<i64>>
     let Some(candidates) = keyed.repeated() else { return Ok(Vec::new()) };
     let mut versions: Vec<Version> = Vec::new();
     let all = query("\"_pk\", \"_seq\", \"_deleted\"");
-    engine.lake.stream(all, &mut |batch| take_versions(&batch, &candidates, &mut versions)).await?;
+    let may_be_void = |key: &str, is_deletion: bool| is_deletion || candidates.has(key);
+    engine.lake.stream(all, &mut |batch| take_versions(&batch, may_be_void, &mut versions)).await?;
     versions.sort_unstable();
     Ok(void_rows(&versions))
 }
@@ -135,11 +136,15 @@ impl Keyed {
     }
 }
 
-/// Takes the versions of candidates, and all deletions.
+/// Takes the versions that are wanted, by their key and whether they delete the record.
 ///
 /// # Errors
 /// `E0001` for rows of another shape.
-pub(crate) fn take_versions(batch: &RecordBatch, candidates: &KeySet, versions: &mut Vec<Version>) -> Result<()> {
+pub(crate) fn take_versions(
+    batch: &RecordBatch,
+    is_wanted: impl Fn(&str, bool) -> bool,
+    versions: &mut Vec<Version>,
+) -> Result<()> {
     let keys = rows::as_views(rows::column(batch, "_pk")?)?;
     let sequences = rows::cast_to(rows::column(batch, "_seq")?, &DataType::Int64)?;
     let deletions = rows::cast_to(rows::column(batch, "_deleted")?, &DataType::Boolean)?;
@@ -147,7 +152,7 @@ pub(crate) fn take_versions(batch: &RecordBatch, candidates: &KeySet, versions: 
     versions.extend((0..batch.num_rows()).filter_map(|row| {
         let (key, is_deletion) = (keys.value(row), deletions.is_valid(row) && deletions.value(row));
         let version = || Version { key: hashes(key), sequence: sequences.value(row), is_deletion };
-        (is_deletion || candidates.has(key)).then(version)
+        is_wanted(key, is_deletion).then(version)
     }));
     Ok(())
 }

@@ -6,6 +6,7 @@ mod activate;
 mod admit;
 mod answers;
 mod assess;
+mod assignments;
 mod attempts;
 mod breaker;
 mod changed;

@@ -17,6 +17,8 @@ pub(crate) const SUBJECT: &str = "_subject";
 pub(crate) struct CompiledMapping {
     program: RowProgram,
     pub(crate) has_subject: bool,
+    /// The column that is the subject, where it is one.
+    pub(crate) subject_column: Option<String>,
     /// Identifier kinds in the order of the mapping, each before its mark; the value stands in the column `_id_<kind>` as text.
     pub(crate) identifiers: Vec<IdentifierRule>,
 }
@@ -67,7 +69,8 @@ impl CompiledMapping {
         }
         let program = expressions.compile(Arc::clone(schema), vec![RowStep::Set(set), RowStep::Set(implied)])?;
         let has_subject = mapping.subject.is_some();
-        Ok(Self { program, has_subject, identifiers })
+        let subject_column = mapping.subject.as_ref().and_then(|subject| bare_column(expressions, schema, subject));
+        Ok(Self { program, has_subject, subject_column, identifiers })
     }
 
     /// The batch with the mapping's columns appended, without the rows for which one cannot be computed.

@@ -77,7 +77,7 @@ impl Engine {
         let kinds: Vec<(String, u16)> =
             (0..).zip(&names).filter(|(_, name)| is_ruled(name)).map(|(at, name)| (name.clone(), at)).collect();
         let files = self.ledger.unresolved_files()?;
-        let found = read_identifiers(self, &files, &kinds).await?;
+        let found = read_identifiers(self, &files, &kinds)?;
         let mut part = Part { files: &files, found, is_whole: true, change: None };
         let ground = Ground::of(self, &mut part)?;
         let mut evidence = EvidenceReader::new(self, rules);

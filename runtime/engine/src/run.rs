@@ -12,6 +12,7 @@ use affluent_model::report::{ActivationReport, ProfilesReport, RunOutcome, RunRe
 use affluent_model::{Error, Result};
 
 use crate::activate::activate;
+use crate::assignments::Assignments;
 use crate::compute::time::depends_on_time;
 use crate::compute::{compute, definition_hash};
 use crate::engine::Engine;
@@ -153,13 +154,14 @@ impl Engine {
         let mut profiles = ProfilesReport::default();
         let started = Instant::now();
         let mut forgotten = Vec::new();
+        let mut assignments = Assignments::default();
         let mut done = self.forget_persons(&lease).map(|persons| forgotten = persons);
         if done.is_ok() {
-            done = unify(self, &lease, &mut profiles).await;
+            done = unify(self, &lease, &mut profiles).await.map(|resolved| assignments = resolved);
         }
         profiles.unified_ms = milliseconds_since(started);
         if done.is_ok() {
-            done = compute(self, &lease, !forgotten.is_empty(), &mut profiles).await;
+            done = compute(self, &lease, (!forgotten.is_empty(), &assignments), &mut profiles).await;
             profiles.computed_ms = milliseconds_since(started) - profiles.unified_ms;
         }
         if done.is_ok() {

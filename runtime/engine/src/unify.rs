@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use affluent_lake::{LakeQuery, LakeTable};
 use affluent_ledger::{DecisionChange, FileRow, Lease, NodeRow, ResolutionCommit, Unknown};
 use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, LinkVerdict, NodeId};
 use affluent_model::plan::{IdentifierRule, IdentityRules};
@@ -16,6 +15,7 @@ use affluent_profiles::resolve::{Knowledge, Resolution, ResolveInput, ResolveNod
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 
+use crate::assignments::Assignments;
 use crate::decisions::{Reviewed, Standing};
 use crate::engine::{Engine, Event, cancelled};
 use crate::evidence::EvidenceReader;
@@ -29,11 +29,12 @@ const UNIFY_ROWS_MAX: u64 = 1_000_000;
 /// Where the hash of the identity rules stands, that the graph was last resolved by.
 const RULES_OWNER: (&str, &str, &str) = ("(profiles)", "identity", "rules");
 
-/// Resolves what is new, or everything when the identity rules changed.
+/// Resolves what is new, or everything when the identity rules changed. Returns whose the nodes are that were looked at, where
+/// they are few.
 ///
 /// # Errors
 /// What lake and ledger report; a file is resolved or it is not, and the next run goes on with those that are not.
-pub(crate) async fn unify(engine: &Engine, lease: &Lease, report: &mut ProfilesReport) -> Result<()> {
+pub(crate) async fn unify(engine: &Engine, lease: &Lease, report: &mut ProfilesReport) -> Result<Assignments> {
     let files = engine.ledger.unresolved_files()?;
     let (owner, plugin, key) = RULES_OWNER;
     let rules_hash = format!("{:?}", engine.plan.identity);
@@ -42,16 +43,17 @@ pub(crate) async fn unify(engine: &Engine, lease: &Lease, report: &mut ProfilesR
     let rules_changed = rules_known.as_ref().is_some_and(|known| *known != rules_hash);
     if files.is_empty() && !rules_changed {
         report.profiles = engine.ledger.profile_count()?;
-        return Ok(());
+        return Ok(Assignments::default());
     }
     // Changed rules need the whole graph at once, and so do rules that join without an identifier; what is only new is
     // resolved part by part else, with the same result.
     let is_whole = rules_changed || engine.plan.identity.joins_without_identifiers();
     let parts = if is_whole { vec![files.as_slice()] } else { parts_of(&files) };
     let mut evidence = EvidenceReader::new(engine, &engine.plan.identity);
-    let mut done = Ok(());
+    let is_one = parts.len() == 1;
+    let mut done = Ok(Assignments::default());
     for files in parts {
-        done = if engine.is_cancelled() { Err(cancelled()) } else { Ok(()) };
+        done = if engine.is_cancelled() { Err(cancelled()) } else { done };
         if done.is_ok() {
             done = resolve_files(engine, lease, (files, is_whole), &mut evidence, report).await;
         }
@@ -60,10 +62,10 @@ pub(crate) async fn unify(engine: &Engine, lease: &Lease, report: &mut ProfilesR
         }
     }
     evidence.audit()?;
-    done?;
+    let assignments = done?;
     engine.ledger.put_plugin_value(owner, plugin, key, &rules_hash)?;
     report.profiles = engine.ledger.profile_count()?;
-    Ok(())
+    Ok(if is_one { assignments } else { Assignments::default() })
 }
 
 /// The files in runs of about [`UNIFY_ROWS_MAX`] rows, so that memory does not grow with what waits.
@@ -92,9 +94,9 @@ async fn resolve_files(
     (files, is_whole): (&[FileRow], bool),
     evidence: &mut EvidenceReader<'_>,
     report: &mut ProfilesReport,
-) -> Result<()> {
+) -> Result<Assignments> {
     let kinds = kind_numbers(engine)?;
-    let mut found = read_identifiers(engine, files, &kinds).await?;
+    let mut found = read_identifiers(engine, files, &kinds)?;
     // Where attributes are compared, a node that carries what it carried may say something else of itself.
     if !is_whole && !engine.plan.identity.compared().contains(&true) {
         found = news_of(engine, found)?;
@@ -114,7 +116,7 @@ pub(crate) struct Part<'a> {
     pub(crate) change: Option<DecisionChange>,
 }
 
-/// Resolves what was found together with everything it can touch, in one transaction.
+/// Resolves what was found together with everything it can touch, in one transaction; returns whose the nodes are then.
 ///
 /// # Errors
 /// Those of the stores.
@@ -124,7 +126,7 @@ pub(crate) async fn resolve_part(
     mut part: Part<'_>,
     evidence: &mut EvidenceReader<'_>,
     report: &mut ProfilesReport,
-) -> Result<()> {
+) -> Result<Assignments> {
     let ground = Ground::of(engine, &mut part)?;
     let nodes = &ground.nodes;
     report.nodes_new += u64::try_from(nodes.iter().filter(|node| node.profile.is_none()).count()).unwrap_or(0);
@@ -132,6 +134,7 @@ pub(crate) async fn resolve_part(
     let resolution = ground.resolve(&part.found, &engine.plan.identity, &kind_names(engine)?, said.as_ref());
     drop(said);
     ground.count(&resolution, report);
+    let assignments = if ground.is_complete { Assignments::new(nodes, &resolution.assignments) } else { Assignments::default() };
     let Part { files, found, change, .. } = part;
     let mut edges = found.edges;
     edges.extend(found.seen_again);
@@ -149,7 +152,8 @@ pub(crate) async fn resolve_part(
         decision: change,
         now_us: engine.now_us(),
     };
-    engine.ledger.commit_resolution(lease, &commit)
+    engine.ledger.commit_resolution(lease, &commit)?;
+    Ok(assignments)
 }
 
 /// Everything that a part can touch, as the ledger knows it.
@@ -161,6 +165,8 @@ pub(crate) struct Ground {
     /// Values that were blocked and are judged anew, since all who carry them are here; sorted.
     judged_anew: Vec<(u16, BlindIndex)>,
     standing: Standing,
+    /// The profiles of the nodes have no others.
+    is_complete: bool,
 }
 
 impl Ground {
@@ -185,6 +191,7 @@ impl Ground {
         // A record of nobody has a node that holds its key, no label and no place among what was found.
         let is_somebody = |row: &NodeRow| row.profile.is_some() || found.nodes.binary_search(&row.node).is_ok();
         let counts = |row: &NodeRow| !is_erased(row.node) && (!part.is_whole || is_somebody(row));
+        let is_complete = around.nodes.iter().all(|row| row.profile.is_none() || counts(row));
         let nodes: Vec<ResolveNode> = around.nodes.into_iter().filter(counts).map(resolve_node).collect();
         let standing = Standing::around(engine, &nodes, part.change.as_ref())?;
         let (blocked, judged_anew) = if part.is_whole {
@@ -192,7 +199,7 @@ impl Ground {
         } else {
             (around.blocked, Vec::new())
         };
-        Ok(Self { nodes, known: around.edges, blocked, judged_anew, standing })
+        Ok(Self { nodes, known: around.edges, blocked, judged_anew, standing, is_complete })
     }
 
     /// Resolves it with what was found, by these rules; `kinds` are the names of identifier kinds by their numbers.
@@ -319,26 +326,14 @@ pub(crate) fn kind_names(engine: &Engine) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// What the lake reports.
-pub(crate) async fn read_identifiers(engine: &Engine, files: &[FileRow], kinds: &[(String, u16)]) -> Result<Found> {
-    let mut by_table: BTreeMap<&str, Vec<&FileRow>> = BTreeMap::new();
-    for file in files {
-        by_table.entry(&file.table).or_default().push(file);
-    }
+pub(crate) fn read_identifiers(engine: &Engine, files: &[FileRow], kinds: &[(String, u16)]) -> Result<Found> {
     let mut found = Found::default();
-    for (table, files) in by_table {
-        let Some(newest) = files.last() else { continue };
-        let schema = engine.lake.file_schema(&newest.name)?;
-        let mut present: Vec<&(String, u16)> =
-            kinds.iter().filter(|(kind, _)| schema.field_with_name(&identifier_column(kind)).is_ok()).collect();
-        present.sort_unstable_by_key(|(_, number)| *number);
-        let columns: String = present.iter().map(|(kind, _)| format!(", \"{}\"", identifier_column(kind))).collect();
-        let files = files.iter().map(|file| file.name.clone()).collect();
-        let (sql, tables) = (
-            format!("SELECT \"_node\", \"_at\"{columns} FROM \"{table}\""),
-            vec![LakeTable::new(table.to_owned(), schema, files)],
-        );
-        let query = LakeQuery { with_views: true, ..LakeQuery::new(sql, tables, engine.now_us()) };
-        engine.lake.stream(query, &mut |batch| take_identifiers(&batch, &present, &mut found)).await?;
+    let mut kinds = kinds.to_vec();
+    kinds.sort_unstable_by_key(|(_, number)| *number);
+    let named: Vec<String> = kinds.iter().map(|(kind, _)| identifier_column(kind)).collect();
+    let columns: Vec<&str> = ["_node", "_at"].into_iter().chain(named.iter().map(String::as_str)).collect();
+    for file in files {
+        engine.lake.scan_file(&file.name, &columns, &mut |batch| take_identifiers(&batch, &kinds, &mut found))?;
     }
     // Mostly in order already, since nodes are numbered as their records come: a stable sort makes use of that.
     found.nodes.sort();
@@ -348,7 +343,7 @@ pub(crate) async fn read_identifiers(engine: &Engine, files: &[FileRow], kinds: 
     Ok(found)
 }
 
-fn take_identifiers(batch: &RecordBatch, kinds: &[&(String, u16)], found: &mut Found) -> Result<()> {
+fn take_identifiers(batch: &RecordBatch, kinds: &[(String, u16)], found: &mut Found) -> Result<()> {
     let nodes = rows::column(batch, "_node")?;
     let nodes = nodes.as_primitive::<Int64Type>();
     let times = rows::cast_to(rows::column(batch, "_at")?, &FieldType::Timestamp.to_arrow())?;
@@ -356,8 +351,9 @@ fn take_identifiers(batch: &RecordBatch, kinds: &[&(String, u16)], found: &mut F
     found.nodes.extend(nodes.iter().flatten().map(NodeId));
     let mut columns = Vec::with_capacity(kinds.len());
     for (kind, number) in kinds {
-        let values = rows::cast_to(rows::column(batch, &identifier_column(kind))?, &DataType::BinaryView)?;
-        columns.push((*number, values.as_binary_view().clone()));
+        if let Some(values) = batch.column_by_name(&identifier_column(kind)) {
+            columns.push((*number, rows::cast_to(values, &DataType::BinaryView)?.as_binary_view().clone()));
+        }
     }
     for row in (0..batch.num_rows()).filter(|row| nodes.is_valid(*row)) {
         for (kind, values) in columns.iter().filter(|(_, values)| values.is_valid(row)) {

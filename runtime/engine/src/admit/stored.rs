@@ -22,6 +22,11 @@ use crate::streams::policy_of;
 
 /// Arrow metadata key on the column of a child stream that holds its parent's key: the parent stream's name.
 pub(crate) const PARENT_KEY: &str = "affluent.parent";
+/// Arrow metadata key on the column of nodes: the column of keys, where a key says whose record it is. All versions of a record are
+/// of one node then, and all records of a node are versions of one.
+pub(crate) const NODE_BY: &str = "affluent.node_by";
+/// The column of record keys.
+pub(crate) const RECORD_KEY: &str = "_pk";
 /// Bytes a sealed value is longer than its plaintext, for sizing buffers.
 const SEALED_OVERHEAD_BYTES: usize = 48;
 
@@ -81,7 +86,12 @@ pub(super) fn plan_column(
     Ok(Some(ColumnPlan { name, action }))
 }
 
-pub(super) fn output_schema(mapped: &SchemaRef, columns: &[ColumnPlan], parent: Option<&ParentStream>) -> SchemaRef {
+pub(super) fn output_schema(
+    mapped: &SchemaRef,
+    columns: &[ColumnPlan],
+    parent: Option<&ParentStream>,
+    is_by_key: bool,
+) -> SchemaRef {
     let mut fields: Vec<ArrowField> = Vec::with_capacity(columns.len() + 6);
     for plan in columns {
         let Ok(field) = mapped.field_with_name(&plan.name) else { continue };
@@ -97,7 +107,7 @@ pub(super) fn output_schema(mapped: &SchemaRef, columns: &[ColumnPlan], parent: 
         }
         fields.push(stored);
     }
-    fields.extend(system_fields());
+    fields.extend(system_fields(is_by_key));
     Arc::new(Schema::new(fields))
 }
 
@@ -110,13 +120,14 @@ fn sealed_field(field: &ArrowField, kind: FieldType) -> ArrowField {
     ArrowField::new(field.name(), DataType::Binary, true).with_metadata(metadata)
 }
 
-fn system_fields() -> [ArrowField; 6] {
+fn system_fields(is_by_key: bool) -> [ArrowField; 6] {
+    let node_by = is_by_key.then(|| (NODE_BY.to_owned(), RECORD_KEY.to_owned()));
     [
         ArrowField::new("_seq", DataType::Int64, false),
         ArrowField::new("_epoch", DataType::Int64, false),
-        ArrowField::new("_pk", DataType::Utf8, false),
+        ArrowField::new(RECORD_KEY, DataType::Utf8, false),
         ArrowField::new("_deleted", DataType::Boolean, false),
-        ArrowField::new("_node", DataType::Int64, true),
+        ArrowField::new("_node", DataType::Int64, true).with_metadata(node_by.into_iter().collect()),
         ArrowField::new("_at", FieldType::Timestamp.to_arrow(), false),
     ]
 }

@@ -1,14 +1,17 @@
 //! What the next snapshot needs to go on from the one before.
 
+use std::collections::BTreeSet;
+
 use affluent_lake::LakeTable;
-use affluent_ledger::SnapshotRow;
+use affluent_ledger::{FileRow, SnapshotRow};
 use affluent_model::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{PROFILES, definition_hash, snapshot_table};
+use crate::admit::{NODE_BY, RECORD_KEY};
 use crate::engine::Engine;
 use crate::purchases::Fits;
-use crate::tables::profile_tables;
+use crate::tables::{ProfileTable, profile_tables};
 
 /// Kept with a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +23,9 @@ pub(super) struct Basis {
     /// When all profiles were computed, microseconds UTC.
     pub(super) complete_at_us: i64,
     pub(super) fits: Fits,
+    /// The tables in all whose files, of those that it has seen, a record's key says whose it is.
+    #[serde(default)]
+    pub(super) by_key: BTreeSet<String>,
 }
 
 impl Basis {
@@ -45,7 +51,8 @@ impl Before {
     pub(super) fn read(engine: &Engine) -> Result<Option<Self>> {
         let Some(row) = engine.ledger.snapshot()? else { return Ok(None) };
         let Some(table) = snapshot_table(engine, &row)? else { return Ok(None) };
-        let nothing = Basis { inputs: String::new(), as_of_us: 0, complete_at_us: 0, fits: Fits::default() };
+        let nothing =
+            Basis { inputs: String::new(), as_of_us: 0, complete_at_us: 0, fits: Fits::default(), by_key: BTreeSet::new() };
         let basis = serde_json::from_str(&row.basis).unwrap_or(nothing);
         let rows_later = row.files.iter().filter(|file| file.table == PROFILES).skip(1).map(|file| file.rows).sum();
         Ok(Some(Self { row, table, basis, rows_later }))
@@ -79,4 +86,39 @@ pub(super) async fn inputs_hash(engine: &Engine, input_sequence: i64) -> Result<
     names.sort_unstable();
     let hash = engine.vault.blind_indexer("profile-inputs")?.index(names.join("\n").as_bytes());
     Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The tables in all whose files, up to a sequence, a record's key says whose it is; of the files that `before` has seen it knows.
+///
+/// # Errors
+/// Those of the stores.
+pub(super) async fn tables_by_key(engine: &Engine, before: Option<&Before>, input_sequence: i64) -> Result<BTreeSet<String>> {
+    let mut by_key = BTreeSet::new();
+    for ProfileTable { table, .. } in profile_tables(engine).await? {
+        let mut files = engine.ledger.files(&table.name)?;
+        files.retain(|file| file.sequence <= input_sequence);
+        if are_by_key(engine, before, (&table.name, &files))? {
+            by_key.insert(table.name);
+        }
+    }
+    Ok(by_key)
+}
+
+/// Whether a record's key says whose it is in all these files of a table.
+///
+/// # Errors
+/// Those of the lake.
+pub(super) fn are_by_key(engine: &Engine, before: Option<&Before>, (table, files): (&str, &[FileRow])) -> Result<bool> {
+    let is_known = |file: &FileRow| before.is_some_and(|before| file.sequence <= before.row.input_sequence);
+    if files.iter().any(is_known) && !before.is_some_and(|before| before.basis.by_key.contains(table)) {
+        return Ok(false);
+    }
+    for file in files.iter().filter(|file| !is_known(file)) {
+        let schema = engine.lake.file_schema(&file.name)?;
+        let node_by = schema.field_with_name("_node").ok().and_then(|field| field.metadata().get(NODE_BY));
+        if node_by.is_none_or(|column| column != RECORD_KEY) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

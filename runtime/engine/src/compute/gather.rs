@@ -1,6 +1,6 @@
 //! The records of some profiles, read into memory: whatever is asked of them then costs what they are, not what there is.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use affluent_lake::{LakeQuery, Lookup};
@@ -13,9 +13,9 @@ use arrow::array::{Array as _, AsArray as _, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, FieldRef, Int64Type, Schema, SchemaRef};
 use foldhash::fast::FixedState;
 
-use super::touched::{each_key, parents_first, quoted};
+use super::touched::{News, each_key, parents_first, quoted};
 use crate::engine::Engine;
-use crate::inputs::{Inputs, People, Void};
+use crate::inputs::{Inputs, People, Void, take_versions, void_rows};
 use crate::key_set::{Hashes, KeySet, short_hash};
 use crate::mapping::identifier_column;
 use crate::rows;
@@ -25,10 +25,9 @@ use crate::tables::ProfileTable;
 /// The function that says whether a key of a record is one of the records at hand.
 const IS_AT_HAND: &str = "is_at_hand";
 
-/// What these profiles are computed from; of the snapshot before, what it has seen and which rows it knew to be void, and which
-/// are void since. Where segments ask for consent, what anybody says of an identifier holds for all who carry it: others join
-/// them who share one with a record that is new, be it nobody's (`nobodys`: rows by table), and what others say of the identifiers
-/// at hand comes with them.
+/// What these profiles are computed from; of the snapshot before, what it has seen and which rows it knew to be void. Where
+/// segments ask for consent, what anybody says of an identifier holds for all who carry it: others join them who share one with a
+/// record that is new, be it nobody's, and what others say of the identifiers at hand comes with them.
 ///
 /// # Errors
 /// What the stores report.
@@ -36,12 +35,13 @@ pub(super) async fn gather(
     engine: &Engine,
     tables: &[ProfileTable],
     people: People,
-    nobodys: &BTreeMap<String, Vec<i64>>,
-    (input_sequence, known, void): (i64, &Void, Void),
+    news: News,
+    (input_sequence, known): (i64, &Void),
 ) -> Result<Inputs> {
     let mut gathering = Gathering::read(engine, tables, people).await?;
     if PreparedSegments::of_plan(engine)?.asks_consent() {
-        let nobodys: Vec<Vec<i64>> = tables.iter().map(|one| nobodys.get(&one.table.name).cloned().unwrap_or_default()).collect();
+        let nobodys: Vec<Vec<i64>> =
+            tables.iter().map(|one| news.nobodys.get(&one.table.name).cloned().unwrap_or_default()).collect();
         gathering.add_rows(engine, tables, &nobodys).await?;
         let mut sharers = gathering.sharers(engine, tables, input_sequence).await?;
         let assigned = engine.ledger.assignments_of(&sharers.nodes, &[])?;
@@ -51,6 +51,10 @@ pub(super) async fn gather(
             sharers = gathering.sharers(engine, tables, input_sequence).await?;
         }
         gathering.add_rows(engine, tables, &sharers.rows).await?;
+    }
+    let mut void = news.void;
+    for (table, records) in &news.at_hand {
+        void.insert(table.clone(), gathering.void_of(place_of(tables, table), &records.keys)?);
     }
     Ok(gathering.finish(tables, known, void))
 }
@@ -152,6 +156,16 @@ impl Gathering {
             }
         }
         Ok(())
+    }
+
+    /// The void rows of records of a table, all versions of which are at hand.
+    fn void_of(&self, table: Option<usize>, keys: &KeySet) -> Result<Vec<i64>> {
+        let mut versions = Vec::new();
+        for batch in table.and_then(|place| self.rows.get(place)).into_iter().flatten() {
+            take_versions(batch, |key, _| keys.has(key), &mut versions)?;
+        }
+        versions.sort_unstable();
+        Ok(void_rows(&versions))
     }
 
     /// The rows as inputs; only what is void since the snapshot before is told on.

@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use affluent_lake::{LakeQuery, LakeTable, Lookup};
 use affluent_model::Result;
-use affluent_model::identity::NodeId;
+use affluent_model::identity::{NodeId, ProfileId};
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type};
 
-use super::basis::Before;
+use super::basis::{Before, are_by_key};
 use super::gather::gather;
 use super::time::{changes_at_any_time, is_made_of_others};
 use super::{due, void};
+use crate::assignments::Assignments;
 use crate::engine::Engine;
 use crate::inputs::{Inputs, People, Version, Void, take_versions, void_rows};
 use crate::key_set::{Hashes, KeySet, short_hash};
@@ -37,7 +38,7 @@ impl Before {
     ///
     /// # Errors
     /// What the stores report.
-    pub(super) async fn touched_inputs(&self, engine: &Engine) -> Result<Option<Inputs>> {
+    pub(super) async fn touched_inputs(&self, engine: &Engine, assignments: &Assignments) -> Result<Option<Inputs>> {
         let is_fit_old = engine.now_us() - self.basis.complete_at_us > FIT_AGE_MAX_US && !self.basis.fits.rfm.is_empty();
         if changes_at_any_time(engine) || is_made_of_others(engine) || is_fit_old || !self.is_of_today(engine).await? {
             return Ok(None);
@@ -46,17 +47,34 @@ impl Before {
             return Ok(None);
         }
         let tables = profile_tables(engine).await?;
-        let Some(News { nodes, nobodys, void }) = self.news(engine, &tables).await? else { return Ok(None) };
         let mut profiles = engine.ledger.touched_profiles()?;
         profiles.extend(due::since(engine, self).await?);
-        let assigned = engine.ledger.assignments_of(&nodes, &profiles)?;
-        let people = People::of(assigned, profiles)?;
-        if self.are_many(&people) {
-            return Ok(None);
+        let Some(mut found) = self.found(engine, assignments, (&tables, true), &profiles).await? else { return Ok(None) };
+        if !found.1.has_all_at_hand(&found.0) {
+            let Some(others) = self.found(engine, assignments, (&tables, false), &profiles).await? else { return Ok(None) };
+            found = others;
         }
+        let (people, news) = found;
         let known = void::read(engine, self).await?;
-        let inputs = gather(engine, &tables, people, &nobodys, (self.row.input_sequence, &known, void)).await?;
+        let inputs = gather(engine, &tables, people, news, (self.row.input_sequence, &known)).await?;
         Ok(Some(inputs).filter(|inputs| !self.are_many(&inputs.people)))
+    }
+
+    /// What is new and whom it is about, with `profiles`; `None` when that is much.
+    async fn found(
+        &self,
+        engine: &Engine,
+        assignments: &Assignments,
+        (tables, by_key): (&[ProfileTable], bool),
+        profiles: &[ProfileId],
+    ) -> Result<Option<(People, News)>> {
+        let Some(news) = self.news(engine, tables, by_key).await? else { return Ok(None) };
+        let assigned = match assignments.of(&news.nodes, profiles) {
+            Some(assigned) => assigned,
+            None => engine.ledger.assignments_of(&news.nodes, profiles)?,
+        };
+        let people = People::of(assigned, profiles.to_vec())?;
+        Ok(Some((people, news)).filter(|(people, _)| !self.are_many(people)))
     }
 
     fn are_many(&self, people: &People) -> bool {
@@ -64,8 +82,9 @@ impl Before {
         count > TOUCHED_PROFILES_MAX || is_much(u64::try_from(count).unwrap_or(u64::MAX), self.row.rows)
     }
 
-    /// What is new in the tables; `None` when that is much.
-    async fn news(&self, engine: &Engine, tables: &[ProfileTable]) -> Result<Option<News>> {
+    /// What is new in the tables; `None` when that is much. Where a record's key says whose it is, all its versions are among the
+    /// records of its person: `by_key` they are looked for there, else in the table.
+    async fn news(&self, engine: &Engine, tables: &[ProfileTable], by_key: bool) -> Result<Option<News>> {
         let mut asked: BTreeMap<&str, Hashes> = BTreeMap::new();
         let mut news = News::default();
         for ProfileTable { source, table } in children_first(tables) {
@@ -75,11 +94,19 @@ impl Before {
             if is_much(rows(&mut new.iter().map(|file| file.rows)), rows(&mut files.iter().map(|file| file.rows))) {
                 return Ok(None);
             }
-            let mut wanted = asked.remove(table.name.as_str()).unwrap_or_default();
-            let mut take = |batch: RecordBatch| each_key(&batch, |_, key| wanted.extend([short_hash(key)]));
-            new.into_iter().try_for_each(|file| engine.lake.scan_file(&file.name, &["_pk"], &mut take))?;
-            let wanted = Arc::new(KeySet::of(wanted));
+            let asked_by_children = asked.remove(table.name.as_str()).unwrap_or_default();
+            let by_key = by_key && asked_by_children.is_empty() && !source.identifiers.is_empty();
+            let by_key = by_key && are_by_key(engine, Some(self), (&table.name, &files))?;
+            let mut new_rows = NewRows { keys: asked_by_children, nodes: Vec::new() };
+            new.into_iter().try_for_each(|file| new_rows.read(engine, &file.name))?;
+            let NewRows { keys, nodes } = new_rows;
+            let wanted = Arc::new(KeySet::of(keys));
             if wanted.is_empty() {
+                continue;
+            }
+            if by_key {
+                news.nodes.extend(&nodes);
+                news.at_hand.insert(table.name.clone(), AtHand { nodes, keys: wanted });
                 continue;
             }
             let field = source.parent.as_ref().map(|link| link.field.as_str());
@@ -120,9 +147,41 @@ pub(super) struct News {
     /// Of new records and of the versions that they stand for, sorted.
     nodes: Vec<NodeId>,
     /// By table that speaks of consent, the sequences of such rows that nobody has: what they say is about identifiers.
-    nobodys: BTreeMap<String, Vec<i64>>,
-    /// Of the records with new versions, all void rows.
-    void: Void,
+    pub(super) nobodys: BTreeMap<String, Vec<i64>>,
+    /// Of the records with new versions, all void rows: by table, but for those in `at_hand`.
+    pub(super) void: Void,
+    /// By table, new records whose other versions are among the records of the same people.
+    pub(super) at_hand: BTreeMap<String, AtHand>,
+}
+
+impl News {
+    /// Whether they are all records of these people.
+    fn has_all_at_hand(&self, people: &People) -> bool {
+        self.at_hand.values().flat_map(|records| &records.nodes).all(|node| people.number_of(*node).is_some())
+    }
+}
+
+/// Records of people at hand.
+pub(super) struct AtHand {
+    nodes: Vec<NodeId>,
+    pub(super) keys: Arc<KeySet>,
+}
+
+/// Keys of records with new versions, and the nodes of those that have one.
+struct NewRows {
+    keys: Hashes,
+    nodes: Vec<NodeId>,
+}
+
+impl NewRows {
+    fn read(&mut self, engine: &Engine, file: &str) -> Result<()> {
+        engine.lake.scan_file(file, &["_pk", "_node"], &mut |batch| {
+            each_key(&batch, |_, key| self.keys.extend([short_hash(key)]))?;
+            let nodes = rows::cast_to(rows::column(&batch, "_node")?, &DataType::Int64)?;
+            self.nodes.extend(nodes.as_primitive::<Int64Type>().iter().flatten().map(NodeId));
+            Ok(())
+        })
+    }
 }
 
 /// A query of all rows of a table.
@@ -192,7 +251,7 @@ impl Found<'_> {
         let sequences = sequences.as_primitive::<Int64Type>();
         let parents = self.field.map(|_| rows::as_text(rows::column(batch, "_parent")?)).transpose()?;
         let parents = parents.as_ref().map(|parents| parents.as_string::<i32>());
-        take_versions(batch, self.wanted, &mut self.versions)?;
+        take_versions(batch, |key, _| self.wanted.has(key), &mut self.versions)?;
         each_key(batch, |row, key| {
             if !self.wanted.has(key) {
                 return;
