@@ -92,7 +92,7 @@ macro_rules! blocks {
 pub(super) use blocks;
 
 impl<const W: usize> Blocks<W> {
-    const ENTRIES_MAX: usize = BLOCK_BYTES_MAX / W;
+    pub(super) const ENTRIES_MAX: usize = BLOCK_BYTES_MAX / W;
     const ADDED_MAX: usize = BLOCKS_ADDED_MAX * Self::ENTRIES_MAX;
 
     pub(super) const fn new(
@@ -187,6 +187,31 @@ impl<const W: usize> Blocks<W> {
             further = rest.peek().is_some_and(|prefix| end.starts_with(prefix)).then_some(end);
         }
         Ok(removed)
+    }
+
+    /// Takes out the entries that `stays` refuses, which sees all in their order. Returns how many there were.
+    pub(super) fn retain(&self, connection: &Connection, mut stays: impl FnMut(&[u8; W]) -> bool) -> StoreResult<usize> {
+        let (mut removed, mut next) = (0, Some(Vec::new()));
+        while let Some(from) = next {
+            let Some(block) = self.held(connection, &from, 1)?.pop() else { break };
+            let entries = entries_of::<W>(&block.body)?;
+            let mut left = entries.to_vec();
+            left.retain(&mut stays);
+            removed += entries.len() - left.len();
+            let is_changed = left.len() < entries.len();
+            self.replace(connection, &block, &Merged { entries: left, added: 0, is_changed })?;
+            next = block.end;
+        }
+        Ok(removed)
+    }
+
+    /// The last entry that does not come behind `key`.
+    pub(super) fn last_below(&self, connection: &Connection, key: &[u8; W]) -> StoreResult<Option<[u8; W]>> {
+        let mut statement = connection.prepare_cached(self.find)?;
+        let mut rows = statement.query([key.as_slice()])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let entries = entries_of::<W>(row.get_ref(0)?.as_blob().map_err(|_| damaged())?)?;
+        Ok(entries.iter().rev().find(|entry| *entry <= key).copied())
     }
 
     pub(super) fn is_empty(&self, connection: &Connection) -> StoreResult<bool> {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use super::computed::{profile_bytes, profile_of};
 use super::levels::{ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE, value_entry};
 use super::nodes::ASSIGNMENTS;
-use super::{SqliteLedger, collect, decisions, edges, links, profiles, require_lease, signed, word_number};
+use super::{SqliteLedger, collect, decisions, edges, profiles, relinking, require_lease, signed, word_number};
 use crate::contract::erasures::{ErasureRow, Erasures, NewErasure, ReceiptRow, ReceiptState, SentRow};
 use crate::contract::ingest::NewFile;
 use crate::contract::runs::Lease;
@@ -171,7 +171,7 @@ fn forget_nodes(connection: &Connection, nodes: &[NodeId]) -> StoreResult<()> {
         withdrawal.execute(params![edge.kind, edge.value])?;
     }
     ASSIGNMENTS.remove(connection, nodes.iter().copied())?;
-    links::replace(connection, &nodes, &[])
+    relinking::forget(connection, &nodes)
 }
 
 fn nodes_of(connection: &Connection, erasure: i64) -> StoreResult<Vec<NodeId>> {

@@ -75,7 +75,10 @@ impl Filter {
             return Ok(());
         }
         let mut filter = Self::to_keep(keys);
-        NODE_BY_KEY.each_moved(connection, |entry| filter.add(key_of(entry)))?;
+        NODE_BY_KEY.each_moved(connection, |entry| {
+            filter.add(key_of(entry));
+            Ok(())
+        })?;
         filter.write(connection)
     }
 

@@ -15,7 +15,7 @@ use crate::error::StoreResult;
 /// Recent entries move once they are more than this part of those that moved.
 const BASE_ROWS_PER_RECENT: i64 = 8;
 /// Runs of recent entries: each is one more place to look in.
-const RUNS_MAX: i64 = 16;
+pub(super) const RUNS_MAX: i64 = 16;
 /// Bytes of a node's number in an entry.
 pub(super) const NODE_BYTES: usize = 6;
 
@@ -79,6 +79,7 @@ impl<const W: usize, const R: usize> Levels<W, R> {
         }
         all.extend(entries);
         sorting::sort(&mut all);
+        all.dedup();
         self.pack_all(connection, &all)
     }
 
@@ -98,13 +99,29 @@ impl<const W: usize, const R: usize> Levels<W, R> {
                 moved = all;
             }
         }
-        let run = u8::try_from(count_of(connection, self.runs)?).unwrap_or(u8::MAX);
-        // The last run so far: its entries come behind all others.
-        let in_run: Vec<[u8; R]> = entries.iter().map(|entry| in_run(run, entry)).collect();
-        self.recent_blocks.append_all(connection, &in_run)?;
-        advance_counter(connection, self.runs, 1)?;
-        advance_counter(connection, self.recent, i64::try_from(entries.len()).unwrap_or(i64::MAX))?;
+        self.add_run(connection, entries.iter().copied())?;
         Ok(moved)
+    }
+
+    /// Makes a run of sorted entries: the last one so far, behind all others.
+    pub(super) fn add_run(&self, connection: &Connection, entries: impl Iterator<Item = [u8; W]>) -> StoreResult<()> {
+        let run = self.run_count(connection)?;
+        let mut in_run = entries.map(|entry| in_run(run, &entry)).peekable();
+        let mut added = 0;
+        let mut block: Vec<[u8; R]> = Vec::with_capacity(Blocks::<R>::ENTRIES_MAX);
+        while in_run.peek().is_some() {
+            block.clear();
+            block.extend(in_run.by_ref().take(Blocks::<R>::ENTRIES_MAX));
+            added += block.len();
+            self.recent_blocks.append_all(connection, &block)?;
+        }
+        advance_counter(connection, self.runs, 1)?;
+        advance_counter(connection, self.recent, i64::try_from(added).unwrap_or(i64::MAX)).map(drop)
+    }
+
+    /// How many runs there are.
+    pub(super) fn run_count(&self, connection: &Connection) -> StoreResult<u8> {
+        Ok(u8::try_from(count_of(connection, self.runs)?).unwrap_or(u8::MAX))
     }
 
     /// Moves recent entries that are many, and returns them.
@@ -136,7 +153,7 @@ impl<const W: usize, const R: usize> Levels<W, R> {
 
     /// Looks prefixes up; those that come in their order cost least.
     pub(super) fn finder<'c>(&self, connection: &'c Connection) -> StoreResult<Finder<'c, W, R>> {
-        let runs = u8::try_from(count_of(connection, self.runs)?).unwrap_or(u8::MAX);
+        let runs = self.run_count(connection)?;
         let recent = Seeker::of_parts(&self.recent_blocks, connection, usize::from(runs))?;
         Ok(Finder { blocks: Seeker::new(&self.blocks, connection)?, recent, runs })
     }
@@ -147,11 +164,34 @@ impl<const W: usize, const R: usize> Levels<W, R> {
     }
 
     /// Visits the entries that moved, in their order.
-    pub(super) fn each_moved(&self, connection: &Connection, mut visit: impl FnMut(&[u8; W])) -> StoreResult<()> {
-        self.blocks.each(connection, &[], &mut |entry| {
-            visit(entry);
-            Ok(true)
+    pub(super) fn each_moved(
+        &self,
+        connection: &Connection,
+        mut visit: impl FnMut(&[u8; W]) -> StoreResult<()>,
+    ) -> StoreResult<()> {
+        self.blocks.each(connection, &[], &mut |entry| visit(entry).map(|()| true))
+    }
+
+    /// Visits the entries that did not move, each with its level ([`Finder::each_of_level`]): run by run, in their order.
+    pub(super) fn each_recent(
+        &self,
+        connection: &Connection,
+        mut visit: impl FnMut(u8, &[u8; W]) -> StoreResult<()>,
+    ) -> StoreResult<()> {
+        self.recent_blocks.each(connection, &[], &mut |in_run| {
+            let visited = in_run.first().zip(in_run.last_chunk()).map(|(run, entry)| visit(level_of(*run), entry));
+            visited.transpose().map(|_| true)
         })
+    }
+
+    /// The greatest entry of all.
+    pub(super) fn last(&self, connection: &Connection) -> StoreResult<Option<[u8; W]>> {
+        let mut last = self.blocks.last_below(connection, &[u8::MAX; W])?;
+        for run in 0..self.run_count(connection)? {
+            let of_run: Option<[u8; R]> = self.recent_blocks.last_below(connection, &in_run(run, &[u8::MAX; W]))?;
+            last = last.max(of_run.and_then(|entry| entry.last_chunk().copied()));
+        }
+        Ok(last)
     }
 
     /// About how many entries moved.
@@ -176,8 +216,14 @@ impl<const W: usize, const R: usize> Levels<W, R> {
         Ok(())
     }
 
+    /// Takes entries that moved out, those that `stays` refuses, which sees all in their order.
+    pub(super) fn retain_moved(&self, connection: &Connection, stays: impl FnMut(&[u8; W]) -> bool) -> StoreResult<()> {
+        let removed = self.blocks.retain(connection, stays)?;
+        advance_counter(connection, self.base, -i64::try_from(removed).unwrap_or(i64::MAX)).map(drop)
+    }
+
     /// Puts entries into the blocks, which are sorted and are not there.
-    fn pack_all(&self, connection: &Connection, entries: &[[u8; W]]) -> StoreResult<()> {
+    pub(super) fn pack_all(&self, connection: &Connection, entries: &[[u8; W]]) -> StoreResult<()> {
         if !self.blocks.is_empty(connection)? {
             return self.pack(connection, entries.iter().copied());
         }
@@ -192,25 +238,36 @@ impl<const W: usize, const R: usize> Levels<W, R> {
     }
 
     /// Whether recent entries, with as many more, are a small part of all.
-    fn are_few(&self, connection: &Connection, more: usize) -> StoreResult<bool> {
-        let recent = count_of(connection, self.recent)?.saturating_add(i64::try_from(more).unwrap_or(i64::MAX));
-        Ok(recent.saturating_mul(BASE_ROWS_PER_RECENT) <= count_of(connection, self.base)?)
+    pub(super) fn are_few(&self, connection: &Connection, more: usize) -> StoreResult<bool> {
+        self.are_at_most(connection, more, BASE_ROWS_PER_RECENT)
     }
 
-    /// Entries that did not move, sorted.
+    /// Whether for each recent entry, with as many more, there are so many that moved.
+    pub(super) fn are_at_most(&self, connection: &Connection, more: usize, base_rows_per_recent: i64) -> StoreResult<bool> {
+        let recent = count_of(connection, self.recent)?.saturating_add(i64::try_from(more).unwrap_or(i64::MAX));
+        Ok(recent.saturating_mul(base_rows_per_recent) <= count_of(connection, self.base)?)
+    }
+
+    /// Entries that did not move, sorted, each once.
     pub(super) fn recent_entries(&self, connection: &Connection) -> StoreResult<Vec<[u8; W]>> {
         let mut entries = Vec::new();
-        self.recent_blocks.each(connection, &[], &mut |entry| {
-            entries.extend(entry.last_chunk());
-            Ok(true)
+        self.each_recent(connection, |_, entry| {
+            entries.push(*entry);
+            Ok(())
         })?;
         sorting::sort(&mut entries);
+        entries.dedup();
+        Ok(entries)
+    }
+
+    fn take_recent(&self, connection: &Connection) -> StoreResult<Vec<[u8; W]>> {
+        let entries = self.recent_entries(connection)?;
+        self.drop_runs(connection)?;
         Ok(entries)
     }
 
     /// Takes all runs out. What an erasure deletes later must not be left behind in pages that become free here.
-    fn take_recent(&self, connection: &Connection) -> StoreResult<Vec<[u8; W]>> {
-        let entries = self.recent_entries(connection)?;
+    pub(super) fn drop_runs(&self, connection: &Connection) -> StoreResult<()> {
         overwrite_deleted(connection, true)?;
         let emptied = connection.execute_batch(self.empty_recent);
         overwrite_deleted(connection, false)?;
@@ -218,8 +275,13 @@ impl<const W: usize, const R: usize> Levels<W, R> {
         for counter in [self.recent, self.runs] {
             advance_counter(connection, counter, -count_of(connection, counter)?)?;
         }
-        Ok(entries)
+        Ok(())
     }
+}
+
+/// The level of a run's entries; those that moved have level 0.
+fn level_of(run: u8) -> u8 {
+    run.saturating_add(1)
 }
 
 /// An entry of a run.
@@ -246,13 +308,24 @@ impl<const W: usize, const R: usize> Finder<'_, W, R> {
 
     /// Visits the entries that begin with `prefix`: those in blocks, then recent ones.
     pub(super) fn each(&mut self, prefix: &[u8], mut visit: impl FnMut(&[u8; W])) -> StoreResult<()> {
-        self.blocks.each(prefix, &mut visit)?;
+        self.each_of_level(prefix, |_, entry| visit(entry))
+    }
+
+    /// The same, each with its level: 0 of those in blocks, from 1 on of those of runs, whose later ones have greater ones.
+    pub(super) fn each_of_level(&mut self, prefix: &[u8], mut visit: impl FnMut(u8, &[u8; W])) -> StoreResult<()> {
+        self.blocks.each(prefix, &mut |entry| visit(0, entry))?;
+        self.each_recent(prefix, visit)
+    }
+
+    /// The same of recent ones alone.
+    pub(super) fn each_recent(&mut self, prefix: &[u8], mut visit: impl FnMut(u8, &[u8; W])) -> StoreResult<()> {
         let mut in_run = [0; R];
         in_run.iter_mut().skip(1).zip(prefix).for_each(|(to, from)| *to = *from);
         for run in 0..self.runs {
             in_run.iter_mut().take(1).for_each(|number| *number = run);
             let prefix = in_run.get(..=prefix.len()).unwrap_or(&in_run);
-            self.recent.each_of_part(run.into(), prefix, &mut |entry| entry.last_chunk().into_iter().for_each(&mut visit))?;
+            let mut visit = |entry: &[u8; R]| entry.last_chunk().into_iter().for_each(|entry| visit(level_of(run), entry));
+            self.recent.each_of_part(run.into(), prefix, &mut visit)?;
         }
         Ok(())
     }

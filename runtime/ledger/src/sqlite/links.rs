@@ -1,7 +1,7 @@
 //! Links by both of their nodes in turn: new nodes are linked with any others, so either end may be anywhere, and both are
-//! look-ups of two levels.
+//! look-ups of two levels. How links of nodes are replaced is in `relinking`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use affluent_model::identity::{BlindIndex, Link, LinkVerdict, NodeId};
 use affluent_model::{Error, Result};
@@ -12,43 +12,17 @@ use super::levels::{Levels, NODE_BYTES, joined, levels, node_bytes, node_of};
 use super::{sorting, word_number};
 use crate::error::StoreResult;
 
-const PAIR_BYTES: usize = 2 * NODE_BYTES;
+pub(super) const PAIR_BYTES: usize = 2 * NODE_BYTES;
 /// Both nodes, the number of the rule, kind and value.
 const KEY_BYTES: usize = PAIR_BYTES + 4 + 2 + 17;
 /// And the number of what refused it, 0 where it joined.
-const ENTRY_BYTES: usize = KEY_BYTES + 4;
-
+pub(super) const ENTRY_BYTES: usize = KEY_BYTES + 4;
 pub(super) type Entry = [u8; ENTRY_BYTES];
-type Pair = [u8; PAIR_BYTES];
+pub(super) type Pair = [u8; PAIR_BYTES];
 
-const LINKS: Levels<ENTRY_BYTES, { 1 + ENTRY_BYTES }> = levels!("link", "link_recent", KEY_BYTES);
-/// The second node of linked nodes before the first.
-const LINK_ENDS: Levels<PAIR_BYTES, { 1 + PAIR_BYTES }> = levels!("link_end", "link_end_recent", PAIR_BYTES);
-
-/// Replaces all links of `nodes` by `links`; one of other nodes that is there takes the verdict.
-pub(super) fn replace(connection: &Connection, nodes: &[NodeId], links: &[Link]) -> StoreResult<()> {
-    let mut words = Words::new(connection);
-    let mut entries = links.iter().map(|link| words.entry(link)).collect::<StoreResult<Vec<Entry>>>()?;
-    sorting::sort(&mut entries);
-    entries.dedup_by(|one, other| key(one) == key(other));
-    let mut nodes = nodes.to_vec();
-    nodes.sort_unstable();
-    let is_theirs = |entry: &Entry| [0, NODE_BYTES].iter().any(|at| nodes.binary_search(&node_at(entry, *at)).is_ok());
-    let mut held = Vec::new();
-    if LINKS.holds_any(connection)? {
-        let others = entries.iter().filter(|entry| !is_theirs(entry)).map(pair);
-        held = held_of(connection, &nodes, others.collect())?;
-    }
-    let is_named = |entry: &Entry| entries.binary_search_by(|other| key(other).cmp(key(entry))).is_ok();
-    let stays = |entry: &Entry| entries.binary_search(entry).is_ok() || !is_theirs(entry) && !is_named(entry);
-    let (left, gone): (Vec<Entry>, Vec<Entry>) = held.iter().partition(|entry| stays(entry));
-    let (before, after) = (pairs(held.iter()), pairs(left.iter().chain(&entries)));
-    LINKS.remove(connection, &gone.iter().map(key).collect::<Vec<_>>())?;
-    LINK_ENDS.remove(connection, &turned_but(&before, &after))?;
-    LINK_ENDS.insert(connection, &turned_but(&after, &before))?;
-    entries.retain(|entry| held.binary_search(entry).is_err());
-    LINKS.insert(connection, &entries)
-}
+pub(super) const LINKS: Levels<ENTRY_BYTES, { 1 + ENTRY_BYTES }> = levels!("link", "link_recent", KEY_BYTES);
+/// The second node of linked nodes before the first, of void links, too; those in a run may be in another.
+pub(super) const LINK_ENDS: Levels<PAIR_BYTES, { 1 + PAIR_BYTES }> = levels!("link_end", "link_end_recent", PAIR_BYTES);
 
 /// Puts sorted links into a ledger that has none.
 pub(super) fn pack(connection: &Connection, entries: &[Entry]) -> StoreResult<()> {
@@ -60,9 +34,9 @@ pub(super) fn pack(connection: &Connection, entries: &[Entry]) -> StoreResult<()
 /// The links with one of the nodes at either end, each once, by both nodes.
 pub(super) fn of(connection: &Connection, nodes: &[NodeId]) -> StoreResult<Vec<Link>> {
     let mut words = Words::new(connection);
-    let mut nodes = nodes.to_vec();
-    nodes.sort_unstable();
-    held_of(connection, &nodes, Vec::new())?.iter().map(|entry| words.link(entry)).collect()
+    let nodes = sorted(nodes.to_vec());
+    let held = held_of(connection, &nodes, Vec::new())?;
+    held.iter().filter(|held| !held.is_void).map(|held| words.link(&held.entry)).collect()
 }
 
 /// Visits the refused links: both nodes and the number of what refused it.
@@ -70,10 +44,15 @@ pub(super) fn each_refused(
     connection: &Connection,
     visit: &mut dyn FnMut(NodeId, NodeId, i64) -> StoreResult<()>,
 ) -> StoreResult<()> {
-    LINKS.each(connection, &mut |entry| {
-        let (node_a, node_b, refused_by) = (node_at(entry, 0), node_at(entry, NODE_BYTES), refused_by(entry));
-        if refused_by > 0 { visit(node_a, node_b, refused_by).map(|()| true) } else { Ok(true) }
-    })
+    let marks = Marks::read(connection)?;
+    let mut visit = |level: u8, entry: &Entry| match refused_by(entry) {
+        refused_by if refused_by > 0 && !marks.void(level, entry) => {
+            visit(node_at(entry, 0), node_at(entry, NODE_BYTES), refused_by)
+        }
+        _ => Ok(()),
+    };
+    LINKS.each_moved(connection, |entry| visit(0, entry))?;
+    LINKS.each_recent(connection, visit)
 }
 
 /// The text of a word that a link names by its number.
@@ -83,55 +62,112 @@ pub(super) fn word(connection: &Connection, number: i64) -> StoreResult<String> 
     Ok(text.ok_or_else(|| Error::bug("a link names a word that is not there"))?)
 }
 
-/// Entries with one of the nodes, which are sorted, at either end, and those of `pairs`, sorted.
-fn held_of(connection: &Connection, nodes: &[NodeId], mut pairs: Vec<Pair>) -> StoreResult<Vec<Entry>> {
-    let (mut links, mut ends) = (LINKS.finder(connection)?, LINK_ENDS.finder(connection)?);
-    let mut held: Vec<Entry> = Vec::new();
-    for node in nodes {
-        let node = node_bytes(*node)?;
-        links.each(&node, |entry| held.push(*entry))?;
-        ends.each(&node, |end| pairs.push(turned(end)))?;
-    }
-    pairs.sort_unstable();
-    for pair in pairs {
-        links.each(&pair, |entry| held.push(*entry))?;
-    }
-    held.sort_unstable();
-    held.dedup();
-    Ok(held)
+/// Sorted, each once.
+pub(super) fn sorted<T: Ord>(mut all: Vec<T>) -> Vec<T> {
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
-fn key(entry: &Entry) -> &[u8] {
+/// Since which level links of a node are not void.
+#[derive(Default)]
+pub(super) struct Marks(pub(super) HashMap<NodeId, u8>);
+
+impl Marks {
+    /// All there are.
+    pub(super) fn read(connection: &Connection) -> StoreResult<Self> {
+        let mut marks = Self::default();
+        LINKS.each_recent(connection, |level, entry| {
+            if is_mark(entry) {
+                marks.put(node_at(entry, 0), level);
+            }
+            Ok(())
+        })?;
+        Ok(marks)
+    }
+
+    pub(super) fn put(&mut self, node: NodeId, level: u8) {
+        let mark = self.0.entry(node).or_default();
+        *mark = level.max(*mark);
+    }
+
+    /// Whether a link of a level is void.
+    pub(super) fn void(&self, level: u8, entry: &Entry) -> bool {
+        let nodes = [0, NODE_BYTES].map(|at| node_at(entry, at));
+        nodes.iter().any(|node| self.0.get(node).is_some_and(|mark| level < *mark))
+    }
+}
+
+/// A link as it stands in the file.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Held {
+    pub(super) entry: Entry,
+    pub(super) is_void: bool,
+}
+
+/// Links with one of the nodes, which are sorted, at either end, and those of `pairs`, sorted.
+pub(super) fn held_of(connection: &Connection, nodes: &[NodeId], mut pairs: Vec<Pair>) -> StoreResult<Vec<Held>> {
+    let (mut links, mut ends) = (LINKS.finder(connection)?, LINK_ENDS.finder(connection)?);
+    let mut found: Vec<(u8, Entry)> = Vec::new();
+    let mut find = |level: u8, entry: &Entry| found.extend((!is_mark(entry)).then_some((level, *entry)));
+    for node in nodes {
+        let node = node_bytes(*node)?;
+        links.each_of_level(&node, &mut find)?;
+        ends.each(&node, |end| pairs.push(turned(end)))?;
+    }
+    for pair in sorted(pairs) {
+        links.each_of_level(&pair, &mut find)?;
+    }
+    let mut marks = Marks::default();
+    for node in found.iter().flat_map(|(_, entry)| [0, NODE_BYTES].map(|at| node_at(entry, at))).collect::<BTreeSet<_>>() {
+        links.each_recent(&mark_of(node)?, |level, _| marks.put(node, level))?;
+    }
+    let held: Vec<Held> = found.iter().map(|(level, entry)| Held { entry: *entry, is_void: marks.void(*level, entry) }).collect();
+    Ok(sorted(held))
+}
+
+/// What stands for the links of a node: no link has node 0.
+pub(super) fn mark_of(node: NodeId) -> Result<Pair> {
+    joined([&node_bytes(node)?, [0; NODE_BYTES].as_slice()])
+}
+
+pub(super) fn is_mark(entry: &Entry) -> bool {
+    node_at(entry, NODE_BYTES) == NodeId(0)
+}
+
+pub(super) fn key(entry: &Entry) -> &[u8] {
     entry.get(..KEY_BYTES).unwrap_or(entry)
 }
 
+/// Whether one of sorted entries has a key.
+pub(super) fn holds_key(entries: &[Entry], sought: &[u8]) -> bool {
+    entries.binary_search_by(|entry| key(entry).cmp(sought)).is_ok()
+}
+
 /// The nodes of a link.
-fn pair(entry: &Entry) -> Pair {
+pub(super) fn pair(entry: &Entry) -> Pair {
     entry.first_chunk().copied().unwrap_or_default()
 }
 
 /// The nodes of links, each pair once, sorted.
-fn pairs<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<Pair> {
-    let mut pairs: Vec<Pair> = entries.map(pair).collect();
-    pairs.sort();
-    pairs.dedup();
-    pairs
+pub(super) fn pairs<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<Pair> {
+    sorted(entries.map(pair).collect())
 }
 
-fn turned(pair: &Pair) -> Pair {
+pub(super) fn turned(pair: &Pair) -> Pair {
     let mut turned = *pair;
     turned.rotate_left(NODE_BYTES);
     turned
 }
 
 /// Sorted pairs but those of `others`, which are sorted, each turned, sorted.
-fn turned_but(pairs: &[Pair], others: &[Pair]) -> Vec<Pair> {
+pub(super) fn turned_but(pairs: &[Pair], others: &[Pair]) -> Vec<Pair> {
     let mut left: Vec<Pair> = pairs.iter().filter(|pair| others.binary_search(pair).is_err()).map(turned).collect();
     sorting::sort(&mut left);
     left
 }
 
-fn node_at(entry: &Entry, at: usize) -> NodeId {
+pub(super) fn node_at(entry: &Entry, at: usize) -> NodeId {
     node_of(split(entry.get(at..).unwrap_or_default()).0)
 }
 
@@ -148,18 +184,18 @@ pub(super) fn entry_of(nodes: [NodeId; 2], rule: i64, (kind, value): (u16, &Blin
 }
 
 /// Words that were asked for, both ways.
-struct Words<'c> {
+pub(super) struct Words<'c> {
     connection: &'c Connection,
     numbers: HashMap<String, i64>,
     texts: HashMap<i64, String>,
 }
 
 impl<'c> Words<'c> {
-    fn new(connection: &'c Connection) -> Self {
+    pub(super) fn new(connection: &'c Connection) -> Self {
         Self { connection, numbers: HashMap::new(), texts: HashMap::new() }
     }
 
-    fn entry(&mut self, link: &Link) -> StoreResult<Entry> {
+    pub(super) fn entry(&mut self, link: &Link) -> StoreResult<Entry> {
         let rule = self.number(&link.rule)?;
         let refused_by = match &link.verdict {
             LinkVerdict::Joined => 0,
@@ -201,56 +237,5 @@ impl<'c> Words<'c> {
         let text = word(self.connection, number)?;
         self.texts.insert(number, text.clone());
         Ok(text)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::super::open::open_writer;
-    use super::*;
-
-    type Key = ([i64; 2], u8);
-
-    fn link(([node_a, node_b], value): Key, is_refused: bool) -> Link {
-        let verdict = if is_refused { LinkVerdict::Refused("many".to_owned()) } else { LinkVerdict::Joined };
-        Link { node_a: NodeId(node_a), node_b: NodeId(node_b), rule: "email".to_owned(), kind: 0, value: [value; 17], verdict }
-    }
-
-    fn change() -> impl Strategy<Value = (Vec<i64>, Vec<(Key, bool)>)> {
-        let node = || 1..40_i64;
-        let key = (node(), node(), 0..3_u8).prop_map(|(one, other, value)| ([one.min(other), one.max(other)], value));
-        (prop::collection::vec(node(), 0..6), prop::collection::vec((key, any::<bool>()), 0..120))
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn links_are_replaced_as_in_a_map_and_found_from_both_ends(changes in prop::collection::vec(change(), 1..10)) {
-            let folder = tempfile::tempdir().unwrap();
-            let connection = open_writer(&folder.path().join("ledger")).unwrap();
-            connection.execute_batch("BEGIN").unwrap();
-            let mut map: BTreeMap<Key, bool> = BTreeMap::new();
-            for (nodes, links) in changes {
-                let new: BTreeMap<Key, bool> = links.into_iter().collect();
-                let links: Vec<Link> = new.iter().map(|(key, is_refused)| link(*key, *is_refused)).collect();
-                replace(&connection, &nodes.iter().copied().map(NodeId).collect::<Vec<_>>(), &links).unwrap();
-                map.retain(|(ends, _), _| !ends.iter().any(|end| nodes.contains(end)));
-                map.extend(new);
-                for node in 0..40 {
-                    let theirs = map.iter().filter(|((ends, _), _)| ends.contains(&node));
-                    let expected: Vec<Link> = theirs.map(|(key, is_refused)| link(*key, *is_refused)).collect();
-                    prop_assert_eq!(of(&connection, &[NodeId(node)]).unwrap(), expected, "{}", node);
-                }
-                let all: Vec<NodeId> = (0..40).map(NodeId).collect();
-                prop_assert_eq!(of(&connection, &all).unwrap().len(), map.len());
-                let mut refused = 0;
-                each_refused(&connection, &mut |_, _, _| { refused += 1; Ok(()) }).unwrap();
-                prop_assert_eq!(refused, map.values().filter(|is_refused| **is_refused).count());
-            }
-        }
     }
 }

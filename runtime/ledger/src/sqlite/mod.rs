@@ -31,6 +31,7 @@ mod pieces;
 mod plan;
 mod plugin_values;
 mod profiles;
+mod relinking;
 mod resolution;
 mod runs;
 mod schema;

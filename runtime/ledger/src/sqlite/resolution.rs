@@ -13,7 +13,7 @@ use super::computed::profile_bytes;
 use super::filter::Filter;
 use super::levels::{ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE, NODE_BY_KEY, ValueEntry, member_entry, value_entry};
 use super::nodes::ASSIGNMENTS;
-use super::{decisions, edges, links, profiles, signed, sorting};
+use super::{decisions, edges, profiles, relinking, signed, sorting};
 use crate::contract::identity::ResolutionCommit;
 use crate::error::StoreResult;
 
@@ -22,7 +22,7 @@ pub(super) fn commit(connection: &Connection, resolution: &ResolutionCommit) -> 
     put_assignments(connection, resolution)?;
     put_profiles(connection, resolution)?;
     put_aliases(connection, resolution)?;
-    links::replace(connection, &resolution.relinked_nodes, &resolution.links)?;
+    relinking::replace(connection, &resolution.relinked_nodes, &resolution.links)?;
     put_blocked(connection, &resolution.blocked, &resolution.unblocked)?;
     Filter::keep(connection, &NODE_BY_KEY.settle(connection)?)?;
     let mut resolved = connection.prepare_cached("UPDATE file SET is_resolved = 1 WHERE id = ?1")?;

@@ -24,6 +24,7 @@ pub(super) const MIGRATIONS: &[Step] = &[
     Step::Rows(numbering::number),
     Step::Rows(packing::pack_recent),
     Step::Rows(packing::pack_more),
+    Step::Sql(VERSION_12),
 ];
 
 /// A step.
@@ -271,4 +272,8 @@ CREATE TABLE request (
     asked_at_us INTEGER NOT NULL, due_at_us INTEGER NOT NULL, closed_at_us INTEGER, answer TEXT, closed_by TEXT
 ) STRICT;
 CREATE UNIQUE INDEX request_open ON request (connection, mark) WHERE closed_at_us IS NULL;
+";
+
+const VERSION_12: &str = "
+-- Among recent links stand marks (relinking.rs), which older programs would take for links.
 ";

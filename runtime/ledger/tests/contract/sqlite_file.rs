@@ -51,7 +51,7 @@ fn a_ledger_of_a_newer_version_is_refused() {
     let refusal = refusal(&store.path());
 
     assert_eq!((refusal.code, refusal.domain), ("E0701", Domain::Configuration));
-    assert!(refusal.message.ends_with("has ledger version `99`, this program knows up to `11`"), "{}", refusal.message);
+    assert!(refusal.message.ends_with("has ledger version `99`, this program knows up to `12`"), "{}", refusal.message);
 }
 
 /// The rows of version 8 that stand at the places of their nodes' numbers now.
