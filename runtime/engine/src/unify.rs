@@ -147,6 +147,7 @@ pub(crate) async fn resolve_part(
         removed: Vec::new(),
         relinked_nodes: ground.nodes.iter().map(|node| node.node).collect(),
         links: resolution.links,
+        bordering: resolution.bordering,
         blocked: resolution.blocked,
         unblocked: ground.judged_anew,
         decision: change,
@@ -215,11 +216,20 @@ impl Ground {
         } else {
             Cow::Owned([self.known.as_slice(), found.edges.as_slice()].concat())
         };
+        let mut detached: Vec<NodeId> = Vec::new();
         if self.standing.detaches() {
+            detached.extend(edges.iter().filter(|edge| !self.standing.joins(edge)).map(|edge| edge.node));
             edges.to_mut().retain(|edge| self.standing.joins(edge));
         }
         let input = ResolveInput { rules, kinds, nodes: &self.nodes, edges: &edges, blocked: &self.blocked };
-        resolve_with(&input, &Knowledge { evidence, ..self.standing.knowledge() })
+        let mut resolution = resolve_with(&input, &Knowledge { evidence, ..self.standing.knowledge() });
+        if !detached.is_empty() {
+            // What they share counts again when the decision is taken back.
+            resolution.bordering.extend(detached);
+            resolution.bordering.sort_unstable();
+            resolution.bordering.dedup();
+        }
+        resolution
     }
 
     /// Adds what a resolution did to a report.

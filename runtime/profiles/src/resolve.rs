@@ -30,7 +30,7 @@ use crate::weigh::ScoreModel;
 
 use components::{Components, Guards, Join, Partition};
 use excess::Demotion;
-use index::{NodeOrder, NodeRank, RankOfId, ValueIndex};
+use index::{NodeOrder, NodeRank, RankOfId, ValueIndex, narrow};
 use judge::Judge;
 use labels::label;
 pub use labels::own_id;
@@ -89,6 +89,9 @@ pub struct Resolution {
     pub links: Vec<Link>,
     /// Newly blocked values.
     pub blocked: Vec<BlockedIdentifier>,
+    /// Nodes that share an identifier which counts with a node of another profile, by node: whoever shares one with any other
+    /// node is of its profile.
+    pub bordering: Vec<NodeId>,
     /// Every node of a profile that is new, changed its id, or gained or lost nodes: what was derived from the
     /// profile is stale.
     pub touched: Vec<NodeId>,
@@ -150,6 +153,7 @@ pub fn resolve_with(input: &ResolveInput<'_>, knowledge: &Knowledge<'_>) -> Reso
     let links = solved.proposals.iter().map(|proposal| link(proposal, input, &rules, &nodes, &solved.values));
     let links = links.chain(refused).collect();
     let labels = label(input.nodes, &nodes, &solved.partition, knowledge.former);
+    let bordering = bordering(input, &nodes, &solved);
     Resolution {
         assignments: labels.assignments,
         created: labels.created,
@@ -157,6 +161,7 @@ pub fn resolve_with(input: &ResolveInput<'_>, knowledge: &Knowledge<'_>) -> Reso
         splits: labels.splits,
         links,
         blocked: solved.blocked,
+        bordering,
         touched: labels.touched,
     }
 }
@@ -230,6 +235,17 @@ fn solve(input: &ResolveInput<'_>, knowledge: &Knowledge<'_>, rules: &RuleSet, n
     let partition = components.into_partition();
     decided.extend(proposals);
     Solved { values, proposals: decided, demotions, partition, blocked, models }
+}
+
+fn bordering(input: &ResolveInput<'_>, nodes: &NodeOrder, solved: &Solved) -> Vec<NodeId> {
+    let component = |rank: &NodeRank| solved.partition.component_of.get(*rank as usize);
+    let carriers = (0..narrow(solved.values.len())).map(|value| solved.values.carriers(value));
+    let apart =
+        carriers.filter(|carriers| carriers.iter().skip(1).any(|rank| component(rank) != carriers.first().and_then(component)));
+    let mut bordering: Vec<NodeId> = apart.flatten().map(|rank| nodes.id(input.nodes, *rank)).collect();
+    bordering.sort_unstable();
+    bordering.dedup();
+    bordering
 }
 
 /// Pairs of nodes by rank, in canonical order; pairs with nodes that are not in the input are left out.

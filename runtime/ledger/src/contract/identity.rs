@@ -69,6 +69,9 @@ pub struct ResolutionCommit {
     /// Nodes whose links are all replaced by `links`.
     pub relinked_nodes: Vec<NodeId>,
     pub links: Vec<Link>,
+    /// Of `relinked_nodes`, those that share an identifier, which is not blocked, with a node that has another profile or none. Who
+    /// shares one with any of the others is of its profile: [`Identity::neighbourhood`] does not look for it.
+    pub bordering: Vec<NodeId>,
     /// Newly blocked or counted anew.
     pub blocked: Vec<BlockedIdentifier>,
     /// Values that are an edge again.

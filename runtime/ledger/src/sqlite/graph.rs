@@ -8,8 +8,8 @@ use affluent_model::identity::{BlindIndex, BlockedIdentifier, Edge, NodeId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::levels::{ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE, node_at_end, value_of, value_prefix};
-use super::nodes::{ASSIGNMENTS, Labelled, Labels, NODES};
-use super::{count_at, edges};
+use super::nodes::{ASSIGNMENTS, Labels, NODES, Rows};
+use super::{bordering, count_at, edges};
 use crate::contract::identity::Neighbourhood;
 use crate::error::StoreResult;
 
@@ -19,6 +19,7 @@ const NODES_PER_LOOK_UP: usize = 16;
 const LOOK_UPS_MIN: usize = 64;
 
 type Value = (u16, BlindIndex);
+type Label = [u8; 16];
 
 /// See [`crate::Identity::neighbourhood`].
 pub(super) fn neighbourhood(connection: &Connection, nodes: &[NodeId], values: &[Value]) -> StoreResult<Neighbourhood> {
@@ -41,8 +42,8 @@ pub(super) fn whole(connection: &Connection) -> StoreResult<Neighbourhood> {
 
 /// The nodes of a closed part.
 enum Members {
-    /// With their edges, sorted.
-    Few(BTreeSet<NodeId>, Vec<Edge>),
+    /// With their edges and labels, both sorted.
+    Few(BTreeSet<NodeId>, Vec<Edge>, Vec<(NodeId, Label)>),
     /// Slot n tells whether node n is one.
     Many(Vec<bool>),
     All,
@@ -52,7 +53,7 @@ impl Members {
     /// About how many there are.
     fn count(&self, connection: &Connection) -> StoreResult<usize> {
         Ok(match self {
-            Self::Few(nodes, _) => nodes.len(),
+            Self::Few(nodes, ..) => nodes.len(),
             Self::Many(is_member) => is_member.iter().filter(|is_member| **is_member).count(),
             Self::All => NODES.last(connection)?.and_then(slot).unwrap_or(0),
         })
@@ -60,7 +61,7 @@ impl Members {
 
     fn contains(&self, node: NodeId) -> bool {
         match self {
-            Self::Few(nodes, _) => nodes.contains(&node),
+            Self::Few(nodes, ..) => nodes.contains(&node),
             Self::Many(is_member) => slot(node).and_then(|slot| is_member.get(slot)).copied().unwrap_or(false),
             Self::All => true,
         }
@@ -74,8 +75,9 @@ struct Walk<'a> {
     blocked: HashSet<Value>,
     members: BTreeSet<NodeId>,
     seen_values: HashSet<Value>,
-    seen_profiles: HashSet<[u8; 16]>,
+    seen_profiles: HashSet<Label>,
     edges: Vec<Edge>,
+    labels: Vec<(NodeId, Label)>,
     /// Found and not yet followed.
     wave: Vec<NodeId>,
 }
@@ -90,6 +92,7 @@ impl<'a> Walk<'a> {
             seen_values: HashSet::new(),
             seen_profiles: HashSet::new(),
             edges: Vec::new(),
+            labels: Vec::new(),
             wave: Vec::new(),
         })
     }
@@ -102,6 +105,8 @@ impl<'a> Walk<'a> {
         for node in nodes {
             self.add(*node);
         }
+        // What is decided or read of these may be about any value of theirs.
+        let asked = self.members.clone();
         self.follow_values(values.to_vec())?;
         while !self.wave.is_empty() {
             if self.members.len() > self.look_ups_max {
@@ -109,11 +114,12 @@ impl<'a> Walk<'a> {
             }
             let mut wave = std::mem::take(&mut self.wave);
             wave.sort_unstable();
-            self.follow_edges(&wave)?;
-            self.follow_profiles(&wave)?;
+            let leading = self.follow_profiles(&wave, &asked)?;
+            self.follow_edges(&wave, &leading)?;
         }
         self.edges.sort_unstable();
-        Ok(Some(Members::Few(self.members, self.edges)))
+        self.labels.sort_unstable();
+        Ok(Some(Members::Few(self.members, self.edges, self.labels)))
     }
 
     fn add(&mut self, node: NodeId) {
@@ -122,13 +128,15 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn follow_edges(&mut self, wave: &[NodeId]) -> StoreResult<()> {
+    /// Reads the edges of a wave, and follows those of `leading`, which are sorted.
+    fn follow_edges(&mut self, wave: &[NodeId], leading: &[NodeId]) -> StoreResult<()> {
         let known = self.edges.len();
         let mut finder = edges::Finder::new(self.connection)?;
         for node in wave {
             finder.read(*node, &mut self.edges)?;
         }
-        let values = self.edges.iter().skip(known).map(|edge| (edge.kind, edge.value)).collect();
+        let leads = |edge: &&Edge| leading.binary_search(&edge.node).is_ok();
+        let values = self.edges.iter().skip(known).filter(leads).map(|edge| (edge.kind, edge.value)).collect();
         self.follow_values(values)
     }
 
@@ -142,18 +150,26 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn follow_profiles(&mut self, wave: &[NodeId]) -> StoreResult<()> {
-        let mut profiles: Vec<[u8; 16]> = Vec::new();
+    /// Follows the profiles of a wave. Returns those of its nodes, sorted, that may share an identifier with others than the nodes of
+    /// their profile.
+    fn follow_profiles(&mut self, wave: &[NodeId], asked: &BTreeSet<NodeId>) -> StoreResult<Vec<NodeId>> {
+        let (mut profiles, mut leading): (Vec<Label>, Vec<NodeId>) = (Vec::new(), Vec::new());
         let mut assignments = ASSIGNMENTS.reader(self.connection)?;
+        let mut bordering = bordering::Finder::new(self.connection)?;
         for node in wave {
-            profiles.extend(assignments.get(*node)?.filter(|profile| self.seen_profiles.insert(**profile)));
+            let label = assignments.get(*node)?.copied();
+            if label.is_none() || asked.contains(node) || bordering.holds(*node)? {
+                leading.push(*node);
+            }
+            self.labels.extend(label.map(|label| (*node, label)));
+            profiles.extend(label.filter(|label| self.seen_profiles.insert(*label)));
         }
         profiles.sort_unstable();
         let mut finder = ASSIGNMENT_BY_PROFILE.finder(self.connection)?;
         for profile in profiles {
             finder.each_node(&profile, |node| self.add(node))?;
         }
-        Ok(())
+        Ok(leading)
     }
 }
 
@@ -245,12 +261,14 @@ impl Components {
 fn read_members(connection: &Connection, members: Members, asked: &[Value]) -> StoreResult<Neighbourhood> {
     let mut part = Neighbourhood::default();
     let is_all = matches!(members, Members::All);
-    if let Members::Few(nodes, edges) = members {
+    if let Members::Few(nodes, edges, labels) = members {
         part.edges = edges;
-        let mut labelled = Labelled::new(connection)?;
+        let mut labels = labels.into_iter().peekable();
+        let mut rows = Rows::new(connection)?;
         for node in nodes {
+            let label = labels.next_if(|(other, _)| *other == node).map(|(_, label)| label);
             // Nodes that do not exist have no edges either.
-            part.nodes.extend(labelled.get(node)?);
+            part.nodes.extend(rows.get(node, label)?);
         }
     } else {
         let mut labels = Labels::new(connection)?;
@@ -275,7 +293,7 @@ fn read_members(connection: &Connection, members: Members, asked: &[Value]) -> S
     Ok(part)
 }
 
-fn blocked_values(connection: &Connection) -> StoreResult<HashSet<Value>> {
+pub(super) fn blocked_values(connection: &Connection) -> StoreResult<HashSet<Value>> {
     let mut statement = connection.prepare_cached("SELECT kind, value FROM blocked_identifier")?;
     let values = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(values.collect::<rusqlite::Result<HashSet<Value>>>()?)

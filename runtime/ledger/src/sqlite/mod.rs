@@ -3,6 +3,7 @@
 
 mod audit;
 mod blocks;
+mod bordering;
 mod bulk;
 mod codec;
 mod computed;

@@ -52,20 +52,38 @@ pub(super) fn node_entry(key: &NodeKey, source: i64, first_seen_us: i64) -> Resu
     joined([key.as_slice(), &source.to_be_bytes(), &first_seen_us.to_be_bytes()])
 }
 
+/// Nodes whose labels are known, looked up in their order.
+pub(super) struct Rows<'c> {
+    nodes: Reader<'c, NODE_BYTES>,
+    sources: Sources<'c>,
+}
+
+impl<'c> Rows<'c> {
+    pub(super) fn new(connection: &'c Connection) -> StoreResult<Self> {
+        Ok(Self { nodes: NODES.reader(connection)?, sources: Sources::new(connection)? })
+    }
+
+    /// `None` where there is no such node.
+    pub(super) fn get(&mut self, node: NodeId, label: Option<[u8; PROFILE_BYTES]>) -> StoreResult<Option<NodeRow>> {
+        self.nodes.get(node)?.map(|entry| self.sources.row(node, entry, label)).transpose()
+    }
+}
+
 /// Nodes with their labels, looked up in their order.
 pub(super) struct Labelled<'c> {
-    nodes: Reader<'c, NODE_BYTES>,
-    labels: Labels<'c>,
+    rows: Rows<'c>,
+    assignments: Reader<'c, PROFILE_BYTES>,
 }
 
 impl<'c> Labelled<'c> {
     pub(super) fn new(connection: &'c Connection) -> StoreResult<Self> {
-        Ok(Self { nodes: NODES.reader(connection)?, labels: Labels::new(connection)? })
+        Ok(Self { rows: Rows::new(connection)?, assignments: ASSIGNMENTS.reader(connection)? })
     }
 
     /// `None` where there is no such node.
     pub(super) fn get(&mut self, node: NodeId) -> StoreResult<Option<NodeRow>> {
-        self.nodes.get(node)?.map(|entry| self.labels.row(node, entry)).transpose()
+        let label = self.assignments.get(node)?.copied();
+        self.rows.get(node, label)
     }
 }
 
@@ -82,12 +100,8 @@ impl<'c> Labels<'c> {
 
     /// A node as it is stored, with its label.
     pub(super) fn row(&mut self, node: NodeId, entry: &NodeEntry) -> StoreResult<NodeRow> {
-        let (key, rest) = split(entry);
-        let (source, rest) = split(rest);
-        let (first_seen_us, _) = split(rest);
-        let source = self.sources.name(i64::from(u32::from_be_bytes(source)))?;
-        let profile = self.assignments.get(node)?.map(|profile| profile_of(*profile));
-        Ok(NodeRow { node, key, source, first_seen_us: i64::from_be_bytes(first_seen_us), profile })
+        let label = self.assignments.get(node)?.copied();
+        self.sources.row(node, entry, label)
     }
 }
 
@@ -101,6 +115,15 @@ impl<'a> Sources<'a> {
     fn new(connection: &'a Connection) -> StoreResult<Self> {
         let statement = connection.prepare_cached("SELECT text FROM word WHERE word = ?1")?;
         Ok(Self { statement, known: Vec::new() })
+    }
+
+    /// A node as it is stored.
+    fn row(&mut self, node: NodeId, entry: &NodeEntry, label: Option<[u8; PROFILE_BYTES]>) -> StoreResult<NodeRow> {
+        let (key, rest) = split(entry);
+        let (source, rest) = split(rest);
+        let (first_seen_us, _) = split(rest);
+        let source = self.name(i64::from(u32::from_be_bytes(source)))?;
+        Ok(NodeRow { node, key, source, first_seen_us: i64::from_be_bytes(first_seen_us), profile: label.map(profile_of) })
     }
 
     fn name(&mut self, number: i64) -> rusqlite::Result<Arc<str>> {

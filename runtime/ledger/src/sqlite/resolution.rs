@@ -13,7 +13,7 @@ use super::computed::profile_bytes;
 use super::filter::Filter;
 use super::levels::{ASSIGNMENT_BY_PROFILE, EDGE_BY_VALUE, NODE_BY_KEY, ValueEntry, member_entry, value_entry};
 use super::nodes::ASSIGNMENTS;
-use super::{decisions, edges, profiles, relinking, signed, sorting};
+use super::{bordering, decisions, edges, profiles, relinking, signed, sorting};
 use crate::contract::identity::ResolutionCommit;
 use crate::error::StoreResult;
 
@@ -23,6 +23,7 @@ pub(super) fn commit(connection: &Connection, resolution: &ResolutionCommit) -> 
     put_profiles(connection, resolution)?;
     put_aliases(connection, resolution)?;
     relinking::replace(connection, &resolution.relinked_nodes, &resolution.links)?;
+    bordering::replace(connection, &resolution.relinked_nodes, &resolution.bordering)?;
     put_blocked(connection, &resolution.blocked, &resolution.unblocked)?;
     Filter::keep(connection, &NODE_BY_KEY.settle(connection)?)?;
     let mut resolved = connection.prepare_cached("UPDATE file SET is_resolved = 1 WHERE id = ?1")?;

@@ -5,7 +5,7 @@
 
 use rusqlite::Connection;
 
-use super::{numbering, packing};
+use super::{bordering, numbering, packing};
 use crate::error::StoreResult;
 
 /// `Affl`: tells our files from those of other programs.
@@ -25,6 +25,7 @@ pub(super) const MIGRATIONS: &[Step] = &[
     Step::Rows(packing::pack_recent),
     Step::Rows(packing::pack_more),
     Step::Sql(VERSION_12),
+    Step::Rows(bordering::find_all),
 ];
 
 /// A step.

@@ -46,6 +46,8 @@ impl Graph {
             edges: self.edges.clone(),
             assignments: self.labels(),
             blocked: self.blocked.iter().map(blocked).collect(),
+            relinked_nodes: (1..=self.nodes).map(NodeId).collect(),
+            bordering: self.bordering(),
             ..Default::default()
         };
         store.commit_resolution(&lease, &commit).unwrap();
@@ -55,6 +57,18 @@ impl Graph {
     /// One label a node: the last that was drawn.
     fn labels(&self) -> Vec<(NodeId, ProfileId)> {
         self.assignments.iter().copied().collect::<std::collections::BTreeMap<_, _>>().into_iter().collect()
+    }
+
+    /// Who shares a value that is not blocked with a node that has another label, or none.
+    fn bordering(&self) -> Vec<NodeId> {
+        let labels = self.labels();
+        let label = |node: NodeId| labels.iter().find(|(labelled, _)| *labelled == node).map(|(_, label)| *label);
+        let shares = |one: &Edge| {
+            let same = |other: &&Edge| (other.kind, other.value) == (one.kind, one.value);
+            self.edges.iter().filter(same).any(|other| label(other.node) != label(one.node))
+        };
+        let free = self.edges.iter().filter(|edge| !self.blocked.contains(&(edge.kind, edge.value)));
+        free.filter(|edge| shares(edge)).map(|edge| edge.node).collect()
     }
 
     /// Adds what touches what is there until nothing is added.

@@ -51,7 +51,7 @@ fn a_ledger_of_a_newer_version_is_refused() {
     let refusal = refusal(&store.path());
 
     assert_eq!((refusal.code, refusal.domain), ("E0701", Domain::Configuration));
-    assert!(refusal.message.ends_with("has ledger version `99`, this program knows up to `12`"), "{}", refusal.message);
+    assert!(refusal.message.ends_with("has ledger version `99`, this program knows up to `13`"), "{}", refusal.message);
 }
 
 /// The rows of version 8 that stand at the places of their nodes' numbers now.
@@ -78,6 +78,8 @@ const VERSION_8: &str = "
     DROP TABLE link_end_recent_block;
     DROP TABLE link_end_recent_first;
     DROP TABLE node_by_key_filter;
+    DROP TABLE bordering_block;
+    DROP TABLE bordering_first;
     CREATE TABLE node (node INTEGER PRIMARY KEY, key BLOB NOT NULL, source INTEGER NOT NULL, first_seen_us INTEGER NOT NULL) STRICT;
     CREATE TABLE node_key (node INTEGER PRIMARY KEY, wrapped BLOB NOT NULL) STRICT;
     CREATE TABLE assignment (node INTEGER PRIMARY KEY, profile BLOB NOT NULL) STRICT;

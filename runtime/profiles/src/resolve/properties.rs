@@ -97,15 +97,23 @@ fn resolved(rules: &IdentityRules, edges: &[Edge]) -> (Vec<ResolveNode>, Resolut
     (nodes, resolution)
 }
 
-/// The nodes that `changed` reaches over values that are not blocked.
-fn neighbourhood(changed: &BTreeSet<NodeId>, edges: &[Edge], blocked: &[BlockedIdentifier]) -> BTreeSet<NodeId> {
+/// The nodes that `changed` reaches over profiles and over values that are not blocked, which are those of changed nodes and of
+/// nodes that border on other profiles: the others share theirs within their profile.
+fn neighbourhood(
+    changed: &BTreeSet<NodeId>,
+    (nodes, bordering): (&[ResolveNode], &BTreeSet<NodeId>),
+    (edges, blocked): (&[Edge], &[BlockedIdentifier]),
+) -> BTreeSet<NodeId> {
     let is_blocked = |edge: &&Edge| blocked.iter().any(|blocked| (blocked.kind, blocked.value) == (edge.kind, edge.value));
+    let leads_on = |edge: &&Edge| changed.contains(&edge.node) || bordering.contains(&edge.node);
     let mut reached = changed.clone();
     loop {
-        let carried = edges.iter().filter(|edge| reached.contains(&edge.node) && !is_blocked(edge));
-        let values: BTreeSet<_> = carried.map(|edge| (edge.kind, edge.value)).collect();
+        let carried = edges.iter().filter(|edge| reached.contains(&edge.node)).filter(leads_on);
+        let values: BTreeSet<_> = carried.filter(|edge| !is_blocked(edge)).map(|edge| (edge.kind, edge.value)).collect();
+        let profiles: BTreeSet<_> = nodes.iter().filter(|node| reached.contains(&node.node)).map(|node| node.profile).collect();
         let before = reached.len();
         reached.extend(edges.iter().filter(|edge| values.contains(&(edge.kind, edge.value))).map(|edge| edge.node));
+        reached.extend(nodes.iter().filter(|node| profiles.contains(&node.profile)).map(|node| node.node));
         if reached.len() == before {
             return reached;
         }
@@ -117,15 +125,18 @@ fn resolved_in_batches(rules: &IdentityRules, batches: &[Vec<Edge>]) -> Vec<Reso
     let (mut nodes, _) = resolved(rules, &[]);
     let mut known: Vec<Edge> = Vec::new();
     let mut blocked: Vec<BlockedIdentifier> = Vec::new();
+    let mut bordering: BTreeSet<NodeId> = BTreeSet::new();
     for batch in batches {
         known.extend(batch);
         let changed = batch.iter().map(|edge| edge.node).collect();
-        let reached = neighbourhood(&changed, &known, &blocked);
+        let reached = neighbourhood(&changed, (&nodes, &bordering), (&known, &blocked));
         let near: Vec<ResolveNode> = nodes.iter().filter(|node| reached.contains(&node.node)).copied().collect();
         let edges: Vec<Edge> = known.iter().filter(|edge| reached.contains(&edge.node)).copied().collect();
         let resolution = run(rules, &near, &edges, &blocked);
         apply(&mut nodes, &resolution);
         blocked.extend(resolution.blocked);
+        bordering.retain(|node| !reached.contains(node));
+        bordering.extend(resolution.bordering);
     }
     nodes
 }
@@ -314,8 +325,23 @@ proptest! {
 
         let again = run(&rules, &nodes, &edges, &first.blocked);
 
-        let unchanged = Resolution { links: again.links.clone(), ..Resolution::default() };
+        let (links, bordering) = (again.links.clone(), again.bordering.clone());
+        prop_assert_eq!(&first.bordering, &bordering);
+        let unchanged = Resolution { links, bordering, ..Resolution::default() };
         prop_assert_eq!(again, unchanged);
+    }
+
+    #[test]
+    fn who_borders_on_no_other_profile_shares_identifiers_within_its_own(rules in any_rules(), edges in edges()) {
+        let (nodes, resolution) = resolved(&rules, &edges);
+        let profile = |id: NodeId| nodes.iter().find(|node| node.node == id).and_then(|node| node.profile);
+        let counts = |edge: &&Edge| !resolution.blocked.iter().any(|one| (one.kind, one.value) == (edge.kind, edge.value));
+        let counted: Vec<&Edge> = edges.iter().filter(counts).collect();
+        let is_shared_apart = |edge: &Edge| counted.iter().any(|other| {
+            (other.kind, other.value) == (edge.kind, edge.value) && profile(other.node) != profile(edge.node)
+        });
+        let bordering: BTreeSet<NodeId> = counted.iter().filter(|edge| is_shared_apart(edge)).map(|edge| edge.node).collect();
+        prop_assert_eq!(resolution.bordering, bordering.into_iter().collect::<Vec<_>>());
     }
 
     #[test]
