@@ -15,10 +15,11 @@ use crate::error::{self, StoreError, StoreResult};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Prepared statements kept per connection: all that this crate has.
 const STATEMENTS_MAX: usize = 160;
-/// KiB of pages a connection keeps (negative, as SQLite takes it): the writer holds the upper levels of every index of some
-/// ten million rows, a reader streams.
-const WRITER_CACHE_KIB: i64 = -32_768;
-const READER_CACHE_KIB: i64 = -8_192;
+/// KiB of pages a connection keeps (negative, as SQLite takes it). Blocks are read and written in their order, so that little
+/// is asked for again but which block is next; every page more is one that is faulted in. The writer's are written before the
+/// end of its transaction once they are more.
+const WRITER_CACHE_KIB: i64 = -8_192;
+const READER_CACHE_KIB: i64 = -2_048;
 /// Bytes of a page: a quarter of the calls of SQLite's usual 4 KiB for the bulk writes, and still little to rewrite for one
 /// row. Files made with another size keep it.
 const PAGE_BYTES: i64 = 16_384;

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection};
 
-use super::blocks::{Blocks, entries_of};
+use super::blocks::{Blocks, damaged, entries_of};
 use crate::error::StoreResult;
 
 /// Looks keys up, and keeps the block of the last one: of each part of the keys that is asked in turn.
@@ -42,13 +42,13 @@ impl<'c, const W: usize> Seeker<'c, W> {
     pub(super) fn each_of_part(&mut self, part: usize, prefix: &[u8], visit: &mut dyn FnMut(&[u8; W])) -> StoreResult<()> {
         let Some(held) = self.parts.get_mut(part) else { return Ok(()) };
         if !held.covers::<W>(prefix, self.key_bytes)? {
-            *held = load(&mut self.find, &mut self.begin, prefix)?;
+            held.load(&mut self.find, &mut self.begin, prefix)?;
         }
         loop {
             let entries = entries_of::<W>(&held.body)?;
             entries.get(range_of(entries, prefix)).unwrap_or_default().iter().for_each(&mut *visit);
             match held.end.take() {
-                Some(next) if next.starts_with(prefix) => *held = load(&mut self.find, &mut self.begin, &next)?,
+                Some(next) if next.starts_with(prefix) => held.load(&mut self.find, &mut self.begin, &next)?,
                 end => {
                     held.end = end;
                     return Ok(());
@@ -64,16 +64,30 @@ impl Held {
         let first = entries_of::<W>(&self.body)?.first().and_then(|first| first.get(..key_bytes));
         Ok(first.is_some_and(|key| key <= prefix) && self.end.as_ref().is_none_or(|end| prefix < end.as_slice()))
     }
-}
 
-/// Reads the block that holds `key`; the first one where none does.
-fn load(find: &mut CachedStatement<'_>, begin: &mut CachedStatement<'_>, key: &[u8]) -> StoreResult<Held> {
-    let mut read = |key: &[u8]| find.query_row([key], |row| Ok(Held { body: row.get(0)?, end: row.get(1)? })).optional();
-    if let Some(held) = read(key)? {
-        return Ok(held);
+    /// Reads the block that holds `key` in place of this one; the first one where none does.
+    fn load(&mut self, find: &mut CachedStatement<'_>, begin: &mut CachedStatement<'_>, key: &[u8]) -> StoreResult<()> {
+        if self.read(find, key)? {
+            return Ok(());
+        }
+        match begin.query_row([], |row| row.get::<_, Option<Vec<u8>>>(0))? {
+            Some(begin) => self.read(find, &begin).map(drop),
+            None => {
+                *self = Self::default();
+                Ok(())
+            }
+        }
     }
-    let begin = begin.query_row([], |row| row.get::<_, Option<Vec<u8>>>(0))?;
-    Ok(begin.map(|begin| read(&begin)).transpose()?.flatten().unwrap_or_default())
+
+    /// The same; false where none does. The memory of the block before is used again.
+    fn read(&mut self, find: &mut CachedStatement<'_>, key: &[u8]) -> StoreResult<bool> {
+        let mut rows = find.query([key])?;
+        let Some(row) = rows.next()? else { return Ok(false) };
+        self.body.clear();
+        self.body.extend_from_slice(row.get_ref(0)?.as_blob().map_err(|_| damaged())?);
+        self.end = row.get(1)?;
+        Ok(true)
+    }
 }
 
 /// Places of the sorted entries that begin with `prefix`.
