@@ -116,7 +116,7 @@ impl Memory {
         let place = free.partition_point(|bytes| bytes.capacity() < length);
         // What is far larger is kept for those who need it.
         let fits = free.get(place).is_some_and(|bytes| bytes.capacity() / 2 <= length);
-        if fits { free.remove(place) } else { Vec::with_capacity(length) }
+        if fits { free.remove(place) } else { Vec::with_capacity(room_for(length)) }
     }
 
     /// Keeps memory for later, the largest first.
@@ -136,6 +136,11 @@ impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Memory").finish_non_exhaustive()
     }
+}
+
+/// Parts of one column are about as long as each other: with a sixteenth more room, what one was read into mostly holds the next.
+fn room_for(length: usize) -> usize {
+    length.next_multiple_of((length / 16).next_power_of_two())
 }
 
 /// Memory that is in use.
@@ -199,5 +204,20 @@ mod tests {
 
         let free: Vec<usize> = memory.free.lock().unwrap().iter().map(Vec::capacity).collect();
         assert_eq!(free, [READ_MEMORY_KEPT_BYTES_MAX]);
+    }
+
+    #[test]
+    fn what_is_a_little_longer_fits_into_the_memory_of_what_was_there_before() {
+        let memory = Memory::default();
+        let (length, longer) = (6_300_000, 6_310_000);
+        let taken = memory.take(length);
+        let place = taken.as_ptr();
+        memory.give_back(taken);
+
+        assert_eq!(memory.take(longer).as_ptr(), place);
+        for length in [0, 1, 15, 16, 17, 1_000, 6_300_000] {
+            let room = room_for(length);
+            assert!(room >= length && room <= length + length / 8 + 1, "{length}: {room}");
+        }
     }
 }
