@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use affluent_model::Result;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
@@ -13,6 +13,8 @@ use crate::error::{self, StoreError, StoreResult};
 
 /// How long a transaction waits for that of another process: longer than the largest commit, shorter than a lease.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// And how long until it is tried again where SQLite does not wait by itself.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Prepared statements kept per connection: all that this crate has.
 const STATEMENTS_MAX: usize = 160;
 /// KiB of pages a connection keeps (negative, as SQLite takes it). Blocks are read and written in their order, so that little
@@ -97,7 +99,7 @@ fn connect(path: &Path, cache_kib: i64) -> Result<Connection> {
 fn prepare(connection: &mut Connection, path: &Path) -> StoreResult<()> {
     require_ours(connection, path)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    let mode = keep_log(connection)?;
+    let mode = wait_to_keep_log(connection)?;
     if mode != "wal" {
         return Err(error::unreachable(path, &format!("its file system allows only journal mode `{mode}`")).into());
     }
@@ -118,14 +120,30 @@ pub(super) fn leave_log(connection: &Connection) -> StoreResult<bool> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     match mode {
         Ok(mode) => Ok(mode == "delete"),
-        Err(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) => Ok(false),
+        Err(error) if is_busy(&error) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
 /// Keeps a log again. Whoever opens the file does, too.
-pub(super) fn keep_log(connection: &Connection) -> StoreResult<String> {
-    Ok(connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?)
+pub(super) fn keep_log(connection: &Connection) -> rusqlite::Result<String> {
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
+}
+
+/// The same, after whoever writes past the log: SQLite does not wait for one that in turn waits for readers, as this one is, to
+/// leave.
+fn wait_to_keep_log(connection: &Connection) -> rusqlite::Result<String> {
+    let began = Instant::now();
+    loop {
+        match keep_log(connection) {
+            Err(error) if is_busy(&error) && began.elapsed() < BUSY_TIMEOUT => std::thread::sleep(BUSY_PAUSE),
+            kept => return kept,
+        }
+    }
 }
 
 /// Whether a transaction is on the disk before its commit returns. Else it gets there with the next one that waits, since
