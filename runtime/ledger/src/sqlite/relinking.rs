@@ -231,7 +231,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(96))]
+        #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn links_are_replaced_as_in_a_map_and_found_from_both_ends(changes in changes()) {
             let folder = tempfile::tempdir().unwrap();
