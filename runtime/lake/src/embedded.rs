@@ -34,7 +34,6 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::canonical::{canonical_batch, canonical_schema, read_as_views, schema_with_views};
 use crate::failures;
@@ -229,11 +228,7 @@ impl Lake for EmbeddedLake {
     }
 
     fn file_schema(&self, name: &str) -> Result<SchemaRef> {
-        check_name(name)?;
-        let unreadable = |error: String| Error::external("E0735", format!("lake file `{name}` cannot be read: {error}"));
-        let file = fs::File::open(self.dir.join(format!("{name}{FINISHED}"))).map_err(|error| unreadable(error.to_string()))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unreadable(error.to_string()))?;
-        Ok(Arc::clone(reader.schema()))
+        Ok(Arc::clone(rewrite::open(&self.dir, name)?.schema()))
     }
 
     fn scan_file(&self, name: &str, columns: &[&str], visit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {

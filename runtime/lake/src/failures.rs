@@ -76,7 +76,17 @@ fn is_file_trouble(error: &ArrowError) -> bool {
 
 /// A file of the query's list is not there, or is not Parquet.
 pub(crate) fn unreadable() -> Error {
-    Error::external("E0735", "a file of the lake is missing or cannot be read")
+    damaged("a file of the lake is missing or cannot be read".to_owned())
+}
+
+/// This file of the lake cannot be read.
+pub(crate) fn unreadable_file(name: &str, error: &dyn std::fmt::Display) -> Error {
+    damaged(format!("lake file `{name}` cannot be read: {error}"))
+}
+
+/// A file of the lake is not as it was written.
+pub(crate) fn damaged(message: String) -> Error {
+    Error::external("E0735", message)
         .retry(Retry::Never)
         .help("restore the lake's directory from the backup that belongs to this ledger, or run the pipeline with --full")
 }

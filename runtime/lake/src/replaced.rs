@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use affluent_model::{Error, Result};
+use affluent_model::Result;
 use arrow::array::AsArray as _;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -80,7 +80,7 @@ fn is_in_no_later_file(last: &Arc<LastPlaces>, place: usize, column: &str) -> Ex
 }
 
 fn add_keys(dir: &Path, (place, name): (usize, &str), column: &str, last: &mut LastPlaces) -> Result<()> {
-    let no_keys = || Error::external("E0735", format!("lake file `{name}` has no texts in `{column}`"));
+    let no_keys = || failures::damaged(format!("lake file `{name}` has no texts in `{column}`"));
     rewrite::scan(dir, name, &[column], &mut |batch| {
         let column = batch.column_by_name(column).and_then(|column| column.as_string_opt::<i32>()).ok_or_else(no_keys)?;
         for key in column.iter().flatten() {

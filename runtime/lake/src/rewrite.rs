@@ -12,18 +12,16 @@ use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::failures::unreadable_file;
 use crate::lake::{LakeFile, LakeWriter as _};
 use crate::limits::QUERY_BATCH_ROWS;
 use crate::writer::{FINISHED, FileWriter, check_name};
 
-fn open(dir: &Path, name: &str) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+/// Opens a file to read it.
+pub(crate) fn open(dir: &Path, name: &str) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     check_name(name)?;
-    let file = File::open(dir.join(format!("{name}{FINISHED}"))).map_err(|error| unreadable(name, &error))?;
-    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unreadable(name, &error))
-}
-
-fn unreadable(name: &str, error: &dyn std::fmt::Display) -> Error {
-    Error::external("E0735", format!("lake file `{name}` cannot be read: {error}"))
+    let file = File::open(dir.join(format!("{name}{FINISHED}"))).map_err(|error| unreadable_file(name, &error))?;
+    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unreadable_file(name, &error))
 }
 
 /// Visits some columns of a file, in its order of rows.
@@ -31,9 +29,9 @@ pub(crate) fn scan(dir: &Path, name: &str, columns: &[&str], visit: &mut dyn FnM
     let builder = open(dir, name)?;
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
     let reader = builder.with_projection(mask).with_batch_size(QUERY_BATCH_ROWS);
-    let reader = reader.build().map_err(|error| unreadable(name, &error))?;
+    let reader = reader.build().map_err(|error| unreadable_file(name, &error))?;
     for batch in reader {
-        visit(batch.map_err(|error| unreadable(name, &error))?)?;
+        visit(batch.map_err(|error| unreadable_file(name, &error))?)?;
     }
     Ok(())
 }
@@ -47,8 +45,8 @@ pub(crate) fn rewrite(
 ) -> Result<LakeFile> {
     let builder = open(dir, name)?;
     let mut writer = Box::new(FileWriter::create(dir, new_name, Arc::clone(builder.schema()))?);
-    for batch in builder.build().map_err(|error| unreadable(name, &error))? {
-        let batch = batch.map_err(|error| unreadable(name, &error))?;
+    for batch in builder.build().map_err(|error| unreadable_file(name, &error))? {
+        let batch = batch.map_err(|error| unreadable_file(name, &error))?;
         let kept = filter_record_batch(&batch, &keep(&batch)?).map_err(|error| Error::bug(error.to_string()))?;
         writer.write(&kept)?;
     }
