@@ -273,10 +273,50 @@ fn a_key_that_was_wrapped_anew_is_in_no_byte_of_the_file_or_its_log_as_it_was() 
     assert_eq!(held_keys(&store, 1..=50), [8]);
 }
 
+/// The link of a node with the next one, by a value of its own.
+fn link_with_next(node: i64) -> Link {
+    let (node_a, node_b) = (NodeId(node), NodeId(node + 1));
+    let mut value = [0xA7; 17];
+    value[4..12].copy_from_slice(&node.to_be_bytes());
+    Link { node_a, node_b, rule: "same email".to_owned(), kind: 0, value, verdict: LinkVerdict::Joined }
+}
+
+#[test]
+fn links_of_many_erased_nodes_that_were_replaced_before_are_in_no_byte_of_the_file_or_its_log() {
+    const LAST: i64 = 1_000;
+    let (store, lease) = Store::with_nodes(LAST);
+    let links = (1..LAST).map(link_with_next).collect();
+    store.commit_resolution(&lease, &ResolutionCommit { links, ..Default::default() }).unwrap();
+    let nodes: Vec<NodeId> = (1..=400).map(NodeId).collect();
+    let commit =
+        ResolutionCommit { relinked_nodes: nodes.clone(), links: (1..=200).map(link_with_next).collect(), ..Default::default() };
+    store.commit_resolution(&lease, &commit).unwrap();
+    assert_eq!(store.links_of(&nodes).unwrap(), commit.links);
+    let held = || -> Vec<i64> {
+        let bytes = held_bytes(&store);
+        let values: std::collections::HashSet<&[u8]> = bytes.windows(17).collect();
+        (1..LAST).filter(|node| values.contains(link_with_next(*node).value.as_slice())).collect()
+    };
+    assert_eq!(held().len(), 999);
+
+    let new = NewErasure { profile: profile(1), nodes: nodes.clone(), suppressed: Vec::new(), receipts: Vec::new(), now_us: 5 };
+    store.begin_erasure(&lease, &new).unwrap();
+    store.forget_person(&lease, &store.erasures(true).unwrap().remove(0)).unwrap();
+    store.erase_keys(&nodes).unwrap();
+
+    assert_eq!(held(), (401..LAST).collect::<Vec<_>>());
+    assert_eq!(store.links_of(&nodes).unwrap(), []);
+    assert_eq!(store.links_of(&[NodeId(LAST)]).unwrap(), [link_with_next(LAST - 1)]);
+}
+
+/// The file and its log.
+fn held_bytes(store: &Store) -> Vec<u8> {
+    ["ledger.db", "ledger.db-wal"].iter().flat_map(|name| fs::read(store.path().with_file_name(name)).unwrap()).collect()
+}
+
 /// Nodes of which the file or its log holds the first bytes of the key.
 fn held_keys(store: &Store, nodes: std::ops::RangeInclusive<i64>) -> Vec<i64> {
-    let names = ["ledger.db", "ledger.db-wal"];
-    let bytes: Vec<u8> = names.iter().flat_map(|name| fs::read(store.path().with_file_name(name)).unwrap()).collect();
+    let bytes = held_bytes(store);
     let starts: std::collections::HashSet<&[u8]> = bytes.windows(16).collect();
     nodes.filter(|number| starts.contains(&wrapped(*number)[..16])).collect()
 }
