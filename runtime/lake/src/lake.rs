@@ -68,7 +68,8 @@ pub trait Lake: Send + Sync {
     /// `E0735` when the file is missing or unreadable.
     fn file_schema(&self, name: &str) -> Result<SchemaRef>;
 
-    /// Visits some columns of one finished file, in its order of rows; columns that it lacks are left out.
+    /// Visits some columns of one finished file, in its order of rows; columns that it lacks are left out. Bytes and texts come as
+    /// views of what was read.
     /// # Errors
     /// `E0735` when the file is missing or unreadable, and what `visit` returns.
     fn scan_file(&self, name: &str, columns: &[&str], visit: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()>;

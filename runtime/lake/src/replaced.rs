@@ -82,7 +82,7 @@ fn is_in_no_later_file(last: &Arc<LastPlaces>, place: usize, column: &str) -> Ex
 fn add_keys(dir: &Path, (place, name): (usize, &str), column: &str, last: &mut LastPlaces) -> Result<()> {
     let no_keys = || failures::damaged(format!("lake file `{name}` has no texts in `{column}`"));
     rewrite::scan(dir, name, &[column], &mut |batch| {
-        let column = batch.column_by_name(column).and_then(|column| column.as_string_opt::<i32>()).ok_or_else(no_keys)?;
+        let column = batch.column_by_name(column).and_then(|column| column.as_string_view_opt()).ok_or_else(no_keys)?;
         for key in column.iter().flatten() {
             match last.get_mut(key) {
                 Some(known) => *known = place,

@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::fs::File;
 
 use affluent_model::schema::{PII_KEY, SEALED_KEY};
-use arrow::array::{Array as _, BinaryArray, ListArray, StructArray};
+use arrow::array::{Array as _, BinaryArray, ListArray, StringViewArray, StructArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::concat_batches;
 use parquet::basic::Compression;
@@ -180,7 +180,7 @@ fn a_file_written_anew_has_the_wanted_rows_in_their_order_and_no_others() {
         let mut found: Vec<String> = Vec::new();
         let scanned = lake.scan_file(&name, &["id", "name", "lacking"], &mut |batch| {
             let ids = batch.column(0).as_any().downcast_ref::<arrow::array::Int64Array>().unwrap();
-            let texts = batch.column(1).as_any().downcast_ref::<StringArray>().unwrap();
+            let texts = batch.column(1).as_any().downcast_ref::<StringViewArray>().unwrap();
             found.extend(ids.iter().zip(texts.iter()).map(|(id, text)| format!("{} {text:?}", id.unwrap())));
             Ok(())
         });
