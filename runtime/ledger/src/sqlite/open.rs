@@ -22,6 +22,8 @@ const STATEMENTS_MAX: usize = 160;
 /// end of its transaction once they are more.
 const WRITER_CACHE_KIB: i64 = -8_192;
 const READER_CACHE_KIB: i64 = -2_048;
+/// Past the log a page that leaves memory before the end is written, and most that become free are taken up again.
+const BULK_CACHE_KIB: i64 = -65_536;
 /// Bytes of a page: a quarter of the calls of SQLite's usual 4 KiB for the bulk writes, and still little to rewrite for one
 /// row. Files made with another size keep it.
 const PAGE_BYTES: i64 = 16_384;
@@ -119,7 +121,11 @@ pub(super) fn leave_log(connection: &Connection) -> StoreResult<bool> {
     let mode = connection.pragma_update_and_check(None, "journal_mode", "delete", |row| row.get::<_, String>(0));
     connection.busy_timeout(BUSY_TIMEOUT)?;
     match mode {
-        Ok(mode) => Ok(mode == "delete"),
+        Ok(mode) if mode == "delete" => {
+            connection.pragma_update(None, "cache_size", BULK_CACHE_KIB)?;
+            Ok(true)
+        }
+        Ok(_) => Ok(false),
         Err(error) if is_busy(&error) => Ok(false),
         Err(error) => Err(error.into()),
     }
@@ -131,6 +137,7 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 
 /// Keeps a log again. Whoever opens the file does, too.
 pub(super) fn keep_log(connection: &Connection) -> rusqlite::Result<String> {
+    connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
 }
 

@@ -18,6 +18,8 @@ use crate::contract::identity::ResolutionCommit;
 use crate::error::StoreResult;
 
 pub(super) fn commit(connection: &Connection, resolution: &ResolutionCommit) -> StoreResult<()> {
+    // First: what the keys leave takes up what follows.
+    Filter::keep(connection, &NODE_BY_KEY.settle(connection)?)?;
     put_edges(connection, &resolution.edges)?;
     put_assignments(connection, resolution)?;
     put_profiles(connection, resolution)?;
@@ -25,7 +27,6 @@ pub(super) fn commit(connection: &Connection, resolution: &ResolutionCommit) -> 
     relinking::replace(connection, &resolution.relinked_nodes, &resolution.links)?;
     bordering::replace(connection, &resolution.relinked_nodes, &resolution.bordering)?;
     put_blocked(connection, &resolution.blocked, &resolution.unblocked)?;
-    Filter::keep(connection, &NODE_BY_KEY.settle(connection)?)?;
     let mut resolved = connection.prepare_cached("UPDATE file SET is_resolved = 1 WHERE id = ?1")?;
     for file in &resolution.resolved_files {
         resolved.execute([file])?;
