@@ -9,7 +9,8 @@ use affluent_model::plan::Measure;
 use affluent_model::{Error, Result};
 use affluent_profiles::order_rows::REVENUE_NAMES;
 use affluent_profiles::source::{OWN_TIME, PROFILE_OF};
-use arrow::array::{Array as _, AsArray as _, RecordBatch, new_null_array};
+use arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch, new_null_array};
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{DataType, FieldRef, Int64Type, Schema, SchemaRef};
 use foldhash::fast::FixedState;
 
@@ -76,6 +77,9 @@ struct Sharers {
 /// Where profiles are one of so many, the other columns of their rows are read alone; else whole ones cost less.
 const OF_WHICH_PARTS_ARE_READ: usize = 256;
 
+/// Batches of a few rows each that become one.
+const BATCHES_AT_ONCE: usize = 16;
+
 /// Values of a kind that rows at hand carry, as blind indexes, and whether one of these is of a record that is new and says
 /// something.
 type Carried = HashMap<Box<[u8]>, bool, FixedState>;
@@ -94,7 +98,12 @@ impl Gathering {
                 lookups.push(Lookup::texts(IS_AT_HAND, Arc::new(find)));
                 wanted.push_str(&format!(" OR {IS_AT_HAND}(CAST({} AS VARCHAR)) IS NOT NULL", quoted(&link.field)));
             }
-            let found = rows_where(engine, (tables, one), (&wanted, people.are_few(OF_WHICH_PARTS_ARE_READ)), lookups).await?;
+            let is_selective = people.are_few(OF_WHICH_PARTS_ARE_READ);
+            let found = if parent.is_none() && !is_selective {
+                rows_of(engine, (tables, one), &people)?
+            } else {
+                rows_where(engine, (tables, one), (&wanted, is_selective), lookups).await?
+            };
             if let Some(slot) = place_of(tables, &table.name).and_then(|place| rows.get_mut(place)) {
                 *slot = found;
             }
@@ -185,6 +194,37 @@ fn place_of(tables: &[ProfileTable], name: &str) -> Option<usize> {
     tables.iter().position(|one| one.table.name == name)
 }
 
+/// Reads the rows of a table that are these people's, as [`rows_where`] does: file by file, which takes less memory and no plan.
+fn rows_of(engine: &Engine, (tables, one): (&[ProfileTable], &ProfileTable), people: &People) -> Result<Vec<RecordBatch>> {
+    let (schema, asked) = (with_nulls(&one.table.schema), asked_columns(engine, tables, one)?);
+    let columns: Vec<&str> = asked.iter().map(String::as_str).collect();
+    let mut found = Vec::new();
+    for file in &one.table.files {
+        engine.lake.scan_file(file, &columns, &mut |batch| {
+            let nodes = rows::cast_to(rows::column(&batch, "_node")?, &DataType::Int64)?;
+            let is_theirs = |node: Option<i64>| Some(node.is_some_and(|node| people.number_of(NodeId(node)).is_some()));
+            let theirs: BooleanArray = nodes.as_primitive::<Int64Type>().iter().map(is_theirs).collect();
+            if theirs.has_true() {
+                let kept = filter_record_batch(&batch, &theirs).map_err(|error| Error::bug(error.to_string()))?;
+                found.push(complete(&kept, &schema)?);
+            }
+            Ok(())
+        })?;
+    }
+    let some = found.chunks(BATCHES_AT_ONCE).map(|batches| concat_batches(&schema, batches));
+    some.map(|rows| rows.map_err(|error| Error::bug(error.to_string()))).collect()
+}
+
+/// The columns of a table, null where the rows lack one.
+fn complete(rows_found: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let column = |field: &FieldRef| match rows_found.column_by_name(field.name()) {
+        Some(column) => rows::cast_to(column, field.data_type()),
+        None => Ok(new_null_array(field.data_type(), rows_found.num_rows())),
+    };
+    let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
+    RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| Error::bug(error.to_string()))
+}
+
 /// Reads the rows of a table for which a condition holds; columns that nothing asks for are null in them.
 async fn rows_where(
     engine: &Engine,
@@ -197,15 +237,7 @@ async fn rows_where(
     let sql = format!("SELECT {} FROM {} WHERE {condition}", columns.join(", "), quoted(&one.table.name));
     let query =
         LakeQuery { lookups, is_selective, with_views: true, ..LakeQuery::new(sql, vec![one.table.clone()], engine.now_us()) };
-    let complete = |batch: RecordBatch| {
-        let column = |field: &FieldRef| match batch.column_by_name(field.name()) {
-            Some(column) => rows::cast_to(column, field.data_type()),
-            None => Ok(new_null_array(field.data_type(), batch.num_rows())),
-        };
-        let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
-        RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| Error::bug(error.to_string()))
-    };
-    engine.lake.query(query).await?.into_iter().map(complete).collect()
+    engine.lake.query(query).await?.iter().map(|batch| complete(batch, &schema)).collect()
 }
 
 /// Columns that are not read are null, whatever they are in files.
