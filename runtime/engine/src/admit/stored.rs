@@ -22,8 +22,8 @@ use crate::streams::policy_of;
 
 /// Arrow metadata key on the column of a child stream that holds its parent's key: the parent stream's name.
 pub(crate) const PARENT_KEY: &str = "affluent.parent";
-/// Arrow metadata key on the column of nodes: the column of keys, where a key says whose record it is. All versions of a record are
-/// of one node then, and all records of a node are versions of one.
+/// Arrow metadata key on the column of nodes: the column of keys, where a record's key says whose it is. In such files of a table
+/// all versions of a record are of one node.
 pub(crate) const NODE_BY: &str = "affluent.node_by";
 /// The column of record keys.
 pub(crate) const RECORD_KEY: &str = "_pk";
