@@ -71,19 +71,18 @@ impl<'c> Rows<'c> {
 
 /// Nodes with their labels, looked up in their order.
 pub(super) struct Labelled<'c> {
-    rows: Rows<'c>,
-    assignments: Reader<'c, PROFILE_BYTES>,
+    nodes: Reader<'c, NODE_BYTES>,
+    labels: Labels<'c>,
 }
 
 impl<'c> Labelled<'c> {
     pub(super) fn new(connection: &'c Connection) -> StoreResult<Self> {
-        Ok(Self { rows: Rows::new(connection)?, assignments: ASSIGNMENTS.reader(connection)? })
+        Ok(Self { nodes: NODES.reader(connection)?, labels: Labels::new(connection)? })
     }
 
     /// `None` where there is no such node.
     pub(super) fn get(&mut self, node: NodeId) -> StoreResult<Option<NodeRow>> {
-        let label = self.assignments.get(node)?.copied();
-        self.rows.get(node, label)
+        self.nodes.get(node)?.map(|entry| self.labels.row(node, entry)).transpose()
     }
 }
 
