@@ -29,6 +29,7 @@ use crate::inputs::{Inputs, MemoryTable};
 use crate::purchases::{Fits, purchase_traits};
 use crate::rows;
 use crate::segments::{Moves, decide_segments};
+use crate::tables::profile_tables;
 use basis::{Basis, Before, inputs_hash, tables_by_key};
 
 /// The table name of the snapshot in lake SQL.
@@ -200,8 +201,9 @@ async fn commit_unchanged(
 async fn basis_of(engine: &Engine, before: Option<&Before>, start: Start, fits: Fits) -> Result<Basis> {
     let Start { as_of_us, input_sequence } = start;
     let complete_at_us = before.map_or(as_of_us, |before| before.basis.complete_at_us);
-    let inputs = inputs_hash(engine, input_sequence).await?;
-    Ok(Basis { inputs, as_of_us, complete_at_us, fits, by_key: tables_by_key(engine, before, input_sequence).await? })
+    let tables = profile_tables(engine).await?;
+    let inputs = inputs_hash(engine, &tables, input_sequence)?;
+    Ok(Basis { inputs, as_of_us, complete_at_us, fits, by_key: tables_by_key(engine, &tables, (before, input_sequence))? })
 }
 
 fn new_file(table: &str, file: LakeFile, start: Start) -> NewFile {

@@ -11,7 +11,7 @@ use super::{PROFILES, definition_hash, snapshot_table};
 use crate::admit::{NODE_BY, RECORD_KEY};
 use crate::engine::Engine;
 use crate::purchases::Fits;
-use crate::tables::{ProfileTable, profile_tables};
+use crate::tables::ProfileTable;
 
 /// Kept with a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,9 +67,9 @@ impl Before {
     ///
     /// # Errors
     /// Those of the stores.
-    pub(super) async fn is_of_today(&self, engine: &Engine) -> Result<bool> {
+    pub(super) fn is_of_today(&self, engine: &Engine, tables: &[ProfileTable]) -> Result<bool> {
         let is_same = self.row.definition_hash == definition_hash(engine)?;
-        Ok(is_same && self.basis.inputs == inputs_hash(engine, self.row.input_sequence).await?)
+        Ok(is_same && self.basis.inputs == inputs_hash(engine, tables, self.row.input_sequence)?)
     }
 }
 
@@ -77,9 +77,9 @@ impl Before {
 ///
 /// # Errors
 /// Those of the stores.
-pub(super) async fn inputs_hash(engine: &Engine, input_sequence: i64) -> Result<String> {
+pub(super) fn inputs_hash(engine: &Engine, tables: &[ProfileTable], input_sequence: i64) -> Result<String> {
     let mut names = Vec::new();
-    for one in profile_tables(engine).await? {
+    for one in tables {
         let files = engine.ledger.files(&one.table.name)?.into_iter().filter(|file| file.sequence <= input_sequence);
         names.extend(files.map(|file| file.name));
     }
@@ -92,13 +92,17 @@ pub(super) async fn inputs_hash(engine: &Engine, input_sequence: i64) -> Result<
 ///
 /// # Errors
 /// Those of the stores.
-pub(super) async fn tables_by_key(engine: &Engine, before: Option<&Before>, input_sequence: i64) -> Result<BTreeSet<String>> {
+pub(super) fn tables_by_key(
+    engine: &Engine,
+    tables: &[ProfileTable],
+    (before, input_sequence): (Option<&Before>, i64),
+) -> Result<BTreeSet<String>> {
     let mut by_key = BTreeSet::new();
-    for ProfileTable { table, .. } in profile_tables(engine).await? {
+    for ProfileTable { table, .. } in tables {
         let mut files = engine.ledger.files(&table.name)?;
         files.retain(|file| file.sequence <= input_sequence);
         if are_by_key(engine, before, (&table.name, &files))? {
-            by_key.insert(table.name);
+            by_key.insert(table.name.clone());
         }
     }
     Ok(by_key)

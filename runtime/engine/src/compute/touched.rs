@@ -40,13 +40,16 @@ impl Before {
     /// What the stores report.
     pub(super) async fn touched_inputs(&self, engine: &Engine, assignments: &Assignments) -> Result<Option<Inputs>> {
         let is_fit_old = engine.now_us() - self.basis.complete_at_us > FIT_AGE_MAX_US && !self.basis.fits.rfm.is_empty();
-        if changes_at_any_time(engine) || is_made_of_others(engine) || is_fit_old || !self.is_of_today(engine).await? {
+        if changes_at_any_time(engine) || is_made_of_others(engine) || is_fit_old {
             return Ok(None);
         }
         if self.table.files.len() > SNAPSHOT_FILES_MAX || is_much(self.rows_later, self.row.rows) {
             return Ok(None);
         }
         let tables = profile_tables(engine).await?;
+        if !self.is_of_today(engine, &tables)? {
+            return Ok(None);
+        }
         let mut profiles = engine.ledger.touched_profiles()?;
         profiles.extend(due::since(engine, self).await?);
         let Some(mut found) = self.found(engine, assignments, (&tables, true), &profiles).await? else { return Ok(None) };
